@@ -1,0 +1,189 @@
+//! A bet: parsed once, valid ever after.
+//!
+//! Owns what makes a bet valid, apart from the limits of a single wire format. Pure. Used by everything above; knows
+//! neither bytes on the wire nor rows in a file.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str;
+
+use chrono::NaiveDate;
+
+/// The number of an agency: 1 or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgencyId(NonZeroU32);
+
+impl AgencyId {
+    /// `None` for 0, which is no agency.
+    pub fn new(id: u32) -> Option<Self> {
+        NonZeroU32::new(id).map(Self)
+    }
+
+    /// The number itself.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for AgencyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A real day between 0001-01-01 and 9999-12-31, as the ten ASCII bytes `YYYY-MM-DD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Birthdate([u8; Self::LEN]);
+
+impl Birthdate {
+    /// Length of the text in bytes.
+    pub const LEN: usize = 10;
+
+    /// `None` for any other form, and for days that no calendar has.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text: [u8; Self::LEN] = text.try_into().ok()?;
+        let [y @ .., b'-', m1, m2, b'-', d1, d2] = &text else { return None };
+        let year = i32::try_from(decimal(y)?).ok().filter(|&year| year >= 1)?;
+        NaiveDate::from_ymd_opt(year, decimal(&[*m1, *m2])?, decimal(&[*d1, *d2])?)?;
+        Some(Self(text))
+    }
+
+    /// The ten characters.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// One bet of one person, placed at one agency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bet {
+    /// Where it was placed.
+    pub agency: AgencyId,
+    /// Not empty, no control characters.
+    pub first_name: String,
+    /// Not empty, no control characters.
+    pub last_name: String,
+    /// Number of the identity document (DNI); any, 0 included.
+    pub document: u32,
+    /// Day of birth.
+    pub birthdate: Birthdate,
+    /// The number that was bet on; any.
+    pub number: u32,
+}
+
+/// Why something is no bet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBet {
+    /// A name is empty.
+    #[error("{0} is empty")]
+    Empty(&'static str),
+    /// A name holds a control character, a line break among them.
+    #[error("{0} holds a control character")]
+    Control(&'static str),
+    /// A name is not UTF-8.
+    #[error("{0} is not UTF-8")]
+    NotUtf8(&'static str),
+    /// A name has more bytes than the batch formats carry.
+    #[error("{0} is longer than 29 bytes")]
+    TooLong(&'static str),
+    /// The birthdate is none.
+    #[error("birthdate is no date YYYY-MM-DD")]
+    Date,
+    /// A number is not within 0..4294967295.
+    #[error("{0} is no number from 0 to 4294967295")]
+    Number(&'static str),
+    /// A row has not the fields of a bet.
+    #[error("the row has {0} fields, a bet has 5")]
+    Fields(usize),
+}
+
+impl Bet {
+    /// A bet of these parts, names and birthdate still as bytes.
+    ///
+    /// # Errors
+    /// The first defect, in the order of the fields.
+    pub fn new(
+        agency: AgencyId,
+        [first_name, last_name]: [&[u8]; 2],
+        document: u32,
+        birthdate: &[u8],
+        number: u32,
+    ) -> Result<Self, InvalidBet> {
+        Ok(Self {
+            agency,
+            first_name: name("first name", first_name)?,
+            last_name: name("last name", last_name)?,
+            document,
+            birthdate: Birthdate::parse(birthdate).ok_or(InvalidBet::Date)?,
+            number,
+        })
+    }
+}
+
+/// A number written in decimal digits alone, leading zeros allowed; `None` for anything else and above 4294967295.
+pub fn decimal(digits: &[u8]) -> Option<u32> {
+    // `str::parse` would take a sign, too.
+    let plain = digits.iter().all(u8::is_ascii_digit);
+    plain.then(|| str::from_utf8(digits).ok()?.parse().ok()).flatten()
+}
+
+fn name(field: &'static str, bytes: &[u8]) -> Result<String, InvalidBet> {
+    let text = str::from_utf8(bytes).map_err(|_| InvalidBet::NotUtf8(field))?;
+    if text.is_empty() {
+        return Err(InvalidBet::Empty(field));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(InvalidBet::Control(field));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn birthdates_are_real_days_in_ten_bytes() {
+        for good in ["1999-03-17", "2000-02-29", "0001-01-01", "9999-12-31"] {
+            assert_eq!(Birthdate::parse(good.as_bytes()).unwrap().as_str(), good);
+        }
+        for bad in [
+            "2023-02-30",
+            "1900-02-29",
+            "2023-2-3",
+            "2023-2-033",
+            "0000-01-01",
+            "1999-03-1x",
+            "1999/03/17",
+            "+999-03-17",
+            "1999-03-170",
+            "",
+            "1999-00-10",
+            "1999-13-01",
+            "１999-3-1",
+        ] {
+            assert_eq!(Birthdate::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_not_empty_and_hold_no_control_characters() {
+        let bet = |first: &[u8]| {
+            Bet::new(AgencyId::new(1).unwrap(), [first, b"Paz"], 0, b"1999-03-17", 7).map(|b| b.first_name)
+        };
+        assert_eq!(bet("Ñandú, \"O'Brien\" =x|".as_bytes()).unwrap(), "Ñandú, \"O'Brien\" =x|");
+        assert_eq!(bet(b""), Err(InvalidBet::Empty("first name")));
+        assert_eq!(bet(b"a\nb"), Err(InvalidBet::Control("first name")));
+        assert_eq!(bet("a\u{85}b".as_bytes()), Err(InvalidBet::Control("first name")));
+        assert_eq!(bet(b"ab\xc3"), Err(InvalidBet::NotUtf8("first name")));
+    }
+
+    #[test]
+    fn decimals_are_digits_alone() {
+        assert_eq!(decimal(b"00000000"), Some(0));
+        assert_eq!(decimal(b"4294967295"), Some(u32::MAX));
+        for bad in [&b""[..], b"+1", b"-1", b" 1", b"4294967296", b"1.0", b"1_0"] {
+            assert_eq!(decimal(bad), None);
+        }
+    }
+}

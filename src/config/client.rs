@@ -1,0 +1,198 @@
+//! The client's settings: YAML file, and variables with `CLI_` in front and `_` for `.`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{DURATION, Error, Settings, number, parse_duration, read, yaml};
+use crate::bet::{AgencyId, Bet, decimal};
+use crate::logging::Level;
+
+/// The file that is read where none is named.
+pub const DEFAULT_FILE: &str = "config/client.yaml";
+const MODES: &str = "echo, bet, batch or draw";
+
+/// What the client does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Exercises 1–4.
+    Echo,
+    /// Exercise 5: one bet, given in the environment.
+    Bet(Box<Bet>),
+    /// Exercise 6: the agency's file, one connection a batch.
+    Batch,
+    /// Exercises 7 and 8: the agency's file, its end and its winners on one connection.
+    Draw,
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The agency.
+    pub id: AgencyId,
+    /// What it does.
+    pub mode: Mode,
+    /// host:port of the server.
+    pub server_address: String,
+    /// How many messages in mode echo.
+    pub loop_amount: u32,
+    /// Pause after each of them.
+    pub loop_period: Duration,
+    /// The same, as it was written.
+    pub loop_period_text: String,
+    /// What is logged.
+    pub log_level: Level,
+    /// Pause ahead of the last lines.
+    pub log_settle: Duration,
+    /// Most bets in a batch.
+    pub batch_max_amount: u8,
+    /// Batches that may be under way unacknowledged.
+    pub batch_window: u32,
+    /// The agency's bets.
+    pub data_path: PathBuf,
+    /// How long to go on trying to reach the server.
+    pub retry_timeout: Duration,
+    /// Ask what the server holds before sending anything.
+    pub resume: bool,
+}
+
+impl Config {
+    /// Reads the file (`named`, or the default one if it is there) and the environment.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn load(named: Option<&Path>) -> Result<Self, Error> {
+        let (path, text) = read(named, DEFAULT_FILE)?;
+        let form = |what| Error::Form { path: path.clone(), what };
+        let file = text.map(|text| yaml::parse(&text)).transpose().map_err(form)?.unwrap_or_default();
+        Self::from_settings(&Settings { file, path, variable })
+    }
+
+    fn from_settings(set: &Settings) -> Result<Self, Error> {
+        let duration = |key, default| set.get(key, Duration::from_secs(default), DURATION, parse_duration);
+        let id = set
+            .required("id", "an agency number from 1 to 4294967295", |text| AgencyId::new(decimal(text.as_bytes())?))?;
+        let loop_period = duration("loop.period", 5)?;
+        Ok(Self {
+            id,
+            mode: mode(set, id)?,
+            server_address: set.get("server.address", "server:12345".into(), "host:port", address)?,
+            loop_amount: set.get("loop.amount", 5, "a number from 0 to 4294967295", number(0..=u32::MAX))?,
+            loop_period,
+            loop_period_text: set.find("loop.period").map_or("5s".to_owned(), |(text, _)| text),
+            log_level: set.get("log.level", Level::Info, Level::ALLOWED, |text| text.parse().ok())?,
+            log_settle: duration("log.settle", 0)?,
+            batch_max_amount: set.get("batch.maxAmount", 99, "a number from 1 to 255", number(1..=u8::MAX))?,
+            batch_window: set.get("batch.window", 1, "a number from 1 to 4294967295", number(1..=u32::MAX))?,
+            data_path: set.get("data.path", format!(".data/agency-{id}.csv").into(), "a path", |text| {
+                (!text.is_empty()).then(|| text.into())
+            })?,
+            retry_timeout: duration("retry.timeout", 60)?,
+            resume: set.get("resume", true, "true or false", |text| text.parse().ok())?,
+        })
+    }
+}
+
+fn variable(key: &str) -> String {
+    format!("CLI_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// A host, which may be an IPv6 address in brackets, and a port.
+fn address(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = number(1..=u16::MAX)(port);
+    (!host.is_empty() && port.is_some()).then(|| text.to_owned())
+}
+
+fn mode(set: &Settings, id: AgencyId) -> Result<Mode, Error> {
+    let word = set.get("mode", "draw".to_owned(), MODES, |text| {
+        ["echo", "bet", "batch", "draw"].contains(&text).then(|| text.to_owned())
+    })?;
+    Ok(match word.as_str() {
+        "echo" => Mode::Echo,
+        "bet" => Mode::Bet(Box::new(bet_from_environment(id)?)),
+        "batch" => Mode::Batch,
+        _ => Mode::Draw,
+    })
+}
+
+/// The bet of exercise 5, from the variables that the assignment names.
+fn bet_from_environment(agency: AgencyId) -> Result<Bet, Error> {
+    let number = "a number from 0 to 4294967295";
+    let text = "1 to 255 bytes of text without control characters";
+    let day = "a day as YYYY-MM-DD";
+    let first = plain_variable("NOMBRE", text, Some)?;
+    let last = plain_variable("APELLIDO", text, Some)?;
+    let document = plain_variable("DOCUMENTO", number, |value| decimal(value.as_bytes()))?;
+    let birthdate = plain_variable("NACIMIENTO", day, Some)?;
+    let chosen = plain_variable("NUMERO", number, |value| decimal(value.as_bytes()))?;
+    let names = [first.as_bytes(), last.as_bytes()];
+    Bet::new(agency, names, document, birthdate.as_bytes(), chosen)
+        .ok()
+        .filter(|bet| bet.first_name.len().max(bet.last_name.len()) <= u8::MAX.into())
+        .ok_or_else(|| {
+            let (key, value, allowed) = if crate::bet::Birthdate::parse(birthdate.as_bytes()).is_none() {
+                ("NACIMIENTO", birthdate.clone(), day)
+            } else {
+                ("NOMBRE, APELLIDO", format!("{first}, {last}"), text)
+            };
+            Error::Value { key: key.into(), value, allowed: allowed.into(), origin: "the environment".into() }
+        })
+}
+
+fn plain_variable<T>(key: &str, allowed: &str, parse: impl Fn(String) -> Option<T>) -> Result<T, Error> {
+    let value = env::var_os(key).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+    parse(value.clone()).ok_or_else(|| Error::Value {
+        key: key.into(),
+        value,
+        allowed: allowed.into(),
+        origin: "the environment".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn from(file: &[(&str, &str)]) -> Result<Config, String> {
+        let file: BTreeMap<_, _> = file.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let settings = Settings { file, path: "f".into(), variable: |key| format!("UNSET_{key}") };
+        Config::from_settings(&settings).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn variables_are_named_after_their_keys() {
+        assert_eq!(variable("batch.maxAmount"), "CLI_BATCH_MAXAMOUNT");
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = from(&[("id", "3")]).unwrap();
+        assert_eq!((config.batch_max_amount, config.batch_window, config.resume), (99, 1, true));
+        assert_eq!(config.data_path, Path::new(".data/agency-3.csv"));
+        assert_eq!((config.loop_period_text.as_str(), config.mode), ("5s", Mode::Draw));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
+        assert!(from(&[]).unwrap_err().starts_with("id is not set"));
+        for (key, bad) in [
+            ("id", "0"),
+            ("mode", "win"),
+            ("server.address", "server"),
+            ("server.address", ":1"),
+            ("loop.period", "5"),
+            ("batch.maxAmount", "0"),
+            ("batch.maxAmount", "256"),
+            ("batch.window", "0"),
+            ("resume", "yes"),
+        ] {
+            let error = from(&[("id", "1"), (key, bad)]).unwrap_err();
+            assert!(
+                error.starts_with("id:") || error.starts_with(&format!("{key}: {bad:?} is not allowed")),
+                "{error}"
+            );
+        }
+    }
+}

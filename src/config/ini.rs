@@ -1,0 +1,121 @@
+//! The part of Python's ConfigParser that the server's file uses: `[DEFAULT]` alone, `key = value` or `key: value`, keys
+//! case-insensitive, whole-line comments with `#` or `;`. Values are literal: no inline comments, quotes or escapes.
+//!
+//! What ConfigParser would understand beyond that (other sections, values over several lines) is an error, and so are
+//! keys given twice: a setting must not get lost without a word.
+
+use std::collections::BTreeMap;
+
+const SECTION: &str = "[DEFAULT]";
+
+/// The keys, in upper case, and their values.
+///
+/// # Errors
+/// Line number and what is wrong with it.
+pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut keys = BTreeMap::new();
+    let mut in_section = false;
+    let mut key_indent = usize::MAX;
+    for (number, line) in (1..).zip(text.lines()) {
+        let content = line.trim();
+        if content.is_empty() || content.starts_with(['#', ';']) {
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        if indent > key_indent {
+            return Err(format!("line {number}: a value cannot go on over several lines: {content:?}"));
+        }
+        if content.starts_with('[') {
+            if content != SECTION {
+                return Err(format!("line {number}: {content:?} is not allowed, the only section is {SECTION}"));
+            }
+            (in_section, key_indent) = (true, usize::MAX);
+            continue;
+        }
+        if !in_section {
+            return Err(format!("line {number}: {content:?} stands before {SECTION}"));
+        }
+        key_indent = indent;
+        let (key, value) =
+            key_value(content).ok_or_else(|| format!("line {number}: {content:?} is not key = value"))?;
+        if keys.insert(key.to_uppercase(), value.to_owned()).is_some() {
+            return Err(format!("line {number}: key {key:?} is given twice"));
+        }
+    }
+    Ok(keys)
+}
+
+fn key_value(content: &str) -> Option<(&str, &str)> {
+    let (key, value) = content.split_once(['=', ':'])?;
+    let key = key.trim_end();
+    (!key.is_empty()).then_some((key, value.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// What Python makes of the same text: `key=value` lines, or nothing where it refuses.
+    const PYTHON: &str = "
+import configparser, sys
+c = configparser.ConfigParser(interpolation=None)
+try:
+    c.read_string(sys.argv[1])
+except configparser.Error:
+    sys.exit()
+print('\\n'.join(f'{k.upper()}={v}' for k, v in sorted(c.defaults().items())) + '\\n.', end='')
+";
+
+    fn python(text: &str) -> Option<String> {
+        let out = Command::new("python3").args(["-c", PYTHON, text]).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().strip_suffix("\n.").map(str::to_owned)
+    }
+
+    fn ours(text: &str) -> Option<String> {
+        let keys = parse(text).ok()?;
+        Some(keys.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn what_is_accepted_means_what_it_means_in_python() {
+        for text in [
+            "[DEFAULT]\nSERVER_PORT = 12345\nSERVER_IP=server\nlogging_level: DEBUG\n",
+            "\n# comment\n; other\n[DEFAULT]\n\nA = 1 # no comment\nB = \"quoted\" \\n\nC=a=b:c\nD : x = y\n",
+            "[DEFAULT]\r\nA = 1\r\nB=  spaced out  \r\n",
+            "[DEFAULT]\n  A = 1\n  B = 2\n C = 3\n",
+            "[DEFAULT]\nA =\nB = 100%\n[DEFAULT]\nC = 1",
+            "[DEFAULT]\n  # indented comment\nA = 1\n  ; another\nB = 2\n",
+            "[DEFAULT]\nÑandú = sí\n",
+            "",
+        ] {
+            let ours = ours(text);
+            assert!(ours.is_some(), "{text:?}");
+            assert_eq!(ours, python(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_python_refuses_is_refused() {
+        for text in [
+            "A = 1\n",
+            "[DEFAULT]\nA = 1\na = 2\n",
+            "[DEFAULT]\njust words\n",
+            "[DEFAULT]\n= 1\n",
+            "\u{feff}[DEFAULT]\nA=1\n",
+        ] {
+            assert_eq!(python(text), None, "{text:?}");
+            assert_eq!(ours(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_never_uses_is_refused_with_its_line() {
+        for (text, line) in
+            [("[DEFAULT]\nA = 1\n  more\n", 3), ("[OTHER]\nA = 1\n", 1), ("[DEFAULT]\nA = 1\n\n\tmore\n", 4)]
+        {
+            assert!(parse(text).unwrap_err().starts_with(&format!("line {line}: ")), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The client's file. The only place that knows `serde_yaml`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde_yaml as yaml;
+
+/// The keys of the file, as the official file nests them.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    id: Option<Scalar>,
+    mode: Option<Scalar>,
+    resume: Option<Scalar>,
+    server: Option<Server>,
+    #[serde(rename = "loop")]
+    echo_loop: Option<Loop>,
+    log: Option<Log>,
+    batch: Option<Batch>,
+    data: Option<Data>,
+    retry: Option<Retry>,
+}
+
+/// Sections of scalars: a struct each, and its keys with their values.
+macro_rules! sections {
+    ($($name:ident { $($field:ident $key:literal),* })*) => {$(
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct $name { $(#[serde(rename = $key)] $field: Option<Scalar>),* }
+
+        impl $name {
+            fn keys(self) -> Vec<(&'static str, Option<Scalar>)> {
+                vec![$(($key, self.$field)),*]
+            }
+        }
+    )*};
+}
+
+sections! {
+    Server { address "address" }
+    Loop { amount "amount", period "period" }
+    Log { level "level", settle "settle" }
+    Batch { max_amount "maxAmount", window "window" }
+    Data { path "path" }
+    Retry { timeout "timeout" }
+}
+
+/// The keys that are set, sections joined by a dot, and their values as they are written.
+///
+/// # Errors
+/// What is wrong and where, in one line: a key that does not exist, a value that is no scalar, no YAML at all.
+pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let file: Option<File> = yaml::from_str(text).map_err(|e| e.to_string().replace('\n', " "))?;
+    let file = file.unwrap_or_default();
+    let sections = [
+        ("server.", file.server.unwrap_or_default().keys()),
+        ("loop.", file.echo_loop.unwrap_or_default().keys()),
+        ("log.", file.log.unwrap_or_default().keys()),
+        ("batch.", file.batch.unwrap_or_default().keys()),
+        ("data.", file.data.unwrap_or_default().keys()),
+        ("retry.", file.retry.unwrap_or_default().keys()),
+        ("", vec![("id", file.id), ("mode", file.mode), ("resume", file.resume)]),
+    ];
+    let keys = sections
+        .into_iter()
+        .flat_map(|(section, keys)| keys.into_iter().map(move |(key, value)| (section, key, value)));
+    Ok(keys.filter_map(|(section, key, value)| Some((format!("{section}{key}"), value?.0))).collect())
+}
+
+/// A string, number or truth value, as text.
+#[derive(Debug)]
+struct Scalar(String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a single value")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar(text.to_owned()))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_official_file_is_understood() {
+        let text = "server:\n  address: \"server:12345\"\nloop:\n  amount: 5\n  period: \"5s\"\nlog:\n  level: \"INFO\"\nbatch:\n  maxAmount: 10\n";
+        let keys = parse(text).unwrap();
+        let expected = [
+            ("batch.maxAmount", "10"),
+            ("log.level", "INFO"),
+            ("loop.amount", "5"),
+            ("loop.period", "5s"),
+            ("server.address", "server:12345"),
+        ];
+        assert!(keys.iter().map(|(k, v)| (k.as_str(), v.as_str())).eq(expected));
+    }
+
+    #[test]
+    fn empty_files_and_empty_sections_set_nothing() {
+        for text in ["", "# nothing\n", "loop:\nlog:\n  level:\n", "---\n"] {
+            assert!(parse(text).unwrap().is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        for (text, key) in [("lop:\n  amount: 5\n", "lop"), ("batch:\n  maxamount: 5\n", "maxamount")] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(key) && !error.contains('\n'), "{error}");
+        }
+        for bad in ["- a\n", "server: [1]\n", "id: {a: 1}\n", "id: 1\nid: 2\n", "\t:"] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The server's side of a connection, byte by byte: what has arrived, and the requests in it.
+//!
+//! Owns the receive buffer. Used by the session, which reads into [`Decoder::space`]; knows no socket. Memory: one
+//! buffer of [`BUFFER`] bytes, and the bets of the message under way as far as they have arrived.
+
+use super::batch::Arriving;
+use super::detect::{self, Kind};
+use super::typed::{self, Front};
+use super::{Form, Generation, Malformed, Request, Stop, echo, single};
+
+/// Bytes of the receive buffer: a batch of the largest size that the assignment asks for, and more than any text or
+/// single bet that must lie in it whole.
+pub const BUFFER: usize = 8192;
+
+/// What a connection has sent, up to the first byte not yet understood.
+#[derive(Debug)]
+pub struct Decoder {
+    buffer: Box<[u8; BUFFER]>,
+    start: usize,
+    end: usize,
+    generation: Option<Generation>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing is decided yet.
+    First,
+    /// Between typed messages, or at the beginning of one.
+    Typed,
+    /// Inside a batch.
+    Batch(Arriving),
+    /// The one message of an echo or untyped connection has been taken: nothing behind it is looked at.
+    Spent,
+}
+
+impl Decoder {
+    /// For a fresh connection.
+    pub fn new() -> Self {
+        Self { buffer: Box::new([0; BUFFER]), start: 0, end: 0, generation: None, phase: Phase::First }
+    }
+
+    /// Where the next bytes of the connection go; never empty after [`Decoder::next_request`] has returned `None`.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        &mut self.buffer[self.end..]
+    }
+
+    /// Tells that `len` bytes were put at the front of [`Decoder::space`].
+    pub fn filled(&mut self, len: usize) {
+        self.end = (self.end + len).min(BUFFER);
+        if self.generation.is_none() && self.end > self.start {
+            self.generation = Some(detect::generation(self.buffer[self.start]));
+        }
+    }
+
+    /// The next request; `None` while it is incomplete.
+    ///
+    /// # Errors
+    /// [`Malformed`]: nothing that follows can be understood.
+    pub fn next_request(&mut self) -> Result<Option<Request>, Malformed> {
+        match self.step() {
+            Ok(request) => Ok(Some(request)),
+            Err(Stop::Incomplete) => Ok(None),
+            Err(Stop::Malformed(malformed)) => Err(malformed),
+        }
+    }
+
+    /// The request that the end of the stream completes: an echo without its line feed, and nothing else.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn end_of_stream(&mut self) -> Result<Option<Request>, Malformed> {
+        if self.generation != Some(Generation::Echo) || !self.mid_message() {
+            return Ok(None);
+        }
+        match echo::text(self.unread()) {
+            Ok(text) => Ok(Some(self.spend(Request::Echo(text)))),
+            Err(Stop::Malformed(malformed)) => Err(malformed),
+            Err(Stop::Incomplete) => Ok(None),
+        }
+    }
+
+    /// Whether a message has begun and is not complete.
+    pub fn mid_message(&self) -> bool {
+        match self.phase {
+            Phase::First | Phase::Typed => self.start < self.end,
+            Phase::Batch(_) => true,
+            Phase::Spent => false,
+        }
+    }
+
+    /// How many bets the batch under way has announced; `None` outside of batches.
+    pub fn announced(&self) -> Option<u8> {
+        match &self.phase {
+            Phase::Batch(arriving) => Some(arriving.count()),
+            _ => None,
+        }
+    }
+
+    /// What the client speaks; `None` before its first byte.
+    pub fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    fn step(&mut self) -> Result<Request, Stop> {
+        loop {
+            match &mut self.phase {
+                Phase::First => match detect::kind(self.unread()).ok_or(Stop::Incomplete)? {
+                    Kind::Echo => return echo::decode(self.unread()).map(|text| self.spend(Request::Echo(text))),
+                    Kind::Single => return single::decode(self.unread()).map(|request| self.spend(request)),
+                    Kind::UntypedBatch => {
+                        let (arriving, len) = Arriving::start(Form::UntypedBatch, self.unread())?;
+                        self.begin_batch(arriving, len);
+                    }
+                    Kind::Typed => self.phase = Phase::Typed,
+                },
+                Phase::Typed => match typed::decode_request(self.unread())? {
+                    (Front::Batch(arriving), len) => self.begin_batch(arriving, len),
+                    (Front::Request(request), len) => {
+                        self.start += len;
+                        return Ok(request);
+                    }
+                },
+                Phase::Batch(arriving) => {
+                    self.start += arriving.take(&self.buffer[self.start..self.end])?;
+                    let request = arriving.finish().ok_or(Stop::Incomplete)?;
+                    return Ok(self.end_batch(request));
+                }
+                Phase::Spent => return Err(Stop::Incomplete),
+            }
+        }
+    }
+
+    fn begin_batch(&mut self, arriving: Arriving, header: usize) {
+        self.start += header;
+        self.phase = Phase::Batch(arriving);
+    }
+
+    fn end_batch(&mut self, request: Request) -> Request {
+        if self.generation == Some(Generation::Typed) {
+            self.phase = Phase::Typed;
+            return request;
+        }
+        self.spend(request)
+    }
+
+    fn spend(&mut self, request: Request) -> Request {
+        self.phase = Phase::Spent;
+        request
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
