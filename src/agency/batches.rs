@@ -1,0 +1,228 @@
+//! Batches cut from the agency's file: by number of bets, and by bytes.
+//!
+//! Owns the bets of one batch, and the bet that no longer fitted it. Used by the conversations that send bets; knows
+//! the length of a bet on the wire, not how it is written, and no server.
+
+use super::error::Error;
+use super::reader::Reader;
+use crate::bet::Bet;
+use crate::protocol::{Holding, batch};
+use crate::row;
+
+/// Most bytes of a packet, its header included: the assignment's 8 kB.
+pub const MAX_PACKET: usize = 8000;
+
+/// Bets formatted at once for a checksum.
+const CHECKED_AT_ONCE: usize = 256;
+
+/// Where batches are cut.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most bets in a batch.
+    pub bets: u8,
+    /// Bytes of a packet in front of its bets.
+    pub header: usize,
+}
+
+/// The agency's file, batch by batch.
+#[derive(Debug)]
+pub struct Batches<'a> {
+    reader: Reader<'a>,
+    limits: Limits,
+    batch: Vec<Bet>,
+    /// Read, but in no batch yet.
+    held: Option<Bet>,
+}
+
+impl<'a> Batches<'a> {
+    /// The bets of `reader`, cut at `limits`.
+    pub fn new(reader: Reader<'a>, limits: Limits) -> Self {
+        Self { reader, limits, batch: Vec::with_capacity(limits.bets.into()), held: None }
+    }
+
+    /// The file.
+    pub fn reader(&mut self) -> &mut Reader<'a> {
+        &mut self.reader
+    }
+
+    /// The next bets that go together, at least one; `None` if all have been taken.
+    ///
+    /// # Errors
+    /// As [`Reader::next_bet`].
+    pub fn next_batch(&mut self) -> Result<Option<&[Bet]>, Error> {
+        self.batch.clear();
+        let mut room = MAX_PACKET - self.limits.header;
+        while self.batch.len() < self.limits.bets.into() {
+            let Some(bet) = self.next_bet()? else { break };
+            // A single bet always fits: it has at most 79 bytes.
+            let Some(left) = room.checked_sub(batch::encoded_len(&bet)) else {
+                self.held = Some(bet);
+                break;
+            };
+            room = left;
+            self.batch.push(bet);
+        }
+        Ok((!self.batch.is_empty()).then_some(self.batch.as_slice()))
+    }
+
+    /// Back to the start, and past the first `count` bets, or as many as there are.
+    ///
+    /// # Errors
+    /// As [`Reader::next_bet`].
+    pub fn restart_behind(&mut self, count: u64) -> Result<(), Error> {
+        self.restart()?;
+        for _ in 0..count {
+            if self.next_bet()?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Back to the start, and past the first `count` bets, or as many as there are: their number, and the checksum of
+    /// their rows as a server stores them.
+    ///
+    /// # Errors
+    /// As [`Reader::next_bet`].
+    pub fn restart_checking(&mut self, count: u64) -> Result<Holding, Error> {
+        self.restart()?;
+        let mut crc = crc32fast::Hasher::new();
+        let mut found = 0;
+        let mut bets = Vec::with_capacity(CHECKED_AT_ONCE);
+        while found < count
+            && let Some(bet) = self.next_bet()?
+        {
+            found += 1;
+            bets.push(bet);
+            if bets.len() == CHECKED_AT_ONCE {
+                self.add_rows(&mut crc, &bets)?;
+                bets.clear();
+            }
+        }
+        self.add_rows(&mut crc, &bets)?;
+        Ok(Holding { count: found, crc: crc.finalize() })
+    }
+
+    /// Whether bets are left.
+    ///
+    /// # Errors
+    /// As [`Reader::next_bet`].
+    pub fn has_more(&mut self) -> Result<bool, Error> {
+        self.held = self.next_bet()?;
+        Ok(self.held.is_some())
+    }
+
+    fn next_bet(&mut self) -> Result<Option<Bet>, Error> {
+        match self.held.take() {
+            Some(bet) => Ok(Some(bet)),
+            None => self.reader.next_bet(),
+        }
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        self.held = None;
+        self.reader.rewind()
+    }
+
+    fn add_rows(&self, crc: &mut crc32fast::Hasher, bets: &[Bet]) -> Result<(), Error> {
+        let rows = row::format(bets).map_err(|e| Error::File { path: self.reader.path().to_owned(), source: e.into() })?;
+        crc.update(&rows);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agency::stop::StopSignal;
+    use crate::bet::AgencyId;
+    use crate::protocol::typed;
+    use std::io::Write;
+
+    const LIMITS: Limits = Limits { bets: u8::MAX, header: typed::BATCH_HEADER };
+
+    /// Calls `check` with the batches of a file with these rows.
+    fn with<T>(rows: &[String], limits: Limits, check: impl FnOnce(Batches<'_>) -> T) -> T {
+        let stop = StopSignal::never();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(rows.concat().as_bytes()).unwrap();
+        let reader = Reader::open(AgencyId::new(1).unwrap(), file.path(), &stop).unwrap();
+        check(Batches::new(reader, limits))
+    }
+
+    fn sizes(mut batches: Batches<'_>) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while let Some(bets) = batches.next_batch().unwrap() {
+            sizes.push(bets.len());
+        }
+        sizes
+    }
+
+    fn rows(count: usize, name: &str) -> Vec<String> {
+        (0..count).map(|i| format!("{name},{name},{i},1999-03-17,7\r\n")).collect()
+    }
+
+    #[test]
+    fn batches_are_full_but_for_the_last_one() {
+        for (bets, expected) in
+            [(10, vec![10, 10, 5]), (25, vec![25]), (24, vec![24, 1]), (255, vec![25]), (1, vec![1; 25])]
+        {
+            assert_eq!(with(&rows(25, "Ana"), Limits { bets, ..LIMITS }, sizes), expected);
+        }
+        assert_eq!(with(&[], LIMITS, sizes), [0_usize; 0]);
+    }
+
+    #[test]
+    fn a_packet_of_the_longest_bets_stays_within_8000_bytes() {
+        // 79 bytes a bet: 101 of them and a header of 6 bytes are 7985.
+        let longest = rows(255, &"x".repeat(batch::MAX_NAME));
+        assert_eq!(with(&longest, LIMITS, sizes), [101, 101, 53]);
+        with(&longest, LIMITS, |mut batches| {
+            let mut documents = 0..;
+            while let Some(bets) = batches.next_batch().unwrap() {
+                assert!(typed::encode_batch(AgencyId::new(1).unwrap(), bets).len() <= MAX_PACKET);
+                assert!(bets.iter().all(|bet| documents.next() == Some(bet.document)));
+            }
+            assert_eq!(documents.next(), Some(255));
+        });
+    }
+
+    #[test]
+    fn a_packet_of_exactly_8000_bytes_is_full() {
+        // 100 bets of 79 bytes leave room for one of 100 - header bytes, beyond any bet: so fill with shorter ones.
+        let mut lines = rows(100, &"x".repeat(batch::MAX_NAME));
+        let room = MAX_PACKET - typed::BATCH_HEADER - 100 * 79;
+        let (first, last) = ("x".repeat(room / 2 - 21), "x".repeat(room - 2 * 21 - 1 - (room / 2 - 21)));
+        lines.push(format!("{first},x,1,1999-03-17,7\n"));
+        lines.push(format!("{last},x,1,1999-03-17,7\n"));
+        lines.push("y,y,1,1999-03-17,7\n".to_owned());
+        let header = typed::BATCH_HEADER;
+        with(&lines, LIMITS, |mut batches| {
+            let bets = batches.next_batch().unwrap().unwrap();
+            let len: usize = bets.iter().map(batch::encoded_len).sum();
+            assert!(header + len <= MAX_PACKET && header + len > MAX_PACKET - 23, "{len}");
+        });
+    }
+
+    #[test]
+    fn a_restart_goes_on_behind_a_count_and_checks_what_it_passes() {
+        let lines = rows(600, "Ñandú");
+        with(&lines, Limits { bets: 100, ..LIMITS }, |mut batches| {
+            batches.next_batch().unwrap();
+            let stored: String = (0..600).map(|i| format!("1,Ñandú,Ñandú,{i},1999-03-17,7\r\n")).collect();
+            let len = |count: usize| stored.match_indices('\n').nth(count - 1).unwrap().0 + 1;
+            for count in [1, 255, 256, 257, 599, 600] {
+                let expected = crc32fast::hash(&stored.as_bytes()[..len(count)]);
+                let found = batches.restart_checking(count as u64).unwrap();
+                assert_eq!(found, Holding { count: count as u64, crc: expected });
+                assert_eq!(batches.has_more().unwrap(), count < 600);
+                let next = batches.next_batch().unwrap().map(|bets| bets[0].document);
+                assert_eq!(next, (count < 600).then_some(u32::try_from(count).unwrap()));
+            }
+            assert_eq!(batches.restart_checking(601).unwrap().count, 600);
+            assert_eq!(batches.restart_checking(0).unwrap(), Holding::default());
+            batches.restart_behind(3).unwrap();
+            assert_eq!(batches.next_batch().unwrap().unwrap()[0].document, 3);
+        });
+    }
+}

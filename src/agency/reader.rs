@@ -1,0 +1,382 @@
+//! The agency's file as a stream of its valid bets.
+//!
+//! Owns the file, the place in it, and which of its rows were refused: a refused row is reported and counted once,
+//! however often the file is read again. Used by [`super::batches`]; knows no server. Memory: one buffer and one line,
+//! whatever the file's size. No field of a valid bet holds a line break, so a row is a line: a quote that is not closed
+//! spoils its own row and no other.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+use super::stop::StopSignal;
+use crate::bet::{AgencyId, Bet, InvalidBet, decimal};
+use crate::event;
+use crate::protocol::batch;
+
+/// Bytes of the file read at once; between two of these reads the request to stop is looked for.
+const BUFFER: usize = 64 * 1024;
+/// Most bytes of a line without its end: some twenty times the longest row that any CSV writer makes of a bet.
+const MAX_LINE: usize = 4096;
+/// What some editors put in front of UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+/// Fields of a row: first name, last name, document, birthdate, number.
+const FIELDS: usize = 5;
+
+/// The bets of one agency, read from the start any number of times.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    agency: AgencyId,
+    path: PathBuf,
+    input: BufReader<Interruptible<'a>>,
+    line: Vec<u8>,
+    number: u64,
+    at_end: bool,
+    refused: Refused,
+}
+
+/// The rows that were refused so far.
+#[derive(Debug, Default)]
+struct Refused {
+    count: u64,
+    /// No line up to this one is reported again.
+    through: u64,
+}
+
+/// Why a row is no bet.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Defect {
+    #[error(transparent)]
+    Bet(#[from] InvalidBet),
+    #[error("the line is longer than {MAX_LINE} bytes")]
+    Line,
+    #[error("the line is no CSV")]
+    Csv,
+}
+
+impl<'a> Reader<'a> {
+    /// Opens `path`, whose bets are `agency`'s.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Directory`].
+    pub fn open(agency: AgencyId, path: &Path, stop: &'a StopSignal) -> Result<Self, Error> {
+        let failed = |source| Error::File { path: path.to_owned(), source };
+        // Not blocking, so that a FIFO without a writer is an empty file instead of a wait that no signal ends.
+        let file =
+            OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.is_dir() {
+            return Err(Error::Directory { path: path.to_owned() });
+        }
+        Ok(Self {
+            agency,
+            path: path.to_owned(),
+            input: BufReader::with_capacity(BUFFER, Interruptible { file, stop }),
+            line: Vec::new(),
+            number: 0,
+            at_end: false,
+            refused: Refused::default(),
+        })
+    }
+
+    /// Whose bets these are.
+    pub fn agency(&self) -> AgencyId {
+        self.agency
+    }
+
+    /// Where they are read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many rows were refused so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.count
+    }
+
+    /// The next bet that a batch can carry; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Stopped`].
+    pub fn next_bet(&mut self) -> Result<Option<Bet>, Error> {
+        while let Some(whole) = self.next_line()? {
+            if self.line.trim_ascii().is_empty() && whole {
+                continue;
+            }
+            let row = if whole { parse(&self.line, self.agency) } else { Err(Defect::Line) };
+            match row {
+                Ok(bet) => return Ok(Some(bet)),
+                Err(defect) => self.refuse(&defect),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Back to the first row.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn rewind(&mut self) -> Result<(), Error> {
+        if self.number > 0 {
+            self.input.seek(SeekFrom::Start(0)).map_err(|e| self.failed(e))?;
+        }
+        self.number = 0;
+        self.at_end = false;
+        Ok(())
+    }
+
+    /// How many lines the file has; goes back to the first row.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Stopped`].
+    pub fn count_lines(&mut self) -> Result<u64, Error> {
+        while self.next_line()?.is_some() {}
+        let lines = self.number;
+        self.rewind()?;
+        Ok(lines)
+    }
+
+    /// Puts the next line, without its end, into `self.line`: whole, or the beginning of one that is too long (false).
+    fn next_line(&mut self) -> Result<Option<bool>, Error> {
+        if self.at_end {
+            return Ok(None);
+        }
+        let read = self.read_line();
+        match read.map_err(|e| self.failed(e))? {
+            None => self.at_end = true,
+            Some(_) => self.number += 1,
+        }
+        if self.number == 1 && self.line.starts_with(BOM) {
+            self.line.drain(..BOM.len());
+        }
+        Ok(if self.at_end { None } else { Some(self.line.len() <= MAX_LINE) })
+    }
+
+    fn read_line(&mut self) -> io::Result<Option<()>> {
+        self.line.clear();
+        // Room for the line end and the byte that makes a line too long.
+        let most = MAX_LINE + 3;
+        self.input.by_ref().take(most as u64).read_until(b'\n', &mut self.line)?;
+        if self.line.is_empty() {
+            return Ok(None);
+        }
+        let ended = self.line.pop_if(|last| *last == b'\n').is_some();
+        if !ended && self.line.len() == most {
+            self.input.skip_until(b'\n')?;
+        }
+        self.line.pop_if(|last| *last == b'\r');
+        Ok(Some(()))
+    }
+
+    fn refuse(&mut self, defect: &Defect) {
+        if self.number > self.refused.through {
+            self.refused.count += 1;
+            self.refused.through = self.number;
+            event!(Error, "leer_apuesta", fail, line = self.number, error = defect);
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        if self.input.get_ref().stop.requested() {
+            return Error::Stopped;
+        }
+        Error::File { path: self.path.clone(), source }
+    }
+}
+
+impl Drop for Reader<'_> {
+    /// The file is closed with the fields, right behind this.
+    fn drop(&mut self) {
+        event!(Info, "close_file", success, path = self.path.display());
+    }
+}
+
+/// A file whose reading a request to stop ends with an error: hours of rows to be skipped would not see it otherwise.
+#[derive(Debug)]
+struct Interruptible<'a> {
+    file: File,
+    stop: &'a StopSignal,
+}
+
+impl Read for Interruptible<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check().map_err(io::Error::other)?;
+        self.file.read(buffer)
+    }
+}
+
+impl Seek for Interruptible<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// The bet that `line` holds, without its end.
+fn parse(line: &[u8], agency: AgencyId) -> Result<Bet, Defect> {
+    if line.contains(&b'"') { parse_quoted(line, agency) } else { from_fields(line.split(|&b| b == b','), agency) }
+}
+
+fn parse_quoted(line: &[u8], agency: AgencyId) -> Result<Bet, Defect> {
+    let mut rows = csv::ReaderBuilder::new()
+        .has_headers(false)
+        // Else a lone CR would end the row.
+        .terminator(csv::Terminator::Any(b'\n'))
+        .buffer_capacity(line.len())
+        .from_reader(line);
+    let mut records = rows.byte_records();
+    match records.next() {
+        Some(Ok(record)) => from_fields(record.iter(), agency),
+        _ => Err(Defect::Csv),
+    }
+}
+
+fn from_fields<'a>(fields: impl Iterator<Item = &'a [u8]>, agency: AgencyId) -> Result<Bet, Defect> {
+    let mut row = [&[][..]; FIELDS];
+    let mut count = 0;
+    for field in fields {
+        if let Some(place) = row.get_mut(count) {
+            *place = field;
+        }
+        count += 1;
+    }
+    if count != FIELDS {
+        return Err(InvalidBet::Fields(count).into());
+    }
+    let [first_name, last_name, document, birthdate, number] = row;
+    let document = decimal(document).ok_or(InvalidBet::Number("document"))?;
+    let number = decimal(number).ok_or(InvalidBet::Number("number"))?;
+    let bet = Bet::new(agency, [first_name, last_name], document, birthdate, number)?;
+    batch::check_len(&bet)?;
+    Ok(bet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const GOOD: &str = "Ana,Paz,7,1999-03-17,8";
+
+    fn agency() -> AgencyId {
+        AgencyId::new(1).unwrap()
+    }
+
+    /// First names, and the lines that were refused, of a file with this text.
+    fn names_and_refused(text: impl AsRef<[u8]>) -> (Vec<String>, u64) {
+        let stop = StopSignal::never();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_ref()).unwrap();
+        let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();
+        let mut names = Vec::new();
+        while let Some(bet) = reader.next_bet().unwrap() {
+            names.push(bet.first_name);
+        }
+        assert!(reader.next_bet().unwrap().is_none());
+        (names, reader.refused())
+    }
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn line_ends_boms_and_blank_lines_make_no_difference() {
+        let two = (strings(&["Ana", "Eva"]), 0);
+        for text in [
+            "Ana,Paz,7,1999-03-17,8\r\nEva,Paz,7,1999-03-17,8\r\n",
+            "Ana,Paz,7,1999-03-17,8\nEva,Paz,7,1999-03-17,8\n",
+            "Ana,Paz,7,1999-03-17,8\nEva,Paz,7,1999-03-17,8",
+            "Ana,Paz,7,1999-03-17,8\r\nEva,Paz,7,1999-03-17,8",
+            "Ana,Paz,7,1999-03-17,8\r\nEva,Paz,7,1999-03-17,8\r",
+            "\u{feff}Ana,Paz,7,1999-03-17,8\nEva,Paz,7,1999-03-17,8\n",
+            "\u{feff}\"Ana\",Paz,7,1999-03-17,8\n\r\n\n  \nEva,Paz,7,1999-03-17,8\r\n\r\n\n",
+        ] {
+            assert_eq!(names_and_refused(text), two, "{text:?}");
+        }
+        for nothing in ["", "\n", "\r\n\r\n", "\u{feff}", "\u{feff}\r\n"] {
+            assert_eq!(names_and_refused(nothing), (vec![], 0), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_row_is_refused_and_its_neighbours_are_not() {
+        let long_name = "x".repeat(30);
+        let endless = "x".repeat(3 * BUFFER);
+        for bad in [
+            "Ana,Paz,7,1999-03-17",
+            "Ana,Paz,7,1999-03-17,8,9",
+            "Ana;Paz;7;1999-03-17;8",
+            ",Paz,7,1999-03-17,8",
+            "Ana,Paz,-7,1999-03-17,8",
+            "Ana,Paz,7,1999-03-17,",
+            "Ana,Paz,7,1999-03-17, 8",
+            "Ana,Paz,7,1999-02-29,8",
+            "Ana,Paz,7,17/03/1999,8",
+            "Ana,Paz,4294967296,1999-03-17,8",
+            "\"Ana,Paz,7,1999-03-17,8",
+            "A\rna,Paz,7,1999-03-17,8",
+            "\"A\rna\",Paz,7,1999-03-17,8",
+            "A\0na,Paz,7,1999-03-17,8",
+            "\"\"",
+            "\u{feff}",
+            &format!("{long_name},Paz,7,1999-03-17,8"),
+            &format!("Ana,{long_name},7,1999-03-17,8"),
+            &endless,
+        ] {
+            let text = format!("{GOOD}\n{bad}\n{GOOD}\n");
+            assert_eq!(names_and_refused(text), (strings(&["Ana", "Ana"]), 1), "{bad:?}");
+        }
+        assert_eq!(names_and_refused(b"\xff\xfeA,Paz,7,1999-03-17,8\n"), (vec![], 1));
+    }
+
+    #[test]
+    fn fields_are_taken_as_they_are() {
+        let text = "\"Pérez, Ana\",\"La \"\"Ñ\"\"\",7,1999-03-17,8\n  Ana  ,Paz,007,1999-03-17,8\nAna \"La\" Paz,Paz,7,1999-03-17,8\n";
+        assert_eq!(names_and_refused(text), (strings(&["Pérez, Ana", "  Ana  ", "Ana \"La\" Paz"]), 0));
+    }
+
+    #[test]
+    fn a_line_of_the_greatest_length_is_read_and_one_byte_more_is_refused() {
+        let zeros = |len: usize| format!("Ana,Paz,{}7,1999-03-17,8", "0".repeat(len - GOOD.len()));
+        for end in ["", "\n", "\r\n"] {
+            assert_eq!(names_and_refused(zeros(MAX_LINE) + end), (strings(&["Ana"]), 0));
+            assert_eq!(names_and_refused(zeros(MAX_LINE + 1) + end), (vec![], 1));
+        }
+    }
+
+    #[test]
+    fn a_refused_row_is_counted_once_however_often_it_is_read() {
+        let stop = StopSignal::never();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, "bad\n{GOOD}\nworse\n{GOOD}\n").unwrap();
+        let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();
+        assert_eq!(reader.count_lines().unwrap(), 4);
+        assert!(reader.next_bet().unwrap().is_some() && reader.refused() == 1);
+        reader.rewind().unwrap();
+        for _ in 0..2 {
+            assert!(reader.next_bet().unwrap().is_some() && reader.next_bet().unwrap().is_some());
+            assert!(reader.next_bet().unwrap().is_none() && reader.refused() == 2);
+            reader.rewind().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_an_error_that_names_the_path() {
+        let stop = StopSignal::never();
+        let folder = tempfile::tempdir().unwrap();
+        let error = Reader::open(agency(), folder.path(), &stop).unwrap_err();
+        assert!(error.to_string().contains("is a directory") && error.exit_code() == 1, "{error}");
+        let error = Reader::open(agency(), &folder.path().join("none.csv"), &stop).unwrap_err();
+        assert!(error.to_string().contains("none.csv") && error.exit_code() == 1, "{error}");
+    }
+
+    #[test]
+    fn a_request_to_stop_ends_the_reading() {
+        let stop = StopSignal::of(&[ipc::signals::Signal::SIGVTALRM]).unwrap();
+        // Without a line end, for ever.
+        let mut reader = Reader::open(agency(), Path::new("/dev/zero"), &stop).unwrap();
+        nix::sys::signal::raise(ipc::signals::Signal::SIGVTALRM).unwrap();
+        assert!(matches!(reader.next_bet(), Err(Error::Stopped)));
+    }
+}

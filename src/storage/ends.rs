@@ -1,0 +1,103 @@
+//! Which agencies have ended: fixed-size records in the file `ends`, each with its own checksum.
+//!
+//! Appended under the data lock. Read without it too: a record that is only half there does not count.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use crate::bet::AgencyId;
+
+const MAGIC: &[u8; 4] = b"FIN1";
+/// Magic and agency; then the checksum of these.
+const BODY_LEN: usize = 8;
+const LEN: usize = BODY_LEN + 4;
+
+/// The agencies that have ended.
+///
+/// # Errors
+/// What read(2) reports.
+pub fn read(file: &File) -> io::Result<BTreeSet<AgencyId>> {
+    Ok(records(&bytes(file)?).collect())
+}
+
+/// Adds `agency`, unless it is there. Call it under the data lock.
+///
+/// # Errors
+/// What write(2) reports; nothing has been added then.
+pub fn append(file: &File, agency: AgencyId) -> io::Result<()> {
+    let bytes = bytes(file)?;
+    if records(&bytes).any(|ended| ended == agency) {
+        return Ok(());
+    }
+    // Behind the last whole record: what a killed writer left is overwritten.
+    let end = (bytes.len() - bytes.len() % LEN) as u64;
+    file.write_all_at(&encode(agency), end).inspect_err(|_| {
+        let _ = file.set_len(end);
+    })
+}
+
+fn bytes(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    At { file, offset: 0 }.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn records(bytes: &[u8]) -> impl Iterator<Item = AgencyId> {
+    bytes.chunks_exact(LEN).filter_map(decode)
+}
+
+fn encode(agency: AgencyId) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    let (body, checksum) = bytes.split_at_mut(BODY_LEN);
+    body[..4].copy_from_slice(MAGIC);
+    body[4..].copy_from_slice(&agency.get().to_be_bytes());
+    checksum.copy_from_slice(&crc32fast::hash(body).to_be_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<AgencyId> {
+    let (body, checksum) = bytes.split_at_checked(BODY_LEN)?;
+    let agency = body.strip_prefix(MAGIC)?.try_into().ok()?;
+    (crc32fast::hash(body).to_be_bytes() == checksum).then(|| AgencyId::new(u32::from_be_bytes(agency)))?
+}
+
+/// Reads from the front, whatever the descriptor's own offset is.
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.file.read_at(buf, self.offset)?;
+        self.offset += len as u64;
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(ids: &[u32]) -> BTreeSet<AgencyId> {
+        ids.iter().filter_map(|&id| AgencyId::new(id)).collect()
+    }
+
+    #[test]
+    fn each_agency_is_there_once_and_a_torn_record_does_not_count() {
+        let file = tempfile::tempfile().unwrap();
+        for id in [3, 1, 3] {
+            append(&file, AgencyId::new(id).unwrap()).unwrap();
+        }
+        assert_eq!(file.metadata().unwrap().len(), 2 * LEN as u64);
+        for torn in 1..LEN {
+            file.set_len(2 * LEN as u64).unwrap();
+            file.write_all_at(&encode(AgencyId::new(7).unwrap())[..torn], 2 * LEN as u64).unwrap();
+            assert_eq!(read(&file).unwrap(), ids(&[1, 3]), "{torn} bytes");
+        }
+        append(&file, AgencyId::new(5).unwrap()).unwrap();
+        assert_eq!(read(&file).unwrap(), ids(&[1, 3, 5]));
+    }
+}
