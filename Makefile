@@ -1,0 +1,52 @@
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+
+# where cargo puts programs
+BIN := $(or $(CARGO_TARGET_DIR),target)/release
+SCRIPTS := generar-compose.sh validar-echo-server.sh $(wildcard scripts/*.sh)
+
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## Compiles server, client and dataset for this machine
+	cargo build --release --locked
+
+run: build ## Runs a server and five agencies as local processes, ends with a table
+	@scripts/run.sh
+
+test: ## Runs every test that needs no Docker
+	cargo test --release --locked --workspace
+
+lint: ## Format, clippy, documentation and shell scripts, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
+	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
+	else echo 'shellcheck is not installed: the scripts were not checked'; fi
+
+bench: ## Measures the system
+
+dataset: build ## Writes the agencies' files again, or unpacks .data/dataset.zip where it is
+	@mkdir -p .data
+	@if [ ! -f .data/dataset.zip ]; then \
+	  $(BIN)/dataset --agencies 5 --out .data --seed 7574 --rows 26936,25518,16014,9238,991; \
+	elif command -v unzip >/dev/null; then unzip -o .data/dataset.zip -d .data; \
+	else python3 -m zipfile -e .data/dataset.zip .data; fi
+
+ramas: ## Makes the local branches ej1..ej8 from HEAD (FORCE=1 moves existing ones)
+	@scripts/ramas.sh
+
+docker-image: ## Builds the images server:latest and client:latest
+	docker build -f server/Dockerfile -t server:latest .
+	docker build -f client/Dockerfile -t client:latest .
+
+docker-compose-up: docker-image ## Builds the images and starts the system in the background
+	@mkdir -p .data
+	docker compose up -d
+
+docker-compose-down: ## Stops the system in order and removes its containers and network
+	docker compose stop -t 10
+	docker compose down --remove-orphans
+
+docker-compose-logs: ## Follows the containers' logs
+	docker compose logs -f

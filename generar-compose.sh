@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Writes a Docker Compose file with the server and N agencies: ./generar-compose.sh FILE N
+# Kept to plain POSIX shell, so that `sh generar-compose.sh` works as well.
+set -eu
+LC_ALL=C # [0-9] means ten digits in every locale
+unset CDPATH
+
+# The subnet has 253 addresses for containers: the server's, the agencies', and some left for visitors (netcat).
+max_clients=250
+
+fail() { # CODE MESSAGE
+  printf 'generar-compose.sh: %s\n' "$2" >&2
+  exit "$1"
+}
+
+usage() { # MESSAGE
+  printf 'usage: ./generar-compose.sh FILE N    (N: number of clients, 0..%s)\n' "$max_clients" >&2
+  fail 2 "$1"
+}
+
+server() {
+  cat <<YAML
+# Written by generar-compose.sh: change that script, not this file.
+name: tp0
+services:
+  server:
+    container_name: server
+    image: server:latest
+    build:
+      context: $base
+      dockerfile: server/Dockerfile
+    environment:
+      - CLIENT_AMOUNT=$clients
+    volumes:
+      - $base/server/config.ini:/config.ini:ro
+    # above SHUTDOWN_GRACE (5s), within which the server ends its children itself
+    stop_grace_period: 9s
+    cap_drop:
+      - ALL
+    security_opt:
+      - no-new-privileges:true
+    networks:
+      - testing_net
+YAML
+}
+
+# One build section per image: services that build the same tag at the same time make newer engines fail.
+# The other clients wait for that image instead of asking a registry for it.
+image_of_client() { # ID
+  if [ "$1" -eq 1 ]; then
+    cat <<YAML
+    build:
+      context: $base
+      dockerfile: client/Dockerfile
+YAML
+  else
+    echo '    pull_policy: never'
+  fi
+}
+
+# The bet stands here in every mode, since only mode bet reads it: CLI_MODE can change without a new file.
+client() { # ID
+  cat <<YAML
+
+  client$1:
+    container_name: client$1
+    image: client:latest
+$(image_of_client "$1")
+    environment:
+      - CLI_ID=$1
+      - CLI_MODE=\${CLI_MODE:-draw}
+      - CLI_LOG_SETTLE=\${CLI_LOG_SETTLE:-2s}
+      - NOMBRE=Santiago Lionel
+      - APELLIDO=Lorca
+      - DOCUMENTO=30904465
+      - NACIMIENTO=1999-03-17
+      - NUMERO=7574
+    volumes:
+      - $base/client/config.yaml:/config.yaml:ro
+      - $base/.data:/.data:ro
+    read_only: true
+    cap_drop:
+      - ALL
+    security_opt:
+      - no-new-privileges:true
+    networks:
+      - testing_net
+    depends_on:
+      - server
+YAML
+}
+
+networks() {
+  cat <<YAML
+
+networks:
+  testing_net:
+    ipam:
+      driver: default
+      config:
+        - subnet: 172.25.125.0/24
+YAML
+}
+
+compose() {
+  server
+  id=1
+  while [ "$id" -le "$clients" ]; do
+    client "$id"
+    id=$((id + 1))
+  done
+  networks
+}
+
+[ $# -eq 2 ] || usage "expected 2 arguments, got $#"
+file=$1
+clients=$2
+case $clients in
+  0 | [1-9] | [1-9][0-9] | [1-9][0-9][0-9]) ;;
+  *) usage "N is '$clients': not a whole number from 0 to $max_clients, without leading zeros" ;;
+esac
+[ "$clients" -le "$max_clients" ] || usage "N is $clients: above $max_clients"
+[ -n "$file" ] || usage 'FILE is empty'
+[ ! -d "$file" ] || usage "FILE is a directory: $file"
+folder=$(cd -- "$(dirname -- "$file")" 2>/dev/null && pwd -P) || usage "FILE is in no existing folder: $file"
+
+# Compose resolves relative paths from the file's own folder: relative keeps the project movable, anywhere else
+# only absolute ones are right.
+root=$(cd -- "$(dirname -- "$0")" && pwd -P)
+base=.
+if [ "$folder" != "$root" ]; then
+  case $root in *[:#]*) fail 1 "the project's path has a ':' or '#': write FILE into the project's folder" ;; esac
+  base=$(printf '%s\n' "$root" | sed 's/[$]/$$/g') # Compose reads $$ as $
+fi
+
+text=$(compose)
+if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
+  printf '%s\n' "$text" >"$file" # a link or a device stays what it is
+else
+  temporary=$(mktemp "$folder/.compose.XXXXXX")
+  trap 'rm -f -- "$temporary"' EXIT
+  trap 'exit 1' HUP INT TERM
+  printf '%s\n' "$text" >"$temporary"
+  chmod '=rw' "$temporary" # what the umask allows; mktemp gives 0600
+  mv -f -- "$temporary" "$folder/$(basename -- "$file")"
+fi

@@ -1,0 +1,438 @@
+//! For black-box tests of the server: starts the real binary on a free port in a directory of its own, and speaks raw
+//! bytes, written from the protocol's description alone. Point `LOTERIA_SERVER` at any other server to judge that.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long anything that must happen may take: far longer than it does, so that a slow machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a file or a process is looked at while something is awaited that gives no other sign.
+const GLANCE: Duration = Duration::from_millis(5);
+
+pub const SORTEO: &str = "action: sorteo | result: success";
+
+/// The server's binary.
+pub fn server_binary() -> PathBuf {
+    std::env::var_os("LOTERIA_SERVER").map_or_else(|| env!("CARGO_BIN_EXE_server").into(), PathBuf::from)
+}
+
+/// Waits until `what` holds.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// A server to be started.
+pub struct Setup {
+    dir: TempDir,
+    variables: BTreeMap<String, String>,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    /// For `agencies`, at level DEBUG, on any free port.
+    pub fn new(agencies: u32) -> Self {
+        let variables = BTreeMap::new();
+        Self { dir: tempfile::tempdir().unwrap(), variables, arguments: Vec::new() }
+            .set("CLIENT_AMOUNT", agencies)
+            .set("SERVER_PORT", 0)
+            .set("LOGGING_LEVEL", "DEBUG")
+    }
+
+    /// Sets a variable.
+    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
+        self.variables.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// Adds a command-line argument.
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Where its files are.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The command, standard output not yet set.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(server_binary());
+        command
+            .args(&self.arguments)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .env("STORAGE_FILEPATH", self.path("bets.csv"))
+            .envs(&self.variables);
+        command
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn start(self) -> Server {
+        let log = self.path("server.log");
+        let mut server = self.spawn();
+        server.await_port();
+        assert!(log.exists());
+        server
+    }
+
+    /// Starts it and does not wait.
+    pub fn spawn(self) -> Server {
+        let log = File::options().create(true).append(true).open(self.path("server.log")).unwrap();
+        let child = self.command().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        Server { setup: self, child, port: 0 }
+    }
+}
+
+/// A server that runs; killed and reaped when dropped.
+pub struct Server {
+    setup: Setup,
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    /// With `agencies` and nothing else set.
+    pub fn start(agencies: u32) -> Self {
+        Setup::new(agencies).start()
+    }
+
+    fn await_port(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.port == 0 {
+            let log = self.log();
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the server ended at its start: {status}\n{log}");
+            }
+            assert!(Instant::now() < deadline, "the server does not listen:\n{log}");
+            let line = log.lines().rev().find_map(|line| line.split_once("action: listen | result: success | port: "));
+            self.port = line.map_or(0, |(_, port)| port.split(' ').next().unwrap().parse().unwrap());
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.setup.path(name)
+    }
+
+    pub fn bets_path(&self) -> PathBuf {
+        self.path("bets.csv")
+    }
+
+    /// `bets.csv` as it stands.
+    pub fn bets(&self) -> Vec<u8> {
+        fs::read(self.bets_path()).unwrap_or_default()
+    }
+
+    /// The rows of `bets.csv`, line ends taken off; names are plain in most tests.
+    pub fn rows(&self) -> Vec<String> {
+        let text = String::from_utf8(self.bets()).unwrap();
+        assert!(text.is_empty() || text.ends_with("\r\n"), "a row is torn");
+        text.split_terminator("\r\n").map(str::to_owned).collect()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub fn await_log(&self, text: &str) {
+        let mut log = String::new();
+        let deadline = Instant::now() + PATIENCE;
+        while !log.contains(text) {
+            assert!(Instant::now() < deadline, "never logged: {text}\n{log}");
+            std::thread::sleep(GLANCE);
+            log = self.log();
+        }
+    }
+
+    pub fn connect(&self) -> Conn {
+        Conn::to(self.port)
+    }
+
+    /// Its living children and zombies.
+    pub fn children(&self) -> Vec<i32> {
+        children_of(self.pid())
+    }
+
+    /// Waits until no child is left, not even a zombie.
+    #[track_caller]
+    pub fn await_alone(&self) {
+        eventually("no child is left", || self.children().is_empty());
+    }
+
+    pub fn signal(&self, signal: &str) {
+        send_signal(self.pid(), signal);
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end:\n{}", self.log());
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// SIGTERM; the exit code must be 0 and the last line say so. Returns the log.
+    #[track_caller]
+    pub fn stop(mut self) -> String {
+        self.signal("TERM");
+        let status = self.wait();
+        let log = self.log();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.trim_end().ends_with("action: exit | result: success"), "{log}");
+        log
+    }
+
+    /// SIGKILL, and everything of it is gone. What can be started again on the same files.
+    pub fn kill(mut self) -> Setup {
+        let children = self.children();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        eventually("the children die with their parent", || children.iter().all(|&pid| !is_alive(pid)));
+        let spare = Setup { dir: tempfile::tempdir().unwrap(), variables: BTreeMap::new(), arguments: Vec::new() };
+        std::mem::replace(&mut self.setup, spare)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client's connection.
+pub struct Conn(pub TcpStream);
+
+impl Conn {
+    pub fn to(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.write_all(bytes).unwrap();
+        self
+    }
+
+    pub fn send_bytewise(&mut self, bytes: &[u8]) -> &mut Self {
+        for byte in bytes {
+            self.send(std::slice::from_ref(byte));
+        }
+        self
+    }
+
+    /// Ends this side of the stream.
+    pub fn finish(&mut self) -> &mut Self {
+        self.0.shutdown(Shutdown::Write).unwrap();
+        self
+    }
+
+    #[track_caller]
+    pub fn take<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// All until the server closes; a reset is an error.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.0.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The code of a confirmation.
+    #[track_caller]
+    pub fn ack(&mut self) -> u8 {
+        let [kind, code] = self.take();
+        assert_eq!(kind, 2, "a confirmation");
+        code
+    }
+
+    /// The documents that won; `None` for "not drawn".
+    #[track_caller]
+    pub fn winners(&mut self) -> Option<Vec<u32>> {
+        let [kind] = self.take();
+        if kind == 4 {
+            return None;
+        }
+        assert_eq!(kind, 5, "winners");
+        let count = u32::from_be_bytes(self.take());
+        Some((0..count).map(|_| u32::from_be_bytes(self.take())).collect())
+    }
+
+    /// (bets, ended, CRC) of a message 7 for `agency`.
+    #[track_caller]
+    pub fn received(&mut self, agency: u32) -> (u64, bool, u32) {
+        assert_eq!(self.take(), [7]);
+        assert_eq!(u32::from_be_bytes(self.take()), agency);
+        let count = u64::from_be_bytes(self.take());
+        let [ended] = self.take();
+        (count, ended == 1, u32::from_be_bytes(self.take()))
+    }
+
+    /// Nothing has arrived, and for `time` nothing does.
+    pub fn is_silent_for(&mut self, time: Duration) -> bool {
+        self.0.set_read_timeout(Some(time)).unwrap();
+        let silent =
+            matches!(self.0.read(&mut [0]), Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        self.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        silent
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        use nix::sys::socket::{setsockopt, sockopt};
+        setsockopt(&self.0, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    }
+}
+
+// ---- messages ----
+
+pub struct Bet<'a> {
+    pub first: &'a [u8],
+    pub last: &'a [u8],
+    pub document: u32,
+    pub birthdate: &'a [u8],
+    pub number: u32,
+}
+
+impl Default for Bet<'_> {
+    fn default() -> Self {
+        Self { first: b"Ana", last: b"Paz", document: 30_904_465, birthdate: b"1999-03-17", number: 1 }
+    }
+}
+
+fn cstr(text: &[u8]) -> Vec<u8> {
+    [text, b"\0"].concat()
+}
+
+fn pstr(text: &[u8]) -> Vec<u8> {
+    [&[text.len() as u8], text].concat()
+}
+
+impl Bet<'_> {
+    pub fn in_batch(&self) -> Vec<u8> {
+        let (document, number) = (self.document.to_be_bytes(), self.number.to_be_bytes());
+        [&cstr(self.first)[..], &cstr(self.last), &document, &cstr(self.birthdate), &number].concat()
+    }
+
+    pub fn single(&self, agency: u32) -> Vec<u8> {
+        let (document, number) = (self.document.to_be_bytes(), self.number.to_be_bytes());
+        let agency = agency.to_be_bytes();
+        [&agency[..], &pstr(self.first), &pstr(self.last), &document, &pstr(self.birthdate), &number].concat()
+    }
+}
+
+pub fn untyped_batch(agency: u32, bets: &[Bet<'_>]) -> Vec<u8> {
+    let encoded: Vec<u8> = bets.iter().flat_map(Bet::in_batch).collect();
+    [&agency.to_be_bytes()[..], &[bets.len() as u8], &encoded].concat()
+}
+
+/// Type 1.
+pub fn batch(agency: u32, bets: &[Bet<'_>]) -> Vec<u8> {
+    let encoded: Vec<u8> = bets.iter().flat_map(Bet::in_batch).collect();
+    [&[1][..], &agency.to_be_bytes(), &[bets.len() as u8], &encoded].concat()
+}
+
+/// `n` bets of documents 0, 1, … on `number`, as one batch of type 1.
+pub fn batch_of(agency: u32, n: u32, number: u32) -> Vec<u8> {
+    let bets: Vec<_> = (0..n).map(|document| Bet { document, number, ..Bet::default() }).collect();
+    batch(agency, &bets)
+}
+
+/// Type 1 without bets.
+pub fn end(agency: u32) -> Vec<u8> {
+    batch(agency, &[])
+}
+
+/// Type 3.
+pub fn ask(agency: u32) -> Vec<u8> {
+    [&[3][..], &agency.to_be_bytes()].concat()
+}
+
+/// Type 6.
+pub fn count(agency: u32) -> Vec<u8> {
+    [&[6][..], &agency.to_be_bytes()].concat()
+}
+
+// ---- processes ----
+
+pub fn children_of(parent: i32) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap();
+    let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| stat(pid).is_some_and(|fields| fields[1].parse() == Ok(parent))).collect()
+}
+
+/// Whether the process exists and is no zombie.
+pub fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|fields| fields[0] != "Z")
+}
+
+/// User and system time that the process has had, in clock ticks.
+pub fn cpu_ticks(pid: i32) -> u64 {
+    stat(pid).map_or(0, |fields| fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum())
+}
+
+/// `/proc/PID/stat` from the state on.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(") ")?;
+    Some(fields.split(' ').map(str::to_owned).collect())
+}
+
+/// What the process has open, as its links in /proc say: descriptor and target.
+pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeMap::new() };
+    let fds = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let target = fs::read_link(&path).ok()?;
+        Some((path.file_name()?.to_str()?.parse().ok()?, target.to_string_lossy().into_owned()))
+    });
+    fds.collect()
+}
+
+pub fn send_signal(pid: i32, signal: &str) {
+    let signal = format!("SIG{signal}").parse::<nix::sys::signal::Signal>().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}
+
+/// A file of the test's own.
+pub fn write_file(path: &Path, content: impl AsRef<[u8]>) {
+    fs::write(path, content).unwrap();
+}
