@@ -37,8 +37,9 @@ show() { # NAME
   trap '' HUP INT TERM
   awk "${line_wise[@]}" -v name="$1" -v events="$run/events" '
     function value(key) { match($0, key ": [0-9]+"); return substr($0, RSTART + length(key) + 2, RLENGTH - length(key) - 2) }
-    function tell(what) { print what > events; close(events) }
-    { printf "%-7s  | %s\n", name, $0; fflush() }
+    function tell(what) { print what "\n" > events; close(events) }
+    BEGIN { ORS = "" } # a line is one write, or those of different processes would mix
+    { print sprintf("%-7s  | %s\n", name, $0); fflush() }
     / action: listen \| result: success / { tell("listening " name " " value("port")) }
     / action: consulta_ganadores \| result: success / { tell("winners " name " " value("cant_ganadores")) }
   '

@@ -125,7 +125,8 @@ impl<'a> Batches<'a> {
     }
 
     fn add_rows(&self, crc: &mut crc32fast::Hasher, bets: &[Bet]) -> Result<(), Error> {
-        let rows = row::format(bets).map_err(|e| Error::File { path: self.reader.path().to_owned(), source: e.into() })?;
+        let rows =
+            row::format(bets).map_err(|e| Error::File { path: self.reader.path().to_owned(), source: e.into() })?;
         crc.update(&rows);
         Ok(())
     }
@@ -188,20 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_of_exactly_8000_bytes_is_full() {
-        // 100 bets of 79 bytes leave room for one of 100 - header bytes, beyond any bet: so fill with shorter ones.
+    fn a_packet_of_exactly_8000_bytes_is_allowed_and_one_more_is_not() {
+        // A header of 6 bytes, 100 bets of 79 and two of 47.
         let mut lines = rows(100, &"x".repeat(batch::MAX_NAME));
-        let room = MAX_PACKET - typed::BATCH_HEADER - 100 * 79;
-        let (first, last) = ("x".repeat(room / 2 - 21), "x".repeat(room - 2 * 21 - 1 - (room / 2 - 21)));
-        lines.push(format!("{first},x,1,1999-03-17,7\n"));
-        lines.push(format!("{last},x,1,1999-03-17,7\n"));
-        lines.push("y,y,1,1999-03-17,7\n".to_owned());
-        let header = typed::BATCH_HEADER;
-        with(&lines, LIMITS, |mut batches| {
-            let bets = batches.next_batch().unwrap().unwrap();
-            let len: usize = bets.iter().map(batch::encoded_len).sum();
-            assert!(header + len <= MAX_PACKET && header + len > MAX_PACKET - 23, "{len}");
-        });
+        lines.extend(rows(2, &"x".repeat(13)));
+        lines.extend(rows(1, "y"));
+        assert_eq!(with(&lines, LIMITS, sizes), [102, 1]);
+        lines[101].insert(0, 'x');
+        assert_eq!(with(&lines, LIMITS, sizes), [101, 2]);
     }
 
     #[test]

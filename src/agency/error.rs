@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::connection::Lost;
+use crate::cli;
 use crate::config;
 use crate::protocol::{Code, Malformed};
 
@@ -18,9 +19,6 @@ pub enum Error {
     /// SIGTERM or SIGINT: no failure.
     #[error("stopped on request")]
     Stopped,
-    /// The arguments are wrong: which, its value and what is allowed, in one line.
-    #[error("{0}")]
-    Usage(String),
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
@@ -44,6 +42,9 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// The single bet has a name that its form cannot carry; the settings do not let one through.
+    #[error("a name has more than 255 bytes")]
+    TooLong,
     /// No connection, or none any more.
     #[error(transparent)]
     Lost(#[from] Lost),
@@ -75,7 +76,7 @@ pub enum Error {
     #[error("the server does not know message 6: set resume to false ({0})")]
     ResumeUnknown(String),
     /// What the server holds is not what this agency would have sent.
-    #[error("{0}; nothing was sent")]
+    #[error("{0}; nothing is sent")]
     Mismatch(String),
     /// Trying again was in vain.
     #[error("gave up after {after:?} of trying: {last}{hint}")]
@@ -95,7 +96,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Stopped => 0,
-            Self::Usage(_) | Self::Config(_) => 2,
+            Self::Config(_) => cli::WRONG_USE,
             _ => 1,
         }
     }

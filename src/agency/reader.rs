@@ -64,8 +64,7 @@ impl<'a> Reader<'a> {
     pub fn open(agency: AgencyId, path: &Path, stop: &'a StopSignal) -> Result<Self, Error> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         // Not blocking, so that a FIFO without a writer is an empty file instead of a wait that no signal ends.
-        let file =
-            OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(failed)?;
+        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(Error::Directory { path: path.to_owned() });
         }

@@ -60,12 +60,7 @@ impl StopSignal {
     ///
     /// # Errors
     /// [`Error::Stopped`]; [`Error::Wait`] for what poll(2) reports.
-    pub fn wait(
-        &self,
-        fd: BorrowedFd<'_>,
-        events: PollFlags,
-        deadline: Option<Instant>,
-    ) -> Result<PollFlags, Error> {
+    pub fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> Result<PollFlags, Error> {
         let mut fds = [self.watched(), PollFd::new(fd, events)];
         self.poll(&mut fds, deadline)?;
         Ok(fds[1].revents().unwrap_or(PollFlags::empty()))

@@ -11,6 +11,8 @@ use crate::logging::Level;
 /// The file that is read where none is named.
 pub const DEFAULT_FILE: &str = "config/client.yaml";
 const MODES: &str = "echo, bet, batch or draw";
+/// Agencies of the modes bet and batch: the server knows their messages by a first byte of 0.
+const UNTYPED_AGENCIES: u32 = 1 << 24;
 
 /// What the client does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,18 @@ pub enum Mode {
     Batch,
     /// Exercises 7 and 8: the agency's file, its end and its winners on one connection.
     Draw,
+}
+
+impl Mode {
+    /// The word in the settings.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Bet(_) => "bet",
+            Self::Batch => "batch",
+            Self::Draw => "draw",
+        }
+    }
 }
 
 /// Everything that can be set.
@@ -72,10 +86,14 @@ impl Config {
         let duration = |key, default| set.get(key, Duration::from_secs(default), DURATION, parse_duration);
         let id = set
             .required("id", "an agency number from 1 to 4294967295", |text| AgencyId::new(decimal(text.as_bytes())?))?;
+        let mode = mode(set, id)?;
+        if matches!(mode, Mode::Bet(_) | Mode::Batch) {
+            set.required("id", "below 16777216 in the modes bet and batch", number(1..=UNTYPED_AGENCIES - 1))?;
+        }
         let loop_period = duration("loop.period", 5)?;
         Ok(Self {
             id,
-            mode: mode(set, id)?,
+            mode,
             server_address: set.get("server.address", "server:12345".into(), "host:port", address)?,
             loop_amount: set.get("loop.amount", 5, "a number from 0 to 4294967295", number(0..=u32::MAX))?,
             loop_period,
@@ -194,5 +212,12 @@ mod tests {
                 "{error}"
             );
         }
+    }
+    #[test]
+    fn an_agency_whose_untyped_messages_would_be_taken_for_typed_ones_is_refused() {
+        let file = |id, mode| from(&[("id", id), ("mode", mode)]);
+        assert!(file("16777215", "batch").is_ok() && file("16777216", "draw").is_ok());
+        let error = file("16777216", "batch").unwrap_err();
+        assert!(error.starts_with("id: \"16777216\" is not allowed, it must be below 16777216"), "{error}");
     }
 }

@@ -127,6 +127,10 @@ struct Outputs {
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
+/// What every line is written inside of; see [`around_lines`].
+type Around = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+static AROUND: OnceLock<Around> = OnceLock::new();
+
 /// Starts logging at `level`, once a process; a second call changes nothing. Panics become lines, too.
 ///
 /// # Errors
@@ -148,6 +152,12 @@ pub fn start(level: Level, targets: &Targets) -> io::Result<()> {
         }));
     }
     Ok(())
+}
+
+/// From now on every line is written by a call of `around`'s argument inside of `around`, once a process: for what shares
+/// a terminal with the log (a progress bar) and has to step aside meanwhile. `around` must not log.
+pub fn around_lines(around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) {
+    let _ = AROUND.set(Box::new(around));
 }
 
 /// Tells that lines are written by an event loop from now on, which must never wait: what standard output does not take
@@ -226,7 +236,11 @@ impl log::Log for Logger {
 
     fn log(&self, record: &log::Record<'_>) {
         if let Some(level) = Level::of(record.metadata()).filter(|&level| level <= self.level) {
-            locked(&self.outputs).write(level, record.args());
+            let mut write = || locked(&self.outputs).write(level, record.args());
+            match AROUND.get() {
+                Some(around) => around(&mut write),
+                None => write(),
+            }
         }
     }
 

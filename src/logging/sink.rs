@@ -41,9 +41,10 @@ enum Way {
 pub struct Sink {
     way: Way,
     may_wait: bool,
+    /// What goes out before anything else: lines, where nobody may wait; or what is left of one that was taken in part.
     queue: Vec<u8>,
     lost: u64,
-    /// A wait was in vain, and no line has got through since.
+    /// The last wait was in vain, and nothing has got through since.
     stuck: bool,
 }
 
@@ -73,9 +74,11 @@ impl Sink {
         self.may_wait = false;
     }
 
-    /// In a forked child: what is queued is the parent's to write; the child may wait.
+    /// In a forked child: what is queued is the parent's to write; the child may wait, unless the parent has found out
+    /// already that it would be in vain.
     pub fn forked(&mut self) {
         self.queue = Vec::new();
+        self.stuck = self.lost > 0;
         self.lost = 0;
         self.may_wait = true;
     }
@@ -83,87 +86,80 @@ impl Sink {
     /// Writes one line, its line feed included, in one write(2); or queues it, or counts it as lost.
     pub fn write(&mut self, line: &[u8]) {
         self.flush();
-        if self.queue.is_empty() && self.lost == 0 && self.write_or_wait(line) {
+        let takes_one_more = if self.may_wait { !self.is_queued() } else { self.queue.len() + line.len() <= QUEUE_MAX };
+        if !takes_one_more {
+            self.lost += 1;
             return;
         }
-        if !self.may_wait && self.queue.len() + line.len() <= QUEUE_MAX {
-            self.queue.extend(line);
-        } else {
+        self.queue.extend(line);
+        if !self.may_wait {
+            self.flush();
+            return;
+        }
+        self.wait_and_flush();
+        if self.queue.len() == line.len() {
+            self.queue.clear();
             self.lost += 1;
         }
     }
 
     /// Whether something waits for [`Sink::flush`].
     pub fn is_queued(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.lost > 0
     }
 
     /// Writes what is queued, and how many lines were lost behind it, as far as it is taken now.
     pub fn flush(&mut self) {
         let mut written = 0;
         while let Some(len) = self.queue[written..].iter().position(|&b| b == b'\n') {
-            if self.try_write(&self.queue[written..=written + len]).is_err() {
-                break;
+            let line = &self.queue[written..=written + len];
+            match self.write_now(line) {
+                0 => break,
+                taken => written += taken,
             }
-            written += len + 1;
         }
         self.queue.drain(..written);
         if self.lost > 0 && self.queue.is_empty() {
             let notice = lost_lines(self.lost);
-            if self.try_write(notice.as_bytes()).is_ok() {
+            let taken = self.write_now(notice.as_bytes());
+            if taken > 0 {
                 self.lost = 0;
-                self.stuck = false;
+                self.queue.extend(&notice.as_bytes()[taken..]);
+                written += taken;
             }
         }
+        self.stuck &= written == 0;
     }
 
     /// The last flush of a process: waits for a reader, once.
     pub fn finish(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        self.wait_and_flush();
+    }
+
+    /// Flushes, and waits a moment for a reader if there was one the last time.
+    fn wait_and_flush(&mut self) {
         self.flush();
-        while self.is_queued() && wait_writable(Some(deadline)) {
-            self.flush();
-        }
-    }
-
-    /// True if the line has been taken, or can never be.
-    fn write_or_wait(&mut self, line: &[u8]) -> bool {
-        if self.try_write(line).is_ok() {
-            self.stuck = false;
-            return true;
-        }
-        if !self.may_wait || self.stuck {
-            return false;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while wait_writable(Some(deadline)) {
-            if self.try_write(line).is_ok() {
-                return true;
+        if self.is_queued() && !self.stuck {
+            let deadline = Instant::now() + PATIENCE;
+            while self.is_queued() && Instant::now() < deadline && wait_writable(Some(deadline)) {
+                self.flush();
             }
         }
-        self.stuck = true;
-        false
+        self.stuck = self.is_queued();
     }
 
-    /// Fails where the line was not taken and may be later. A reader that is gone (EPIPE), or a full disk, takes
-    /// nothing ever: the line is dropped.
-    fn try_write(&self, line: &[u8]) -> Result<(), WouldBlock> {
-        let mut rest = line;
-        while !rest.is_empty() {
-            match self.write_once(rest) {
-                Ok(len) => rest = &rest[len..],
+    /// How many bytes of `line` are done with: none where nothing is taken now; part of them where a terminal or a
+    /// stream socket took as much; all where they were taken, or never will be, as by a reader that is gone (EPIPE) or
+    /// a full disk.
+    fn write_now(&self, line: &[u8]) -> usize {
+        loop {
+            match self.write_once(line) {
+                Ok(taken) => return taken,
+                Err(Errno::EAGAIN) => return 0,
                 Err(Errno::EINTR) => {}
-                // Only a terminal takes parts of a line: the rest must follow at once, or lines would mix.
-                Err(Errno::EAGAIN) if rest.len() < line.len() => {
-                    if !wait_writable(Some(Instant::now() + PATIENCE)) {
-                        return Ok(());
-                    }
-                }
-                Err(Errno::EAGAIN) => return Err(WouldBlock),
-                Err(_) => return Ok(()),
+                Err(_) => return line.len(),
             }
         }
-        Ok(())
     }
 
     fn write_once(&self, bytes: &[u8]) -> nix::Result<usize> {
@@ -178,9 +174,6 @@ impl Sink {
         }
     }
 }
-
-/// The line was not taken.
-struct WouldBlock;
 
 fn stdout() -> BorrowedFd<'static> {
     use std::sync::OnceLock;

@@ -20,6 +20,8 @@ pub struct Decoder {
     end: usize,
     generation: Option<Generation>,
     phase: Phase,
+    /// Once malformed, always malformed: what a batch has taken before its defect must not be taken again.
+    malformed: Option<Malformed>,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,8 @@ enum Phase {
 impl Decoder {
     /// For a fresh connection.
     pub fn new() -> Self {
-        Self { buffer: Box::new([0; BUFFER]), start: 0, end: 0, generation: None, phase: Phase::First }
+        let buffer = Box::new([0; BUFFER]);
+        Self { buffer, start: 0, end: 0, generation: None, phase: Phase::First, malformed: None }
     }
 
     /// Where the next bytes of the connection go; never empty after [`Decoder::next_request`] has returned `None`.
@@ -61,10 +64,13 @@ impl Decoder {
     /// # Errors
     /// [`Malformed`]: nothing that follows can be understood.
     pub fn next_request(&mut self) -> Result<Option<Request>, Malformed> {
+        if let Some(malformed) = self.malformed {
+            return Err(malformed);
+        }
         match self.step() {
             Ok(request) => Ok(Some(request)),
             Err(Stop::Incomplete) => Ok(None),
-            Err(Stop::Malformed(malformed)) => Err(malformed),
+            Err(Stop::Malformed(malformed)) => Err(*self.malformed.insert(malformed)),
         }
     }
 
@@ -129,7 +135,10 @@ impl Decoder {
                     let request = arriving.finish().ok_or(Stop::Incomplete)?;
                     return Ok(self.end_batch(request));
                 }
-                Phase::Spent => return Err(Stop::Incomplete),
+                Phase::Spent => {
+                    self.start = self.end;
+                    return Err(Stop::Incomplete);
+                }
             }
         }
     }

@@ -19,9 +19,14 @@ pub const BATCH_HEADER: usize = 1 + batch::HEADER;
 /// Type 1 with at most 255 bets; with none it tells that the agency has sent all.
 pub fn encode_batch(agency: AgencyId, bets: &[Bet]) -> Vec<u8> {
     let mut message = Vec::with_capacity(BATCH_HEADER + bets.iter().map(batch::encoded_len).sum::<usize>());
-    message.push(ENVIO_BATCH);
-    batch::encode_into(&mut message, agency, bets);
+    encode_batch_into(&mut message, agency, bets);
     message
+}
+
+/// The same, at the end of `messages`.
+pub fn encode_batch_into(messages: &mut Vec<u8>, agency: AgencyId, bets: &[Bet]) {
+    messages.push(ENVIO_BATCH);
+    batch::encode_into(messages, agency, bets);
 }
 
 /// Type 3: which bets have won?

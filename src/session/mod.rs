@@ -323,6 +323,7 @@ impl Session {
     /// Tells the client the code; the connection is over then.
     fn refuse(&mut self, code: Code) -> End {
         match self.send(&Answer::Confirmation(Err(code))) {
+            Ok(()) if code == Code::Stopping => End::Stopping,
             Ok(()) => End::Refused,
             Err(end) => end,
         }

@@ -212,6 +212,10 @@ impl Session {
     }
 
     fn log_refusal(&self, summary: &Summary, refusal: &Refusal) {
+        if refusal.code == Code::Stopping {
+            // No failure of anybody's: that the connection closes is logged.
+            return;
+        }
         let (ip, codigo, error) = (self.peer, refusal.code as u8, refusal.reason());
         match summary {
             Summary::Single { document, number } => {

@@ -1,0 +1,46 @@
+//! Mode echo, exercises 1 to 4: numbered lines, a connection each, and the answers to them.
+//!
+//! Owns the loop. Used by [`super::run`]; the agency's file is not opened.
+
+use super::connection::{Connection, Dialer, Lost, SILENCE, Use};
+use super::error::{Error, Question};
+use super::retry::Retry;
+use super::stop::StopSignal;
+use crate::config::client::Config;
+use crate::event;
+use crate::protocol::{Stop, echo};
+
+/// Sends `loop.amount` lines, with a pause of `loop.period` behind each.
+///
+/// # Errors
+/// [`Error`].
+pub fn run(config: &Config, stop: &StopSignal) -> Result<(), Error> {
+    let dialer = Dialer { address: &config.server_address, used_for: Use::Exchange, stop };
+    let retry = Retry::new(config.retry_timeout, stop);
+    for number in 1..=config.loop_amount {
+        let text = format!("[CLIENT {}] Message N°{number}", config.id);
+        let echoed = retry.run(|| exchange(dialer.connect()?, &text))?;
+        retry.progress();
+        event!(Info, "receive_message", success, client_id = config.id, msg = echoed);
+        stop.pause(config.loop_period)?;
+    }
+    event!(Info, "loop_finished", success, client_id = config.id);
+    Ok(())
+}
+
+fn exchange(mut connection: Connection<'_>, text: &str) -> Result<String, Error> {
+    connection.outgoing().extend(echo::encode(text));
+    match connection.ask(Question::Echo, Some(SILENCE), decode_line) {
+        // The end of the stream ends a line, too.
+        Err(Error::Lost(Lost::Closed { peer })) => match echo::text(connection.unread()) {
+            Ok(text) if !text.is_empty() => Ok(text),
+            _ => Err(Lost::Closed { peer }.into()),
+        },
+        other => other,
+    }
+}
+
+/// One connection brings one line: whatever is behind it goes with it.
+fn decode_line(bytes: &[u8]) -> Result<(String, usize), Stop> {
+    Ok((echo::decode(bytes)?, bytes.len()))
+}

@@ -1,0 +1,81 @@
+//! Modes bet and batch, exercises 5 and 6: one message a connection, answered with one byte.
+//!
+//! Owns both modes. Used by [`super::run`]. Nothing can be asked in these forms: a message whose answer is lost is sent
+//! again, so that each bet is stored at least once.
+
+use super::batches::{Batches, Limits};
+use super::connection::{Dialer, SILENCE, Use};
+use super::error::{Error, Question};
+use super::progress::Progress;
+use super::reader::Reader;
+use super::retry::Retry;
+use super::stop::StopSignal;
+use crate::bet::Bet;
+use crate::config::client::Config;
+use crate::event;
+use crate::protocol::{Code, Malformed, Stop, batch, single};
+
+/// Sends one bet.
+///
+/// # Errors
+/// [`Error`].
+pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Error> {
+    let message = single::encode(bet).ok_or(Error::TooLong)?;
+    Exchanges::new(config, stop).run(Question::Bet, &message)?;
+    event!(Info, "apuesta_enviada", success, dni = bet.document, numero = bet.number);
+    Ok(())
+}
+
+/// Sends the agency's file; how many of its rows were refused.
+///
+/// # Errors
+/// [`Error`].
+pub fn run_batches(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
+    let exchanges = Exchanges::new(config, stop);
+    let mut reader = Reader::open(config.id, &config.data_path, stop)?;
+    let progress = Progress::of(&mut reader)?;
+    let mut file = Batches::new(reader, Limits { bets: config.batch_max_amount, header: batch::HEADER });
+    let (mut sent, mut batches) = (0, 0);
+    while let Some(bets) = file.next_batch()? {
+        let count = u8::try_from(bets.len()).unwrap_or(u8::MAX);
+        let question = Question::Batch { number: batches + 1, first: sent + 1, count };
+        exchanges.run(question, &batch::encode(config.id, bets))?;
+        sent += u64::from(count);
+        batches += 1;
+        event!(Debug, "batch_enviado", success, batch = batches, cantidad = count);
+        progress.show(sent);
+    }
+    event!(Info, "apuestas_enviadas", success, cantidad = sent, batches = batches);
+    Ok(file.reader().refused())
+}
+
+/// Where each message gets a connection of its own.
+struct Exchanges<'a> {
+    dialer: Dialer<'a>,
+    retry: Retry<'a>,
+}
+
+impl<'a> Exchanges<'a> {
+    fn new(config: &'a Config, stop: &'a StopSignal) -> Self {
+        let dialer = Dialer { address: &config.server_address, used_for: Use::Exchange, stop };
+        Self { dialer, retry: Retry::new(config.retry_timeout, stop) }
+    }
+
+    /// Sends `message` until it is acknowledged.
+    fn run(&self, question: Question, message: &[u8]) -> Result<(), Error> {
+        self.retry.run(|| {
+            let mut connection = self.dialer.connect()?;
+            connection.outgoing().extend(message);
+            let result = connection.ask(question, Some(SILENCE), decode_result)?;
+            result.map_err(|code| Error::Refused { question, code })
+        })?;
+        self.retry.progress();
+        Ok(())
+    }
+}
+
+fn decode_result(bytes: &[u8]) -> Result<(Result<(), Code>, usize), Stop> {
+    let &byte = bytes.first().ok_or(Stop::Incomplete)?;
+    let result = Code::from_byte(byte).ok_or(Stop::Malformed(Malformed::UnknownCode(byte)))?;
+    Ok((result, 1))
+}
