@@ -80,11 +80,15 @@ impl<Out: Message, In: Message> Link<Out, In> {
     /// What recv(2) reports besides; `InvalidData` for a packet that is no message.
     pub fn receive(&self) -> io::Result<Received<In>> {
         let mut packet = [0; MESSAGE_MAX];
+        // With MSG_TRUNC the length of a longer packet is told, which else would be cut to what may be a message.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         loop {
-            match socket::recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT) {
+            match socket::recv(self.socket.as_raw_fd(), &mut packet, flags) {
                 Ok(0) => return Ok(Received::Closed),
                 Ok(len) => {
-                    return In::decode(&packet[..len])
+                    return packet
+                        .get(..len)
+                        .and_then(In::decode)
                         .map(Received::Message)
                         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown message on a link"));
                 }

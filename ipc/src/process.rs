@@ -5,13 +5,15 @@
 
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{self, SigSet, SigmaskHow};
-use nix::sys::wait::{self, WaitPidFlag, WaitStatus};
+use nix::sys::wait::{self, Id, WaitPidFlag, WaitStatus};
 pub use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
 
@@ -23,6 +25,9 @@ pub const PANICKED: u8 = 101;
 pub const NOT_SET_UP: u8 = 102;
 /// Standard input, output and error stay open in every process.
 const FIRST_OWN_FD: RawFd = 3;
+
+/// Children of this process that [`reap`] has not told of yet.
+static UNREAPED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// What a child is given by its parent: values that move into it, and the descriptors among them.
 pub trait Luggage: 'static {
@@ -37,6 +42,8 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Killed(Signal),
+    /// A signal without a name ended it: a real-time one.
+    KilledByUnnamed,
 }
 
 /// Runs `run` in a forked child that ends with the code it returns; returns the child's pid.
@@ -48,7 +55,8 @@ pub enum Exit {
 /// - a signal during the fork, which would be handled in the child with the parent's pipe: all are blocked around it;
 /// - a child that outlives its parent: `PR_SET_PDEATHSIG` comes first, then the check that the parent is not gone yet;
 /// - a child that returns into the parent's loop: it ends here, also by a panic ([`PANICKED`]). No destructor of the
-///   parent's values runs in it.
+///   parent's values runs in it, but exit(3) does: it destroys thread-locals, and writes what `io::stdout` still
+///   buffers. So nothing that does more than close descriptors may be thread-local, and nothing unwritten be in it.
 ///
 /// Call it from a single-threaded process: a lock that another thread holds at the fork stays locked in the child.
 ///
@@ -66,13 +74,19 @@ where
     let forked = unsafe { unistd::fork() };
     match forked {
         Ok(ForkResult::Child) => {
-            let code = match tie_and_shed(parent, &given, signals, &mask) {
-                Ok(source) => panic::catch_unwind(AssertUnwindSafe(|| run(given, source))).unwrap_or(PANICKED),
+            let life = || match tie_and_shed(parent, &given, signals, &mask) {
+                Ok(source) => run(given, source),
                 Err(_) => NOT_SET_UP,
             };
+            let code = panic::catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|payload| {
+                // Its destructor may be anybody's, and a panic in it would unwind into the parent's code.
+                mem::forget(payload);
+                PANICKED
+            });
             std::process::exit(code.into());
         }
         Ok(ForkResult::Parent { child }) => {
+            unreaped().push(child);
             mask.thread_set_mask()?;
             Ok(child)
         }
@@ -89,6 +103,7 @@ fn tie_and_shed(parent: Pid, given: &impl Luggage, signals: &[Signal], mask: &Si
     if unistd::getppid() != parent {
         return Err(io::Error::other("the parent is gone"));
     }
+    unreaped().clear();
     signals::forget_inherited();
     close_all_but(&given.descriptors())?;
     let source = SignalSource::subscribe(signals)?;
@@ -123,18 +138,35 @@ fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
 ///
 /// Trap: the kernel merges SIGCHLDs, so call it until it returns `None`.
 pub fn reap() -> Option<(Pid, Exit)> {
-    loop {
+    let (pid, exit) = loop {
         match wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => return Some((pid, Exit::Code(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => return Some((pid, Exit::Killed(signal))),
-            Ok(WaitStatus::StillAlive) => return None,
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return None,
+            Ok(WaitStatus::Exited(pid, code)) => break (pid, Exit::Code(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => break (pid, Exit::Killed(signal)),
+            Err(Errno::EINVAL) => {
+                if let Some(pid) = reaped_namelessly() {
+                    break (pid, Exit::KilledByUnnamed);
+                }
+            }
+            Err(Errno::EINTR) => {}
+            _ => return None,
         }
-    }
+    };
+    unreaped().retain(|&child| child != pid);
+    Some((pid, exit))
+}
+
+/// Trap: nix has no name for a real-time signal, and fails with EINVAL on a child that one killed, when the kernel has
+/// forgotten that child already. It is the one that is no child of ours any more.
+fn reaped_namelessly() -> Option<Pid> {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    unreaped().iter().copied().find(|&child| wait::waitid(Id::Pid(child), look) == Err(Errno::ECHILD))
 }
 
 /// Sends SIGKILL to a child that has not been reaped yet (until then its pid is no other process's).
 pub fn kill(child: Pid) {
     let _ = signal::kill(child, Signal::SIGKILL);
+}
+
+fn unreaped() -> MutexGuard<'static, Vec<Pid>> {
+    UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
 }
