@@ -12,7 +12,8 @@ pub const DEFAULT_FILE: &str = "config/server.ini";
 const SPARE_CONNECTIONS: u32 = 64;
 const LEAST_CONNECTIONS: u32 = 1024;
 const SYSLOG_SOCKET: &str = "/dev/log";
-const KEYS: [&str; 15] = [
+/// Every key.
+pub const KEYS: [&str; 15] = [
     "SERVER_PORT",
     "SERVER_IP",
     "SERVER_LISTEN_BACKLOG",

@@ -1,1 +1,620 @@
+//! The codecs against each other, against bytes written by hand from `docs/protocol.md`, and against a slow decoder that
+//! follows that page to the letter.
 
+use proptest::char::range;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::bet::{AgencyId, Bet, InvalidBet};
+use crate::protocol::{Answer, Code, Holding, batch};
+
+// ---- bytes written by hand ----
+
+const SINGLE: &str =
+    "00000001  0f 53616e746961676f204c696f6e656c  05 4c6f726361  01d79091  0a 313939392d30332d3137  00001d96";
+const LORCA: &str = "53616e746961676f204c696f6e656c 00  4c6f726361 00  01d79091  313939392d30332d3137 00  00001d96";
+const NANDU: &str = "c39161 00  44c3ad617a 00  00000000  323030302d30322d3239 00  ffffffff";
+
+fn lorca() -> Bet {
+    bet(1, "Santiago Lionel", "Lorca", 30_904_465, "1999-03-17", 7574)
+}
+
+fn nandu(agency: u32) -> Bet {
+    bet(agency, "Ña", "Díaz", 0, "2000-02-29", u32::MAX)
+}
+
+#[test]
+fn requests_are_the_bytes_of_the_page() {
+    let one = AgencyId::new(1).unwrap();
+    let five = AgencyId::new(0x0102_0305).unwrap();
+    let two_bets = [lorca(), nandu(1)];
+    let bets = |form, agency, bets: &[Bet]| vec![stored(form, agency, bets)];
+    let cases = [
+        ("41c3b16f 20 0a", echo::encode("Año "), vec![Request::Echo("Año".into())]),
+        (SINGLE, single::encode(&lorca()).unwrap(), bets(Form::Single, 1, &[lorca()])),
+        ("00000001 00", batch::encode(one, &[]), bets(Form::UntypedBatch, 1, &[])),
+        (
+            &format!("00000001 02 {LORCA} {NANDU}"),
+            batch::encode(one, &two_bets),
+            bets(Form::UntypedBatch, 1, &two_bets),
+        ),
+        (
+            &format!("01 00000001 02 {LORCA} {NANDU}"),
+            typed::encode_batch(one, &two_bets),
+            bets(Form::TypedBatch, 1, &two_bets),
+        ),
+        ("01 01020305 00", typed::encode_batch(five, &[]), vec![Request::End { agency: 0x0102_0305 }]),
+        ("03 01020305", typed::encode_winners_query(five), vec![Request::Winners { agency: 0x0102_0305 }]),
+        ("06 01020305", typed::encode_received_query(five), vec![Request::Received { agency: 0x0102_0305 }]),
+    ];
+    for (page, encoded, requests) in cases {
+        assert_eq!(encoded, hex(page));
+        assert_eq!(decode(&encoded), (requests, None));
+    }
+}
+
+#[test]
+fn answers_are_the_bytes_of_the_page() {
+    let holding = Holding { count: 26_936, crc: 0x89ab_cdef };
+    let typed_answers = [
+        ("02 00", Answer::Confirmation(Ok(()))),
+        ("02 01", Answer::Confirmation(Err(Code::InvalidBet))),
+        ("02 02", Answer::Confirmation(Err(Code::UnknownAgency))),
+        ("02 03", Answer::Confirmation(Err(Code::AlreadyEnded))),
+        ("02 04", Answer::Confirmation(Err(Code::StorageFailed))),
+        ("02 05", Answer::Confirmation(Err(Code::ConnectedElsewhere))),
+        ("02 06", Answer::Confirmation(Err(Code::ProtocolBroken))),
+        ("02 07", Answer::Confirmation(Err(Code::Stopping))),
+        ("04", Answer::NotDrawn),
+        ("05 00000000", Answer::Winners(vec![])),
+        ("05 00000003 01d79091 00000000 01d79091", Answer::Winners(vec![30_904_465, 0, 30_904_465])),
+        ("07 01020305 0000000000006938 01 89abcdef", Answer::Received { agency: 0x0102_0305, holding, ended: true }),
+        (
+            "07 00000001 0000000000000000 00 00000000",
+            Answer::Received { agency: 1, holding: Holding::default(), ended: false },
+        ),
+    ];
+    for (page, answer) in typed_answers {
+        assert_eq!(answer.encode(Generation::Typed), hex(page));
+        assert_eq!(typed::decode_answer(&hex(page)), Ok((answer, hex(page).len())));
+    }
+    assert_eq!(Answer::Echo("Año".into()).encode(Generation::Echo), hex("41c3b16f 0a"));
+    assert_eq!(Answer::Confirmation(Ok(())).encode(Generation::Untyped), hex("00"));
+    assert_eq!(Answer::Confirmation(Err(Code::AlreadyEnded)).encode(Generation::Untyped), hex("03"));
+    assert_eq!(
+        Answer::Confirmation(Err(Code::ProtocolBroken)).encode(Generation::Echo),
+        hex(""),
+        "an echo is just closed"
+    );
+}
+
+#[test]
+fn answers_that_are_none_are_told_at_once() {
+    for (bytes, malformed) in [
+        ("02 08", Malformed::UnknownCode(8)),
+        ("00", Malformed::UnknownType(0)),
+        ("08", Malformed::UnknownType(8)),
+        ("ff", Malformed::UnknownType(0xff)),
+        ("01", Malformed::WrongDirection(1)),
+        ("03", Malformed::WrongDirection(3)),
+        ("06", Malformed::WrongDirection(6)),
+    ] {
+        assert_eq!(typed::decode_answer(&hex(bytes)), Err(Stop::Malformed(malformed)), "{bytes}");
+    }
+    assert_eq!(typed::decode_answer(&hex("05 ffffffff 00000000")), Err(Stop::Incomplete));
+}
+
+// ---- what is malformed, and what is merely invalid ----
+
+#[test]
+fn unknown_types_and_those_of_the_server_are_malformed_at_their_first_byte() {
+    for kind in (1..=0xff).filter(|kind| ![1, 3, 6].contains(kind)) {
+        let malformed =
+            if [2, 4, 5, 7].contains(&kind) { Malformed::WrongDirection(kind) } else { Malformed::UnknownType(kind) };
+        if kind < 0x20 {
+            assert_eq!(decode(&[kind]), (vec![], Some(malformed)), "first on its connection");
+        }
+        let later = [hex("03 00000001"), vec![kind]].concat();
+        assert_eq!(decode(&later), (vec![Request::Winners { agency: 1 }], Some(malformed)));
+    }
+    assert_eq!(decode(&hex("03 00000001 00")).1, Some(Malformed::UnknownType(0)));
+}
+
+#[test]
+fn a_text_that_is_too_long_is_malformed_as_soon_as_that_is_seen() {
+    let name = format!("{} 00", "61".repeat(29));
+    for (front, limit) in [
+        (String::new(), 29),
+        (name.clone(), 29),
+        ("41 00 42 00 00000001".into(), 10),
+        (format!("{name} {name} 00000001 {} 00 00000007 {name}", "61".repeat(10)), 29),
+    ] {
+        let mut decoder = fed(&hex(&format!("01 00000001 0b {front}")));
+        put(&mut decoder, &vec![b'a'; limit]);
+        assert_eq!(decoder.next_request(), Ok(None), "a NUL may follow");
+        put(&mut decoder, b"a");
+        for _ in 0..20 {
+            assert_eq!(decoder.next_request(), Err(Malformed::Unterminated(limit)), "and nothing can mend it");
+            put(&mut decoder, &[0; 100]);
+        }
+        assert_eq!(decoder.announced(), Some(0x0b), "what was refused is told in the log");
+    }
+}
+
+#[test]
+fn an_invalid_bet_is_told_when_the_whole_batch_is_there() {
+    let bad = |name: &str, date: &str| hex(&format!("{name} 00 42 00 00000001 {date} 00 00000007"));
+    let good_date = "313939392d30332d3137";
+    for (bet, defect) in [
+        (bad("", good_date), InvalidBet::Empty("first name")),
+        (bad("41ff", good_date), InvalidBet::NotUtf8("first name")),
+        (bad("410a42", good_date), InvalidBet::Control("first name")),
+        (bad("41", "323032332d30322d3330"), InvalidBet::Date),
+        (bad("41", "313939392d332d3137"), InvalidBet::Date),
+        (bad("41", ""), InvalidBet::Date),
+    ] {
+        let second = hex(&format!("00 42 00 00000001 {good_date} 00 00000007"));
+        let message = [&hex("01 00000009 04")[..], &hex(LORCA), &bet, &second, &hex(LORCA)].concat();
+        let refused = Request::Bets { form: Form::TypedBatch, agency: 9, count: 4, bets: Err(defect) };
+        for cut in 0..message.len() {
+            assert_eq!(decode(&message[..cut]), (vec![], None));
+        }
+        // The connection is understood still: it is the session that closes it.
+        let next = hex("03 00000009");
+        assert_eq!(decode(&[message, next].concat()), (vec![refused, Request::Winners { agency: 9 }], None));
+    }
+}
+
+#[test]
+fn an_invalid_single_bet_is_told_when_it_is_complete() {
+    let single = |first: &str, date: &str| hex(&format!("00000001 {first} 01 42 00000001 {date} 00000007"));
+    for (message, defect) in [
+        (single("02 41ff", "0a 313939392d30332d3137"), InvalidBet::NotUtf8("first name")),
+        (single("03 410a42", "0a 313939392d30332d3137"), InvalidBet::Control("first name")),
+        (single("01 41", "0b 313939392d30332d313737"), InvalidBet::Date),
+        (single("01 41", "00"), InvalidBet::Date),
+        (single("01 41", &format!("ff {}", "61".repeat(255))), InvalidBet::Date),
+    ] {
+        assert_eq!(decode(&message[..message.len() - 1]), (vec![], None));
+        let refused = Request::Bets { form: Form::Single, agency: 1, count: 1, bets: Err(defect) };
+        assert_eq!(decode(&message), (vec![refused], None));
+    }
+}
+
+#[test]
+fn agency_0_is_decoded_and_left_to_the_session() {
+    let no_agency = Err(InvalidBet::Number("agency"));
+    let bets = |form| Request::Bets { form, agency: 0, count: 1, bets: no_agency.clone() };
+    for (message, request) in [
+        (format!("00000000 {}", &SINGLE[8..]), bets(Form::Single)),
+        (format!("00000000 01 {LORCA}"), bets(Form::UntypedBatch)),
+        (format!("01 00000000 01 {LORCA}"), bets(Form::TypedBatch)),
+        ("01 00000000 00".into(), Request::End { agency: 0 }),
+        ("03 00000000".into(), Request::Winners { agency: 0 }),
+        ("06 00000000".into(), Request::Received { agency: 0 }),
+    ] {
+        assert_eq!(decode(&hex(&message)), (vec![request], None));
+    }
+}
+
+#[test]
+fn batches_of_255_bets_of_79_bytes_arrive_one_behind_the_other() {
+    let long = "ñ".repeat(14) + "x";
+    let bets = vec![bet(0x00ff_ffff, &long, &long, u32::MAX, "9999-12-31", u32::MAX); 255];
+    let agency = AgencyId::new(0x00ff_ffff).unwrap();
+    let message = typed::encode_batch(agency, &bets);
+    assert_eq!(message.len(), 6 + 255 * 79);
+    let twice = [&message[..], &message].concat();
+    assert_eq!(decode(&twice), (vec![stored(Form::TypedBatch, 0x00ff_ffff, &bets); 2], None));
+    let untyped = batch::encode(agency, &bets);
+    assert_eq!(decode(&untyped), (vec![stored(Form::UntypedBatch, 0x00ff_ffff, &bets)], None));
+}
+
+// ---- echo ----
+
+#[test]
+fn an_echo_holds_1024_bytes_and_not_one_more() {
+    let most = "x".repeat(1024);
+    let echo = Request::Echo(most.clone());
+    assert_eq!(decode(most.as_bytes()), (vec![], None));
+    assert_eq!(decode(format!("{most}\n").as_bytes()), (vec![echo.clone()], None));
+    assert_eq!(fed(most.as_bytes()).end_of_stream(), Ok(Some(echo)));
+    for too_much in [format!("{most}y"), format!("{most}y\n"), format!("{most} \n"), "x".repeat(BUFFER)] {
+        assert_eq!(decode(too_much.as_bytes()), (vec![], Some(Malformed::EchoTooLong)));
+    }
+}
+
+#[test]
+fn an_echo_loses_its_trailing_white_space_alone() {
+    let echoed = |line: &str| decode(line.as_bytes()).0;
+    assert_eq!(echoed("  a \tb \t\r\u{b}\u{c} \n"), [Request::Echo("  a \tb".into())]);
+    assert_eq!(echoed("a\u{a0}\u{85}\u{2003}\n"), [Request::Echo("a\u{a0}\u{85}\u{2003}".into())]);
+    assert_eq!(echoed("   \n"), [Request::Echo(String::new())]);
+}
+
+#[test]
+fn the_end_of_the_stream_closes_an_echo_and_nothing_else() {
+    let mut echo = fed("Año \r".as_bytes());
+    assert_eq!(echo.next_request(), Ok(None));
+    assert_eq!(echo.end_of_stream(), Ok(Some(Request::Echo("Año".into()))));
+    assert_eq!(echo.end_of_stream(), Ok(None), "once");
+    assert!(!echo.mid_message());
+
+    let mut torn = fed(b"a\xc3");
+    assert_eq!(torn.next_request(), Ok(None));
+    assert_eq!(torn.end_of_stream(), Err(Malformed::EchoNotUtf8));
+    assert_eq!(decode(b"a\xc3\n"), (vec![], Some(Malformed::EchoNotUtf8)));
+
+    for (bytes, mid_message) in [("", false), ("00", true), (&SINGLE[..60], true), ("01", true), ("03 000000", true)] {
+        let mut decoder = fed(&hex(bytes));
+        assert_eq!(decoder.next_request(), Ok(None));
+        assert_eq!(decoder.end_of_stream(), Ok(None));
+        assert_eq!(decoder.mid_message(), mid_message, "{bytes}");
+    }
+}
+
+#[test]
+fn whatever_follows_the_one_message_of_a_connection_is_swallowed() {
+    for message in [hex("41 0a"), hex(SINGLE), hex("00000001 00"), hex(&format!("00000001 01 {LORCA}"))] {
+        let mut decoder = fed(&message);
+        assert!(decoder.next_request().unwrap().is_some());
+        for _ in 0..5 {
+            let len = decoder.space().len();
+            assert_ne!(len, 0, "an empty read looks like the end of the stream");
+            put(&mut decoder, &vec![1; len]);
+            assert_eq!(decoder.next_request(), Ok(None));
+            assert!(!decoder.mid_message());
+        }
+    }
+}
+
+// ---- every message, at every cut ----
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+    #[test]
+    fn a_conversation_is_the_same_in_whatever_pieces_it_arrives(
+        conversation in conversation(), pieces in vec(1..3000_usize, 1..8),
+    ) {
+        let stream = conversation.concat();
+        let expected = reference(&stream);
+        prop_assert_eq!(expected.0.len(), conversation.len());
+        prop_assert_eq!(&deliver(&stream, pieces), &expected);
+        prop_assert_eq!(&deliver(&stream, vec![1]), &expected);
+    }
+
+    #[test]
+    fn a_request_is_there_with_its_last_byte_and_not_before(conversation in conversation()) {
+        let mut decoder = Decoder::new();
+        for (n, message) in conversation.iter().enumerate() {
+            for (cut, byte) in (1..).zip(message) {
+                put(&mut decoder, &[*byte]);
+                let whole = cut == message.len();
+                prop_assert_eq!(decoder.next_request().unwrap().is_some(), whole);
+                prop_assert_eq!(decoder.mid_message(), !whole);
+                prop_assert_eq!(decoder.announced(), announced(&message[..cut]).filter(|_| !whole), "{} of {}", cut, n);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_broken_anywhere_is_understood_as_by_the_page(
+        conversation in conversation(), damages in vec((any::<usize>(), any::<u8>(), 0..3_u8), 1..4), pieces in vec(1..500_usize, 1..8),
+    ) {
+        let mut stream = conversation.concat();
+        for (place, byte, kind) in damages {
+            let place = place % stream.len();
+            match kind {
+                0 => stream[place] = byte,
+                1 => stream.insert(place, byte),
+                _ => { stream.splice(place..(place + usize::from(byte)).min(stream.len() - 1), []); }
+            }
+        }
+        prop_assert_eq!(deliver(&stream, pieces), reference(&stream));
+    }
+
+    #[test]
+    fn any_bytes_are_understood_as_by_the_page(
+        first in 0..0x22_u8, rest in vec(prop_oneof![Just(0), Just(1), 0x40..0x50_u8, any::<u8>()], 0..600), pieces in vec(1..50_usize, 1..8),
+    ) {
+        let stream = [vec![first], rest].concat();
+        prop_assert_eq!(deliver(&stream, pieces), reference(&stream));
+    }
+
+    #[test]
+    fn answers_are_decoded_whole_or_not_at_all(answer in answer()) {
+        let message = answer.encode(Generation::Typed);
+        for cut in 0..message.len() {
+            prop_assert_eq!(typed::decode_answer(&message[..cut]), Err(Stop::Incomplete));
+        }
+        let followed = [&message[..], &message].concat();
+        prop_assert_eq!(typed::decode_answer(&followed), Ok((answer, message.len())));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(10_000) })]
+
+    #[test]
+    fn single_bets_are_never_taken_for_batches_nor_left_undecided(bet in any_bet(255)) {
+        let message = single::encode(&bet).unwrap();
+        prop_assert_eq!(detect::kind(&message), Some(Kind::Single));
+        let seen = (0..message.len()).map(|cut| detect::kind(&message[..cut]));
+        prop_assert!(seen.flatten().all(|kind| kind == Kind::Single));
+    }
+
+    #[test]
+    fn untyped_batches_are_never_taken_for_single_bets_nor_left_undecided(
+        bets in vec(any_bet(29), 0..4), count in any::<u8>(), agency in 1..0x0100_0000_u32,
+    ) {
+        let mut message = batch::encode(AgencyId::new(agency).unwrap(), &bets);
+        prop_assert_eq!(detect::kind(&message), Some(Kind::UntypedBatch));
+        if !bets.is_empty() {
+            // As in the longer batch that this is the beginning of, any number of bets may be announced.
+            message[4] = count.max(bets.len() as u8);
+        }
+        prop_assert_eq!(detect::kind(&message), Some(Kind::UntypedBatch));
+        for cut in 0..message.len() {
+            let seen = detect::kind(&message[..cut]);
+            prop_assert!(seen.is_none_or(|kind| kind == Kind::UntypedBatch));
+            prop_assert_eq!(seen, kind_by_the_page(&message[..cut]), "told as soon as it can be");
+        }
+    }
+}
+
+// ---- what is sent ----
+
+prop_compose! {
+    /// Names have 1 to `longest` bytes; most are short.
+    fn any_bet(longest: usize)(
+        agency in 1..0x0100_0000_u32, names in [name(longest), name(longest)], document: u32, number: u32,
+        (year, month, day) in (1..=9999_u32, 1..=12_u32, 1..=28_u32),
+    ) -> Bet {
+        bet(agency, &names[0], &names[1], document, &format!("{year:04}-{month:02}-{day:02}"), number)
+    }
+}
+
+fn name(longest: usize) -> impl Strategy<Value = String> {
+    let any_letter = any::<char>().prop_filter("a control character", |c| !c.is_control());
+    let letter = prop_oneof![8 => range(' ', '~'), 1 => range('¡', 'ÿ'), 1 => any_letter];
+    let letters = prop_oneof![19 => vec(letter.clone(), 1..12), 1 => vec(letter, 1..=longest)];
+    letters.prop_map(move |letters| {
+        let name = String::from_iter(letters);
+        name[..name.floor_char_boundary(longest)].to_owned()
+    })
+}
+
+/// The messages of one connection.
+fn conversation() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let text = vec(any::<char>().prop_filter("ends the text", |&c| c != '\n'), 0..300)
+        .prop_map(|text| String::from_iter([' '].into_iter().chain(text)));
+    let echo =
+        text.prop_filter("too long", |text| text.len() <= echo::MAX_TEXT).prop_map(|text| vec![echo::encode(&text)]);
+    let single = any_bet(255).prop_map(|bet| vec![single::encode(&bet).unwrap()]);
+    let bets = || prop_oneof![9 => vec(any_bet(29), 0..9), 1 => vec(any_bet(29), 200..=255)];
+    let untyped = (1..0x0100_0000_u32, bets())
+        .prop_map(|(agency, bets)| vec![batch::encode(AgencyId::new(agency).unwrap(), &bets)]);
+    let typed = (1..=u32::MAX).prop_map(|agency| AgencyId::new(agency).unwrap()).prop_flat_map(move |agency| {
+        vec(
+            prop_oneof![
+                4 => bets().prop_map(move |bets| typed::encode_batch(agency, &bets)),
+                1 => Just(typed::encode_winners_query(agency)),
+                1 => Just(typed::encode_received_query(agency)),
+            ],
+            1..6,
+        )
+    });
+    prop_oneof![1 => echo, 1 => single, 2 => untyped, 4 => typed]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        (0..=7_u8).prop_map(|byte| Answer::Confirmation(Code::from_byte(byte).unwrap())),
+        Just(Answer::NotDrawn),
+        vec(any::<u32>(), 0..100).prop_map(Answer::Winners),
+        any::<(u32, u64, u32, bool)>().prop_map(|(agency, count, crc, ended)| Answer::Received {
+            agency,
+            holding: Holding { count, crc },
+            ended,
+        }),
+    ]
+}
+
+// ---- the page, to the letter: on all bytes at once, without hurry ----
+
+/// What a connection says that brings `stream`, and what is malformed behind that.
+fn reference(stream: &[u8]) -> (Vec<Request>, Option<Malformed>) {
+    let mut requests = Vec::new();
+    let mut rest = stream;
+    loop {
+        let kind = if requests.is_empty() { kind_by_the_page(stream) } else { Some(Kind::Typed) };
+        let read = match kind {
+            None => Err(None),
+            Some(Kind::Echo) => read_echo(rest),
+            Some(Kind::Single) => read_single(&mut rest),
+            Some(Kind::UntypedBatch) => read_batch(Form::UntypedBatch, &mut rest),
+            Some(Kind::Typed) => read_typed(&mut rest),
+        };
+        match read {
+            Ok(request) => requests.push(request),
+            Err(malformed) => return (requests, malformed),
+        }
+        if kind != Some(Kind::Typed) {
+            return (requests, None);
+        }
+    }
+}
+
+/// A request, or `Some` defect, or `None` where the bytes end too early.
+type Read<T> = Result<T, Option<Malformed>>;
+
+fn read_echo(rest: &[u8]) -> Read<Request> {
+    let line = rest.split(|&b| b == b'\n').next().unwrap_or_default();
+    if line.len() > 1024 {
+        return Err(Some(Malformed::EchoTooLong));
+    }
+    if line.len() == rest.len() {
+        return Err(None);
+    }
+    let white = line.iter().rev().take_while(|b| b" \t\r\x0b\x0c".contains(b)).count();
+    let text = String::from_utf8(line[..line.len() - white].to_vec());
+    text.map(Request::Echo).map_err(|_| Some(Malformed::EchoNotUtf8))
+}
+
+fn read_single(rest: &mut &[u8]) -> Read<Request> {
+    let agency = read_u32(rest)?;
+    let names = [read_pstr(rest)?, read_pstr(rest)?];
+    let document = read_u32(rest)?;
+    let birthdate = read_pstr(rest)?;
+    let bet = judge(agency, &names, document, &birthdate, read_u32(rest)?);
+    Ok(Request::Bets { form: Form::Single, agency, count: 1, bets: bet.map(|bet| vec![bet]) })
+}
+
+fn read_batch(form: Form, rest: &mut &[u8]) -> Read<Request> {
+    let agency = read_u32(rest)?;
+    let count = read(rest, 1)?[0];
+    if form == Form::TypedBatch && count == 0 {
+        return Ok(Request::End { agency });
+    }
+    let mut bets = Vec::new();
+    for _ in 0..count {
+        let names = [read_cstr(rest, 30)?, read_cstr(rest, 30)?];
+        let document = read_u32(rest)?;
+        let birthdate = read_cstr(rest, 11)?;
+        bets.push(judge(agency, &names, document, &birthdate, read_u32(rest)?));
+    }
+    Ok(Request::Bets { form, agency, count, bets: bets.into_iter().collect() })
+}
+
+fn read_typed(rest: &mut &[u8]) -> Read<Request> {
+    match read(rest, 1)?[0] {
+        1 => read_batch(Form::TypedBatch, rest),
+        3 => Ok(Request::Winners { agency: read_u32(rest)? }),
+        6 => Ok(Request::Received { agency: read_u32(rest)? }),
+        kind @ (2 | 4 | 5 | 7) => Err(Some(Malformed::WrongDirection(kind))),
+        kind => Err(Some(Malformed::UnknownType(kind))),
+    }
+}
+
+fn read_pstr(rest: &mut &[u8]) -> Read<Vec<u8>> {
+    let len = read(rest, 1)?[0];
+    Ok(read(rest, len.into())?.to_vec())
+}
+
+fn read_cstr(rest: &mut &[u8], max: usize) -> Read<Vec<u8>> {
+    let mut text = Vec::new();
+    while text.len() < max {
+        match read(rest, 1)?[0] {
+            0 => return Ok(text),
+            byte => text.push(byte),
+        }
+    }
+    Err(Some(Malformed::Unterminated(max - 1)))
+}
+
+fn read_u32(rest: &mut &[u8]) -> Read<u32> {
+    Ok(read(rest, 4)?.iter().fold(0, |number, &byte| number << 8 | u32::from(byte)))
+}
+
+fn read<'a>(rest: &mut &'a [u8], len: usize) -> Read<&'a [u8]> {
+    if rest.len() < len {
+        return Err(None);
+    }
+    let (front, behind) = rest.split_at(len);
+    *rest = behind;
+    Ok(front)
+}
+
+fn judge(agency: u32, names: &[Vec<u8>; 2], document: u32, birthdate: &[u8], number: u32) -> Result<Bet, InvalidBet> {
+    let agency = AgencyId::new(agency).ok_or(InvalidBet::Number("agency"))?;
+    Bet::new(agency, [&names[0], &names[1]], document, birthdate, number)
+}
+
+/// "Telling the generations apart", sentence by sentence.
+fn kind_by_the_page(stream: &[u8]) -> Option<Kind> {
+    match stream.first()? {
+        0x01..=0x1f => return Some(Kind::Typed),
+        0x20..=0xff => return Some(Kind::Echo),
+        0x00 => {}
+    }
+    let x = usize::from(*stream.get(4)?);
+    let Some(l_at) = (x > 0).then_some(5 + x) else { return Some(Kind::UntypedBatch) };
+    if stream.iter().skip(5).take(x).any(|&b| b == 0) || stream.get(l_at) == Some(&0) {
+        return Some(Kind::UntypedBatch);
+    }
+    let l = usize::from(*stream.get(l_at)?);
+    let second = &stream[l_at + 1..stream.len().min(l_at + 1 + l)];
+    match second.contains(&0) {
+        true => Some(Kind::UntypedBatch),
+        false => (second.len() == l).then_some(Kind::Single),
+    }
+}
+
+/// What a batch has announced of which `bytes` have arrived.
+fn announced(bytes: &[u8]) -> Option<u8> {
+    match kind_by_the_page(bytes)? {
+        Kind::UntypedBatch => bytes.get(4).copied(),
+        Kind::Typed if bytes[0] == 1 => bytes.get(5).copied(),
+        _ => None,
+    }
+}
+
+// ---- helpers ----
+
+/// Everything that a connection says which brings `stream` in pieces of these lengths, over and over.
+fn deliver(mut stream: &[u8], pieces: Vec<usize>) -> (Vec<Request>, Option<Malformed>) {
+    let mut decoder = Decoder::new();
+    let mut requests = Vec::new();
+    for piece in pieces.into_iter().cycle() {
+        loop {
+            match decoder.next_request() {
+                Ok(Some(request)) => requests.push(request),
+                Ok(None) => break,
+                Err(malformed) => return (requests, Some(malformed)),
+            }
+        }
+        if stream.is_empty() {
+            break;
+        }
+        let len = piece.min(stream.len()).min(decoder.space().len());
+        assert_ne!(len, 0);
+        put(&mut decoder, &stream[..len]);
+        stream = &stream[len..];
+    }
+    (requests, None)
+}
+
+fn decode(stream: &[u8]) -> (Vec<Request>, Option<Malformed>) {
+    deliver(stream, vec![usize::MAX])
+}
+
+/// A decoder that has got `bytes`, and was not asked yet.
+fn fed(bytes: &[u8]) -> Decoder {
+    let mut decoder = Decoder::new();
+    put(&mut decoder, bytes);
+    decoder
+}
+
+/// What does not fit is not put.
+fn put(decoder: &mut Decoder, bytes: &[u8]) {
+    let space = decoder.space();
+    let len = bytes.len().min(space.len());
+    space[..len].copy_from_slice(&bytes[..len]);
+    decoder.filled(len);
+}
+
+fn stored(form: Form, agency: u32, bets: &[Bet]) -> Request {
+    Request::Bets { form, agency, count: bets.len().try_into().unwrap(), bets: Ok(bets.to_vec()) }
+}
+
+fn bet(agency: u32, first: &str, last: &str, document: u32, birthdate: &str, number: u32) -> Bet {
+    let names = [first.as_bytes(), last.as_bytes()];
+    Bet::new(AgencyId::new(agency).unwrap(), names, document, birthdate.as_bytes(), number).unwrap()
+}
+
+fn hex(digits: &str) -> Vec<u8> {
+    let digits: Vec<u8> = digits.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}

@@ -179,6 +179,7 @@ impl Session {
         let mut session =
             Self { client, peer, link, stop, store, common, ledger, decoder, claim, stopping: false, deadline };
         let end = match session.converse() {
+            Err(End::Closed) if session.decoder.mid_message() => End::Cut("the connection was reset amid a message"),
             Err(end) => end,
             Ok(never) => match never {},
         };
