@@ -1,13 +1,17 @@
-//! `dataset`: writes synthetic agency files. Owns the exit code and the line on stderr; all else is `loteria::dataset`.
+//! `dataset`: writes synthetic agency files. All it does is in `loteria::dataset`.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use loteria::dataset;
+use loteria::{cli, dataset};
 
 fn main() -> ExitCode {
-    match dataset::run(std::env::args_os(), &mut io::stdout()) {
+    let arguments = match cli::arguments() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
+    match dataset::run(&arguments, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With stderr closed there is nobody left to tell; the exit code still does.

@@ -4,21 +4,21 @@
 //! not know the wire, the store or the configuration: it writes files that the client later reads like any others.
 //! Shape, sizes and winners are those of spec/system.md, "Data in the repository" and "Agency files".
 
+mod names;
+
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::iter::repeat_n;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use chrono::{Days, NaiveDate};
 use clap::Parser;
-use clap::error::ErrorKind;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-const USAGE: &str = "dataset --agencies N --out DIR --seed S [--rows N,…]";
+use self::names::{MEN, SURNAMES, WOMEN, urn};
+use crate::cli;
 
 /// Rows and winners of the course's agencies 1 to 5; further agencies begin again at the first.
 const SHAPES: [(u32, u32); 5] = [(26_936, 2), (25_518, 3), (16_014, 3), (9_238, 2), (991, 0)];
@@ -38,65 +38,6 @@ const LAST_BIRTHDATE: NaiveDate = date(2006, 12, 31);
 /// about 29 rows of a hundred hold a letter that is not ASCII, as in the course's files.
 const SECOND_GIVEN_NAME: u64 = 60;
 const SECOND_SURNAME: u64 = 5;
-
-/// How many lots each of the names (between commas) has in the urn. A name has at most 14 bytes, so that two and
-/// the space between them stay within a bet's 29.
-type Tier = (usize, &'static str);
-
-/// Women's given names.
-const WOMEN: [Tier; 3] = [
-    (10, "Ana,Laura,Silvia,Claudia,Marcela,Patricia,Carolina,Florencia"),
-    (
-        5,
-        "María,Camila,Julieta,Valeria,Gabriela,Daniela,Natalia,Paula,Romina,Cecilia,Agustina,\
-         Micaela,Mercedes",
-    ),
-    (
-        1,
-        "Noelia,Milagros,Graciela,Norma,Susana,Beatriz,Mirta,Estela,Elena,Yamila,Guadalupe,\
-         Delfina,Josefina,Alejandra,Verónica,Lucía,Sofía,Belén,Rocío,Mónica,Ailén,Sol",
-    ),
-];
-
-/// Men's given names.
-const MEN: [Tier; 3] = [
-    (10, "Juan,Carlos,Luis,Miguel,Jorge,Pablo,Diego,Daniel"),
-    (
-        5,
-        "Facundo,Lucas,Marcelo,Ezequiel,Alejandro,Fernando,Eduardo,Roberto,Ignacio,Federico,\
-         Santiago,Mariano,Gustavo",
-    ),
-    (
-        1,
-        "Bautista,Lautaro,Gonzalo,Leandro,Ramiro,Oscar,Hugo,Emanuel,Lionel,Claudio,Walter,\
-         Francisco,Sergio,Martín,Nicolás,Matías,Agustín,Sebastián,Joaquín,Tomás,Hernán,Raúl,\
-         Rubén,Héctor",
-    ),
-];
-
-/// Surnames; the composite ones count as one.
-const SURNAMES: [Tier; 3] = [
-    (
-        6,
-        "González,Rodríguez,Gómez,Romero,Sosa,Torres,Flores,Acosta,Herrera,Silva,Rojas,Molina,\
-         Castro,Ortiz,Luna,Cabrera,Godoy,Moreno,Vega",
-    ),
-    (
-        3,
-        "Fernández,López,Díaz,Martínez,Pérez,García,Medina,Aguirre,Pereyra,Carrizo,Ferreyra,\
-         Ledesma,Peralta,Ojeda,Ponce,Vera,Quiroga,Mansilla,Villalba,Rossi,Bianchi,Ferrari,\
-         Arias,Maldonado,Correa,Coronel,Figueroa,Miranda,Paz,Barrios,Toledo,Leiva,Soria,Bravo,\
-         Navarro,Mendoza,Campos,Cardozo,Olivera",
-    ),
-    (
-        1,
-        "Sánchez,Ramírez,Benítez,Farías,Muñoz,Núñez,Ibáñez,Ordóñez,Peña,Zárate,Giménez,Álvarez,\
-         Suárez,Gutiérrez,Agüero,Cáceres,Müller,Echagüe,San Martín,Avellaneda,Bustos,Lorca,\
-         Costa,Conti,Ricci,Esposito,Marino,Lombardi,Moretti,Schmidt,Weber,Kowalski,Nowak,\
-         Haddad,Etcheverry,Iturralde,Urquiza,Alsina,Pizarro,Chaves,De la Fuente,Del Valle,\
-         D'Angelo,D'Alessandro,O'Connor,Di Marco,Della Croce,Zabala,Arce",
-    ),
-];
 
 /// Why no file, or not every file, was written.
 #[derive(Debug, thiserror::Error)]
@@ -126,35 +67,16 @@ impl Error {
     /// The program's exit code (spec/system.md, "Start, stop, exit codes"): 2 for wrong use, 1 for a failure.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) => cli::WRONG_USE,
             Self::Folder { .. } | Self::Write { .. } => 1,
         }
     }
 }
 
-impl From<clap::Error> for Error {
-    /// Clap explains over several lines; this keeps what it found wrong, in one, and says what is allowed.
-    fn from(error: clap::Error) -> Self {
-        let text = error.to_string();
-        let line = match error.kind() {
-            // The value comes first and may hold blank lines itself; our parsers' text already tells the range.
-            ErrorKind::ValueValidation => text.rsplit_once("\n\n").map(|(head, _)| head.to_owned()),
-            _ => text.split_once("\n\n").map(|(head, _)| format!("{head}; usage: {USAGE}")),
-        };
-        Self::Usage(one_line(&line.unwrap_or(text)))
-    }
-}
-
-fn one_line(text: &str) -> String {
-    let text = text.replace(char::is_control, " ");
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
-}
-
 /// Writes synthetic agency files, the same ones for the same seed.
 #[derive(Debug, Parser)]
-#[command(name = "dataset", version, override_usage = USAGE)]
-struct Arguments {
+#[command(name = "dataset", version)]
+pub struct Arguments {
     /// Number of agencies: one file each, agency-1.csv to agency-N.csv
     #[arg(long, value_name = "N", value_parser = agency_count, allow_hyphen_values = true)]
     agencies: u32,
@@ -210,23 +132,12 @@ where
     number.ok_or_else(|| format!("allowed is a whole number from {} to {}", allowed.start(), allowed.end()))
 }
 
-/// The program: reads `args` (the first is the program's name), writes the files and tells `out` of each.
+/// The program, behind its arguments: writes the files and tells `out` of each.
 ///
 /// # Errors
 /// [`Error::Usage`] before anything is written; [`Error::Folder`] or [`Error::Write`] at the first failure, with
 /// the agencies' files before it complete.
-pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> Result<(), Error> {
-    match Arguments::try_parse_from(args) {
-        Ok(arguments) => write_files(&arguments, out),
-        Err(answer) if !answer.use_stderr() => {
-            tell(out, &answer.to_string());
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn write_files(arguments: &Arguments, out: &mut impl Write) -> Result<(), Error> {
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Error> {
     arguments.check_rows()?;
     let folder = &arguments.out;
     fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.clone(), source })?;
@@ -365,11 +276,6 @@ impl People {
     }
 }
 
-fn urn(tiers: &[Tier]) -> Vec<&'static str> {
-    let names = tiers.iter().flat_map(|&(lots, names)| names.split(',').map(move |name| (lots, name)));
-    names.flat_map(|(lots, name)| repeat_n(name, lots)).collect()
-}
-
 /// One name of the urn, or, for `second` people of a hundred, two different ones.
 fn name(dice: &mut Dice, urn: &[&'static str], second: u64) -> String {
     let first = dice.pick(urn);
@@ -399,7 +305,8 @@ mod tests {
 
     fn arguments(extra: &[&str]) -> Result<Arguments, Error> {
         let fixed = ["dataset", "--seed", "7574", "--out", "unused"];
-        let arguments = Arguments::try_parse_from(fixed.iter().chain(extra))?;
+        let parsed = Arguments::try_parse_from(fixed.iter().chain(extra));
+        let arguments = parsed.map_err(|error| Error::Usage(cli::one_line(&error)))?;
         arguments.check_rows()?;
         Ok(arguments)
     }
@@ -502,7 +409,7 @@ mod tests {
     fn wrong_arguments_are_one_line_with_name_value_and_what_is_allowed() {
         assert_eq!(
             refusal(&["--agencies", "0"]),
-            "invalid value '0' for '--agencies <N>': allowed is a whole number from 1 to 4294967295"
+            "invalid value '0' for '--agencies <N>': allowed is a whole number from 1 to 4294967295; see --help"
         );
         assert_eq!(
             refusal(&["--agencies", "3", "--rows", "1,2"]),
@@ -510,12 +417,9 @@ mod tests {
         );
         assert_eq!(
             refusal(&["--agencies", "1", "--rows", "x\n\ny"]),
-            "invalid value 'x y' for '--rows <N,…>': allowed is a whole number from 0 to 10000000"
+            "invalid value 'x y' for '--rows <N,…>': allowed is a whole number from 0 to 10000000; see --help"
         );
-        assert_eq!(
-            refusal(&[]),
-            format!("the following required arguments were not provided: --agencies <N>; usage: {USAGE}")
-        );
+        assert_eq!(refusal(&[]), "the following required arguments were not provided: --agencies <N>; see --help");
         for wrong in [&["--agencies", "-1"][..], &["--agencies", "1", "--rows", "-5,3"], &["--agencies", "1", "x"]] {
             assert!(!refusal(wrong).contains('\n'), "{wrong:?}");
         }

@@ -1,0 +1,67 @@
+//! The names that people are given, and how often: what makes the files look like the course's.
+
+use std::iter::repeat_n;
+
+/// How many lots each of the names (between commas) has in the urn. A name has at most 14 bytes, so that two and
+/// the space between them stay within a bet's 29.
+pub(super) type Tier = (usize, &'static str);
+
+/// Women's given names.
+pub(super) const WOMEN: [Tier; 3] = [
+    (10, "Ana,Laura,Silvia,Claudia,Marcela,Patricia,Carolina,Florencia"),
+    (
+        5,
+        "María,Camila,Julieta,Valeria,Gabriela,Daniela,Natalia,Paula,Romina,Cecilia,Agustina,\
+         Micaela,Mercedes",
+    ),
+    (
+        1,
+        "Noelia,Milagros,Graciela,Norma,Susana,Beatriz,Mirta,Estela,Elena,Yamila,Guadalupe,\
+         Delfina,Josefina,Alejandra,Verónica,Lucía,Sofía,Belén,Rocío,Mónica,Ailén,Sol",
+    ),
+];
+
+/// Men's given names.
+pub(super) const MEN: [Tier; 3] = [
+    (10, "Juan,Carlos,Luis,Miguel,Jorge,Pablo,Diego,Daniel"),
+    (
+        5,
+        "Facundo,Lucas,Marcelo,Ezequiel,Alejandro,Fernando,Eduardo,Roberto,Ignacio,Federico,\
+         Santiago,Mariano,Gustavo",
+    ),
+    (
+        1,
+        "Bautista,Lautaro,Gonzalo,Leandro,Ramiro,Oscar,Hugo,Emanuel,Lionel,Claudio,Walter,\
+         Francisco,Sergio,Martín,Nicolás,Matías,Agustín,Sebastián,Joaquín,Tomás,Hernán,Raúl,\
+         Rubén,Héctor",
+    ),
+];
+
+/// Surnames; the composite ones count as one.
+pub(super) const SURNAMES: [Tier; 3] = [
+    (
+        6,
+        "González,Rodríguez,Gómez,Romero,Sosa,Torres,Flores,Acosta,Herrera,Silva,Rojas,Molina,\
+         Castro,Ortiz,Luna,Cabrera,Godoy,Moreno,Vega",
+    ),
+    (
+        3,
+        "Fernández,López,Díaz,Martínez,Pérez,García,Medina,Aguirre,Pereyra,Carrizo,Ferreyra,\
+         Ledesma,Peralta,Ojeda,Ponce,Vera,Quiroga,Mansilla,Villalba,Rossi,Bianchi,Ferrari,\
+         Arias,Maldonado,Correa,Coronel,Figueroa,Miranda,Paz,Barrios,Toledo,Leiva,Soria,Bravo,\
+         Navarro,Mendoza,Campos,Cardozo,Olivera",
+    ),
+    (
+        1,
+        "Sánchez,Ramírez,Benítez,Farías,Muñoz,Núñez,Ibáñez,Ordóñez,Peña,Zárate,Giménez,Álvarez,\
+         Suárez,Gutiérrez,Agüero,Cáceres,Müller,Echagüe,San Martín,Avellaneda,Bustos,Lorca,\
+         Costa,Conti,Ricci,Esposito,Marino,Lombardi,Moretti,Schmidt,Weber,Kowalski,Nowak,\
+         Haddad,Etcheverry,Iturralde,Urquiza,Alsina,Pizarro,Chaves,De la Fuente,Del Valle,\
+         D'Angelo,D'Alessandro,O'Connor,Di Marco,Della Croce,Zabala,Arce",
+    ),
+];
+
+pub(super) fn urn(tiers: &[Tier]) -> Vec<&'static str> {
+    let names = tiers.iter().flat_map(|&(lots, names)| names.split(',').map(move |name| (lots, name)));
+    names.flat_map(|(lots, name)| repeat_n(name, lots)).collect()
+}
