@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: help build run test test-docker lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
 
 # where cargo puts programs
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
@@ -17,14 +17,18 @@ run: build ## Runs a server and five agencies as local processes, ends with a ta
 test: ## Runs every test that needs no Docker
 	cargo test --release --locked --workspace
 
+test-docker: ## Runs the system in containers and judges it from outside (TEST_ARGS='ej7' for a part)
+	cargo test --release --locked --features docker --test docker -- $(TEST_ARGS)
+
 lint: ## Format, clippy, documentation and shell scripts, warnings are errors
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo 'shellcheck is not installed: the scripts were not checked'; fi
 
-bench: ## Measures the system
+bench: ## Measures the server against the least it could be (BENCH_ARGS='--help' for more)
+	cargo bench --locked --bench lottery -- $(BENCH_ARGS)
 
 dataset: build ## Writes the agencies' files again, or unpacks .data/dataset.zip where it is
 	@mkdir -p .data
