@@ -121,10 +121,13 @@ impl Bet {
 }
 
 /// A number written in decimal digits alone, leading zeros allowed; `None` for anything else and above 4294967295.
+/// (`str::parse` takes a sign, too, and wants its text checked for UTF-8 first.)
 pub fn decimal(digits: &[u8]) -> Option<u32> {
-    // `str::parse` would take a sign, too.
-    let plain = digits.iter().all(u8::is_ascii_digit);
-    plain.then(|| str::from_utf8(digits).ok()?.parse().ok()).flatten()
+    let value = |so_far: u32, &digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        so_far.checked_mul(10)?.checked_add(digit)
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, value) }
 }
 
 fn name(field: &'static str, bytes: &[u8]) -> Result<String, InvalidBet> {
@@ -132,7 +135,10 @@ fn name(field: &'static str, bytes: &[u8]) -> Result<String, InvalidBet> {
     if text.is_empty() {
         return Err(InvalidBet::Empty(field));
     }
-    if text.chars().any(char::is_control) {
+    // Every control character is an ASCII one or begins with this byte, which few names hold: most need no second look.
+    const C1_LEAD: u8 = 0xc2;
+    let suspect = |byte: &u8| byte.is_ascii_control() || *byte == C1_LEAD;
+    if bytes.iter().any(suspect) && text.chars().any(char::is_control) {
         return Err(InvalidBet::Control(field));
     }
     Ok(text.to_owned())

@@ -120,6 +120,6 @@ mod tests {
         let bets = [bet(2, 9, 7574), bet(1, 5, 7574), bet(1, 4, 757), bet(2, 3, 7574), bet(2, 9, 7574)];
         let winners = winners(bets, 7574).unwrap();
         assert_eq!(winners, Winners::from([(id(1), vec![5]), (id(2), vec![9, 3, 9])]));
-        assert!(winners.get(&id(3)).is_none());
+        assert!(!winners.contains_key(&id(3)));
     }
 }

@@ -31,7 +31,7 @@
 //! | [`session`] | one connection, in its child |
 //! | [`server`] | the parent: listener, children, claims, draw, orderly end |
 //! | [`agency`] | the client |
-//! | [`config`], [`logging`], [`cli`] | settings, log lines, command lines |
+//! | [`config`], [`logging`], [`cli`], [`tcp`] | settings, log lines, command lines, socket options |
 //! | [`dataset`] | synthetic agency files |
 //!
 //! Nothing points back up this list. The mechanisms (fork, links, signals, readiness, locks) are in the crate [`ipc`],
@@ -52,3 +52,4 @@ pub mod row;
 pub mod server;
 pub mod session;
 pub mod storage;
+pub mod tcp;

@@ -1,6 +1,8 @@
 //! The documents say what the programs do: the dumps in docs/protocol.md are the bytes that the code sends, and both
 //! READMEs name the same commands and keys. `UPDATE_DOCS=1` writes the dumps anew.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -1,18 +1,609 @@
-//! The draw, from outside.
+//! The draw, from outside: who ends, who waits, who has an agency to itself, and what is answered when.
+
+#![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use support::*;
+
+/// How long nothing must happen where that is the point; a slow machine makes such a check weaker, never wrong.
+const QUIET: Duration = Duration::from_millis(150);
+/// The same where others wait meanwhile, and not for long.
+const SHORT: Duration = Duration::from_millis(50);
+/// How long a claim waits for its agency.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+const WINNING: u32 = 7574;
+
+/// A connection of its own that ends `agency`.
+#[track_caller]
+fn ended(server: &Server, agency: u32) -> Conn {
+    let mut client = server.connect();
+    assert_eq!(client.send(&end(agency)).ack(), 0, "end of agency {agency}");
+    client
+}
+
+/// A connection of its own that has claimed `agency`.
+#[track_caller]
+fn claimed(server: &Server, agency: u32) -> Conn {
+    let mut client = server.connect();
+    client.send(&count(agency)).received(agency);
+    client
+}
+
+/// A connection of its own that waits for the draw.
+#[track_caller]
+fn waiting(server: &Server, agency: u32) -> Conn {
+    let mut client = server.connect();
+    assert!(client.send(&ask(agency)).is_silent_for(QUIET), "the query of agency {agency} is answered");
+    client
+}
+
+/// Winning bets of these documents.
+fn won(documents: &[u32]) -> Vec<Bet<'static>> {
+    documents.iter().map(|&document| Bet { document, number: WINNING, ..Bet::default() }).collect()
+}
+
+/// Stops the server's parent alone, and waits until it has stopped: sessions go on.
+fn freeze_parent(server: &Server) {
+    server.signal("STOP");
+    let status = format!("/proc/{}/status", server.pid());
+    eventually("the parent is stopped", || std::fs::read_to_string(&status).unwrap().contains("State:\tT"));
+}
+
+// ---- who has ended ----
 
 #[test]
 fn agencies_that_have_all_ended_get_their_own_winners_after_one_draw() {
-    let server = Server::start(2);
-    let (mut one, mut two) = (server.connect(), server.connect());
-    one.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
-    assert_eq!([one.ack(), one.ack()], [0, 0]);
-    two.send(&end(2)).send(&ask(2));
-    assert_eq!(two.ack(), 0);
-    assert_eq!(one.winners(), Some(vec![0, 1, 2]));
-    assert_eq!(two.winners(), Some(vec![]));
+    let server = Server::start(3);
+    let mut agencies = [1, 2, 3].map(|_| server.connect());
+    for (client, bets) in agencies.iter_mut().zip([won(&[0, 7, 7, 3]), won(&[u32::MAX]), vec![Bet::default()]]) {
+        let agency = if bets.len() == 4 {
+            1
+        } else if bets[0].number == WINNING {
+            2
+        } else {
+            3
+        };
+        client.send(&batch(agency, &bets)).send(&end(agency)).send(&ask(agency));
+        assert_eq!([client.ack(), client.ack()], [0, 0]);
+    }
+    // In the order in which they were stored, and as often.
+    let expected = [vec![0, 7, 7, 3], vec![u32::MAX], vec![]];
+    assert_eq!(agencies.each_mut().map(|client| client.winners().unwrap()), expected);
+    for (agency, expected) in (1..).zip(expected) {
+        assert_eq!(server.connect().send(&ask(agency)).winners(), Some(expected), "asked again, by another connection");
+    }
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
+}
+
+#[test]
+fn winners_are_those_of_the_set_number_whatever_the_form_in_which_their_bets_came() {
+    let server = Setup::new(2).set("LOTTERY_WINNER_NUMBER", 42).start();
+    let bet = |document, number| Bet { document, number, ..Bet::default() };
+    assert_eq!(server.connect().send(&bet(1, 42).single(1)).rest(), [0]);
+    assert_eq!(server.connect().send(&untyped_batch(1, &[bet(2, 42), bet(3, 421), bet(4, 4)])).rest(), [0]);
+    assert_eq!(server.connect().send(&batch(1, &[bet(5, 42), bet(6, WINNING)])).ack(), 0);
+    assert_eq!(server.connect().send(&bet(9, 42).single(2)).rest(), [0]);
+    drop(ended(&server, 2));
+    assert_eq!(ended(&server, 1).send(&ask(1)).winners(), Some(vec![1, 2, 5]));
+    assert_eq!(server.connect().send(&ask(2)).winners(), Some(vec![9]));
+    server.stop();
+}
+
+#[test]
+fn without_winners_and_without_any_bets_the_draw_is_held_all_the_same() {
+    let server = Server::start(2);
+    let mut one = ended(&server, 1);
+    one.send(&ask(1));
+    assert_eq!(ended(&server, 2).send(&ask(2)).winners(), Some(vec![]));
+    assert_eq!(one.winners(), Some(vec![]));
+    server.stop();
+
+    let server = Server::start(1);
+    let mut client = server.connect();
+    client.send(&batch_of(1, 100, WINNING - 1)).send(&end(1)).send(&ask(1));
+    assert_eq!([client.ack(), client.ack()], [0, 0]);
+    assert_eq!(client.winners(), Some(vec![]));
+    server.stop();
+}
+
+#[test]
+fn an_agency_that_breaks_off_and_comes_back_counts_once() {
+    let server = Server::start(3);
+    for agency in 1..=3 {
+        let mut client = server.connect();
+        assert_eq!(client.send(&batch(agency, &won(&[agency]))).ack(), 0);
+        client.send(&batch_of(agency, 5, 1)[..50]);
+        client.reset();
+        assert!(!server.log().contains(SORTEO));
+        let mut client = server.connect();
+        client.send(&batch(agency, &won(&[agency * 10]))).send(&end(agency));
+        assert_eq!([client.ack(), client.ack()], [0, 0]);
+    }
+    for agency in 1..=3 {
+        assert_eq!(server.connect().send(&ask(agency)).winners(), Some(vec![agency, agency * 10]));
+    }
+    assert_eq!(server.stop().matches(SORTEO).count(), 1);
+}
+
+#[test]
+fn connections_that_send_nothing_consume_no_agency() {
+    let server = Server::start(2);
+    for _ in 0..5 {
+        drop(server.connect());
+        server.connect().send(&[1]);
+        assert_eq!(server.connect().send(b"ping\n").rest(), b"ping\n");
+    }
+    drop(ended(&server, 1));
+    server.await_alone();
+    let mut query = waiting(&server, 1);
+    assert!(!server.log().contains(SORTEO));
+    drop(ended(&server, 2));
+    assert_eq!(query.winners(), Some(vec![]));
+    server.stop();
+}
+
+#[test]
+fn an_agency_that_ends_many_times_is_acknowledged_and_counts_once() {
+    let server = Server::start(2);
+    let mut client = server.connect();
+    client.send(&end(1).repeat(5));
+    assert_eq!([(); 5].map(|()| client.ack()), [0; 5]);
+    drop(client);
+    for _ in 0..3 {
+        drop(ended(&server, 1));
+    }
+    let mut query = waiting(&server, 2);
+    assert!(!server.log().contains(SORTEO));
+    drop(ended(&server, 2));
+    assert_eq!(query.winners(), Some(vec![]));
+    server.stop();
+}
+
+#[test]
+fn ends_of_agencies_that_take_no_part_are_refused_and_never_counted() {
+    let server = Server::start(2);
+    drop(ended(&server, 1));
+    for agency in [0, 3, u32::MAX] {
+        assert_eq!(server.connect().send(&end(agency)).rest(), [2, 2], "agency {agency}");
+    }
+    let mut query = waiting(&server, 1);
+    assert!(!server.log().contains(SORTEO));
+    drop(ended(&server, 2));
+    assert_eq!(query.winners(), Some(vec![]));
+    server.stop();
+}
+
+#[test]
+fn a_late_agency_is_waited_for_and_counted_whole() {
+    let server = Server::start(3);
+    let mut early = [1, 2].map(|agency| {
+        let mut client = server.connect();
+        client.send(&batch(agency, &won(&[agency]))).send(&end(agency)).send(&ask(agency));
+        assert_eq!([client.ack(), client.ack()], [0, 0]);
+        client
+    });
+    for client in &mut early {
+        assert!(client.is_silent_for(QUIET));
+    }
+    let mut late = server.connect();
+    late.send(&batch(3, &won(&[8]))).send(&batch(3, &won(&[9]))).send(&end(3)).send(&ask(3));
+    assert_eq!([late.ack(), late.ack(), late.ack()], [0, 0, 0]);
+    assert_eq!(late.winners(), Some(vec![8, 9]));
+    assert_eq!(early.each_mut().map(|client| client.winners()), [Some(vec![1]), Some(vec![2])]);
+    server.stop();
+}
+
+#[test]
+fn an_end_after_the_draw_is_acknowledged_and_changes_nothing() {
+    let server = Server::start(1);
+    let mut client = ended(&server, 1);
+    assert_eq!(client.send(&ask(1)).winners(), Some(vec![]));
+    assert_eq!(client.send(&end(1)).ack(), 0);
+    drop(client);
+    assert_eq!(ended(&server, 1).finish().rest(), b"");
+    assert_eq!(server.stop().matches(SORTEO).count(), 1);
+}
+
+#[test]
+fn bets_after_the_end_of_their_agency_and_after_the_draw_are_refused_with_3() {
+    let server = Server::start(2);
+    let bet = Bet::default();
+    assert_eq!(server.connect().send(&batch_of(1, 2, 1)).ack(), 0);
+    let refused = |time: &str| {
+        assert_eq!(server.connect().send(&batch_of(1, 1, WINNING)).rest(), [2, 3], "a typed batch {time}");
+        assert_eq!(server.connect().send(&bet.single(1)).rest(), [3], "a single bet {time}");
+        assert_eq!(server.connect().send(&untyped_batch(1, &[Bet::default()])).rest(), [3], "a batch {time}");
+    };
+    assert_eq!(ended(&server, 1).send(&batch_of(1, 1, WINNING)).rest(), [2, 3], "on the same connection");
+    refused("after the end");
+    assert_eq!(server.connect().send(&bet.single(2)).rest(), [0], "the other agency has not ended");
+    let mut two = ended(&server, 2);
+    assert_eq!(two.send(&ask(2)).winners(), Some(vec![]));
+    assert_eq!(two.send(&batch_of(2, 1, WINNING)).rest(), [2, 3]);
+    refused("after the draw");
+    assert_eq!(server.rows().len(), 3);
+    assert_eq!(server.connect().send(&ask(1)).winners(), Some(vec![]));
+    server.stop();
+}
+
+#[test]
+fn all_agencies_that_end_at_once_get_one_draw() {
+    const AGENCIES: u32 = 5;
+    for round in 0..25 {
+        let server = Server::start(AGENCIES);
+        let barrier = Barrier::new(AGENCIES as usize);
+        thread::scope(|scope| {
+            for agency in 1..=AGENCIES {
+                let (server, barrier) = (&server, &barrier);
+                scope.spawn(move || {
+                    let mut client = server.connect();
+                    assert_eq!(client.send(&batch(agency, &won(&[agency]))).ack(), 0);
+                    barrier.wait();
+                    client.send(&[end(agency), ask(agency)].concat());
+                    assert_eq!(client.ack(), 0, "round {round}");
+                    assert_eq!(client.winners(), Some(vec![agency]), "round {round}");
+                });
+            }
+        });
+        assert_eq!(server.stop().matches(SORTEO).count(), 1, "round {round}");
+    }
+}
+
+#[test]
+fn the_draw_is_logged_before_any_winners_are_answered_and_behind_all_bets() {
+    for _ in 0..10 {
+        let server = Server::start(2);
+        let mut one = server.connect();
+        one.send(&batch_of(1, 7, WINNING)).send(&end(1)).send(&ask(1));
+        assert_eq!([one.ack(), one.ack()], [0, 0]);
+        let mut two = ended(&server, 2);
+        two.send(&ask(2));
+        one.take::<1>();
+        let log = server.log();
+        let sorteo = log.find(SORTEO).expect("winners came before the line");
+        assert!(log.find("action: apuesta_recibida | result: success | cantidad: 7").unwrap() < sorteo);
+        assert_eq!(two.winners(), Some(vec![]));
+        server.stop();
+    }
+}
+
+#[test]
+fn every_bet_that_is_acknowledged_takes_part_in_the_draw() {
+    for round in 0..5 {
+        let server = Server::start(1);
+        let (acknowledged, winners) = thread::scope(|scope| {
+            let bettors = [0_u32, 1, 2, 3].map(|bettor| {
+                let server = &server;
+                scope.spawn(move || {
+                    let bet = |n| Bet { document: bettor * 10_000 + n, number: WINNING, ..Bet::default() };
+                    let answers = (0..).map(|n| (bet(n).document, server.connect().send(&bet(n).single(1)).rest()));
+                    answers.take_while(|(_, code)| code == &[0]).map(|(document, _)| document).collect::<Vec<_>>()
+                })
+            });
+            eventually("bets of all come in", || server.rows().len() > 8);
+            let mut client = ended(&server, 1);
+            let winners = client.send(&ask(1)).winners().unwrap();
+            (bettors.map(|bettor| bettor.join().unwrap()).concat(), winners)
+        });
+        assert_eq!(BTreeSet::from_iter(winners), BTreeSet::from_iter(acknowledged), "round {round}");
+        server.stop();
+    }
+}
+
+// ---- waiting for the draw ----
+
+#[test]
+fn a_query_before_the_draw_waits_without_traffic_or_cpu() {
+    let server = Server::start(2);
+    let mut query = waiting(&server, 1);
+    let processes = [vec![server.pid()], server.children()].concat();
+    let cpu = || processes.iter().copied().map(cpu_ticks).sum::<u64>();
+    let before = cpu();
+    assert!(query.is_silent_for(QUIET * 4));
+    assert!(cpu() - before < 10, "the server spins");
+    drop(ended(&server, 1));
+    drop(ended(&server, 2));
+    assert_eq!(query.winners(), Some(vec![]));
+    server.stop();
+}
+
+#[test]
+fn a_query_waits_as_long_as_is_set_and_then_may_be_repeated() {
+    let server = Setup::new(2).set("DRAW_WAIT", "0s").start();
+    let mut client = server.connect();
+    for _ in 0..3 {
+        assert_eq!(client.send(&ask(1)).winners(), None);
+    }
+    drop(ended(&server, 1));
+    drop(ended(&server, 2));
+    server.await_log(SORTEO);
+    assert_eq!(client.send(&ask(1)).winners(), Some(vec![]), "the same connection");
+    server.stop();
+
+    let server = Setup::new(2).set("DRAW_WAIT", "300ms").start();
+    let mut client = server.connect();
+    for _ in 0..2 {
+        let asked = Instant::now();
+        assert_eq!(client.send(&ask(1)).winners(), None);
+        assert!(asked.elapsed() >= Duration::from_millis(300));
+    }
+    drop(ended(&server, 2));
+    client.send(&end(1)).send(&ask(1));
+    assert_eq!(client.ack(), 0);
+    assert_eq!(client.winners(), Some(vec![]));
+    server.stop();
+}
+
+#[test]
+fn at_most_four_queries_of_an_agency_wait() {
+    let server = Server::start(2);
+    let mut four = [(); 4].map(|()| waiting(&server, 1));
+    assert_eq!(server.connect().send(&ask(1)).winners(), None, "the fifth");
+    let mut other = waiting(&server, 2);
+    let [gone, ..] = &mut four;
+    assert_eq!(gone.finish().rest(), b"");
+    eventually("its place is free", || {
+        let mut next = server.connect();
+        next.send(&ask(1));
+        let waits = next.is_silent_for(QUIET);
+        assert!(waits || next.winners().is_none());
+        waits
+    });
+    drop(ended(&server, 1));
+    drop(ended(&server, 2));
+    for client in four[1..].iter_mut().chain([&mut other]) {
+        assert_eq!(client.winners(), Some(vec![]));
+    }
+    server.stop();
+}
+
+#[test]
+fn without_agencies_every_one_may_bet_and_there_is_no_draw() {
+    let server = Server::start(0);
+    for agency in [1, 7, u32::MAX] {
+        let mut client = server.connect();
+        client.send(&batch(agency, &won(&[3]))).send(&ask(agency)).send(&end(agency)).send(&ask(agency));
+        assert_eq!(client.ack(), 0);
+        assert_eq!(client.winners(), None);
+        assert_eq!(client.ack(), 0);
+        assert_eq!(client.winners(), None);
+        assert_eq!(client.send(&batch(agency, &won(&[4]))).rest(), [2, 3], "it has ended all the same");
+    }
+    for message in [batch(0, &won(&[3])), end(0), ask(0), count(0)] {
+        assert_eq!(server.connect().send(&message).rest(), [2, 2]);
+    }
+    assert_eq!(server.connect().send(&Bet::default().single(0)).rest(), [2]);
+    assert_eq!(server.connect().send(&Bet::default().single(9)).rest(), [0]);
+    assert_eq!(server.rows().len(), 4);
+    assert!(!server.stop().contains("sorteo"));
+}
+
+#[test]
+fn queries_that_wait_when_the_server_stops_are_told_so() {
+    let server = Server::start(2);
+    let mut one = ended(&server, 1);
+    one.send(&ask(1));
+    let mut queries = [waiting(&server, 1), waiting(&server, 2), one];
+    // What is sent behind a query does not keep the code from arriving.
+    queries[0].send(&ask(1).repeat(1000));
+    server.signal("TERM");
+    for client in &mut queries {
+        assert_eq!(client.rest(), [2, 7]);
+    }
+    server.stop();
+}
+
+// ---- winners of many ----
+
+#[test]
+fn twenty_thousand_winners_are_delivered_whole_to_a_client_that_reads_slowly() {
+    let patience = Duration::from_secs(3);
+    let server = Setup::new(1).set("LOGGING_LEVEL", "INFO").set("MESSAGE_TIMEOUT", "3s").start();
+    let mut slow = Conn::narrow(server.port());
+    for batch_number in 0..100 {
+        let documents: Vec<u32> = (0..200).map(|n| batch_number * 200 + n).collect();
+        assert_eq!(slow.send(&batch(1, &won(&documents))).ack(), 0);
+    }
+    assert_eq!(slow.send(&end(1)).ack(), 0);
+    // More than all buffers on the way hold, so its child is blocked by it again and again.
+    let times = 40;
+    slow.send(&ask(1).repeat(times));
+    server.await_log(SORTEO);
+    assert_eq!(server.connect().send(b"others are served\n").rest(), b"others are served\n");
+    let expected: Vec<u32> = (0..20_000).collect();
+    let begun = Instant::now();
+    let mut time = 0;
+    while time < times || begun.elapsed() < patience {
+        if time == times {
+            // Who takes any bytes has no deadline for all of them: on, until that would have passed.
+            slow.send(&ask(1));
+            time -= 1;
+        }
+        assert!(slow.winners().unwrap() == expected, "answer {time}");
+        time += 1;
+    }
+    drop(slow);
+    server.stop();
+}
+
+#[test]
+fn a_client_that_never_reads_its_winners_is_closed_and_keeps_nobody_waiting() {
+    let server = Setup::new(1).set("LOGGING_LEVEL", "INFO").set("MESSAGE_TIMEOUT", "300ms").start();
+    let mut client = server.connect();
+    for _ in 0..40 {
+        assert_eq!(client.send(&batch_of(1, 250, WINNING)).ack(), 0);
+    }
+    assert_eq!(client.send(&end(1)).ack(), 0);
+    drop(client);
+    let mut deaf = Conn::narrow(server.port());
+    deaf.send(&ask(1).repeat(500));
+    assert_eq!(server.connect().send(&ask(1)).winners().unwrap().len(), 10_000);
+    server.await_alone();
+    assert_eq!(server.connect().send(&ask(1)).winners().unwrap().len(), 10_000);
+    assert_eq!(count_events(&server.stop(), "ERROR    action: receive_message | result: fail | ip: 127.0.0.1"), 1);
+}
+
+// ---- claims ----
+
+#[test]
+fn an_agency_that_is_connected_elsewhere_is_waited_for_and_then_refused_with_5() {
+    let server = Server::start(2);
+    let mut holder = claimed(&server, 1);
+    for message in [count(1), batch_of(1, 1, 1), end(1)] {
+        let begun = Instant::now();
+        assert_eq!(server.connect().send(&message).rest(), [2, 5], "{message:?}");
+        assert!(begun.elapsed() >= CLAIM_PATIENCE);
+    }
+    assert_eq!(server.rows().len(), 0);
+    drop(claimed(&server, 2));
+    assert_eq!(server.connect().send(&Bet::default().single(1)).rest(), [0], "untyped bets need no claim");
+    assert_eq!(holder.send(&batch_of(1, 1, 1)).ack(), 0);
+    assert_eq!(holder.send(&count(1)).received(1).0, 2);
+    assert_eq!(count_events(&server.stop(), "ERROR    action: apuesta_recibida | result: fail | cantidad: 1 | "), 1);
+}
+
+#[test]
+fn a_claim_is_granted_as_soon_as_the_older_connection_is_gone() {
+    let server = Server::start(1);
+    type Leave = fn(Conn, i32);
+    let ways: [(&str, Leave); 4] = [
+        ("closes", |client, _| drop(client)),
+        ("resets", |client, _| client.reset()),
+        ("is refused", |mut client, _| assert_eq!(client.send(&[9]).rest(), [2, 6])),
+        ("dies", |_client, child| send_signal(child, "KILL")),
+    ];
+    for (way, leave) in ways {
+        // Again where the machine was so slow that the newer connection had waited long enough.
+        eventually(way, || {
+            server.await_alone();
+            let older = claimed(&server, 1);
+            let [child] = server.children()[..] else { panic!("one child") };
+            let mut newer = server.connect();
+            assert!(newer.send(&count(1)).is_silent_for(SHORT), "it waits");
+            leave(older, child);
+            newer.take() == [7]
+        });
+    }
+    server.stop();
+}
+
+#[test]
+fn connections_that_wait_for_an_agency_get_it_in_their_order() {
+    let server = Server::start(1);
+    eventually("both get it", || {
+        server.await_alone();
+        let before = server.rows().len();
+        let holder = claimed(&server, 1);
+        let mut waiting = [1, 2].map(|document| {
+            let mut client = server.connect();
+            client.send(&batch(1, &won(&[document]))).is_silent_for(SHORT);
+            client
+        });
+        drop(holder);
+        let [first, second] = &mut waiting;
+        // Refused with 5 where the machine is so slow that they have waited long enough.
+        let granted = first.ack() == 0;
+        first.finish();
+        if !granted || second.ack() != 0 {
+            return false;
+        }
+        let rows = server.rows().split_off(before);
+        assert!(rows[0].contains(",1,1999") && rows[1].contains(",2,1999"), "{rows:?}");
+        true
+    });
+    server.stop();
+}
+
+#[test]
+fn the_end_of_its_stream_while_it_waits_for_the_draw_frees_the_claim() {
+    let server = Server::start(2);
+    let mut older = claimed(&server, 1);
+    assert_eq!(older.send(&batch_of(1, 3, 1)).ack(), 0);
+    assert!(older.send(&ask(1)).is_silent_for(QUIET));
+    // Half a close: its child sees no error, and what the client could still read is nothing.
+    assert_eq!(older.finish().rest(), b"");
+    server.await_alone();
+    assert_eq!(claimed(&server, 1).send(&batch_of(1, 1, 1)).ack(), 0);
+    assert_eq!(server.rows().len(), 4);
+    server.stop();
+}
+
+#[test]
+fn what_is_held_is_counted_once_the_older_connection_can_store_no_more() {
+    let server = Server::start(1);
+    let mut older = claimed(&server, 1);
+    let lock = File::open(server.path("bets.lock")).unwrap();
+    lock.lock().unwrap();
+    older.send(&batch_of(1, 255, 1));
+    assert!(older.is_silent_for(SHORT), "its child waits for the data lock");
+    drop(older);
+    let mut newer = server.connect();
+    assert!(newer.send(&count(1)).is_silent_for(SHORT), "its child waits for the claim");
+    lock.unlock().unwrap();
+    assert_eq!(newer.received(1).0, 255);
+    server.stop();
+}
+
+// ---- the draw and the death of processes ----
+
+#[test]
+fn a_draw_whose_process_dies_is_held_by_another() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    assert_eq!(client.send(&batch_of(1, 3, WINNING)).ack(), 0);
+    // The last end is recorded while the parent sleeps; the draw that it then begins finds the data lock taken.
+    freeze_parent(&server);
+    client.send(&end(1)).send(&ask(1));
+    assert_eq!(client.ack(), 0);
+    let sessions: BTreeSet<i32> = server.children().into_iter().collect();
+    let lock = File::open(server.path("bets.lock")).unwrap();
+    lock.lock().unwrap();
+    server.signal("CONT");
+    let mut drawing = None;
+    eventually("the draw's process", || {
+        drawing = server.children().into_iter().find(|child| !sessions.contains(child));
+        drawing.is_some()
+    });
+    send_signal(drawing.unwrap(), "KILL");
+    server.await_log("action: sorteo | result: in_progress");
+    assert!(client.is_silent_for(QUIET));
+    lock.unlock().unwrap();
+    assert_eq!(client.winners(), Some(vec![0, 1, 2]));
+    assert_eq!(server.stop().matches(SORTEO).count(), 1);
+}
+
+#[test]
+fn a_server_killed_between_the_last_end_and_the_draw_holds_it_when_it_starts_again() {
+    let server = Server::start(2);
+    assert_eq!(server.connect().send(&batch_of(2, 3, WINNING)).ack(), 0);
+    drop(ended(&server, 2));
+    let mut client = claimed(&server, 1);
+    freeze_parent(&server);
+    assert_eq!(client.send(&end(1)).ack(), 0);
+    let setup = server.kill();
+    let server = setup.start();
+    assert_eq!(server.connect().send(&ask(2)).winners(), Some(vec![0, 1, 2]));
+    let log = server.own_log();
+    assert_eq!(log.matches(SORTEO).count(), 1, "{log}");
+    server.stop();
+}
+
+#[test]
+fn an_end_whose_child_dies_before_anybody_hears_of_it_counts_all_the_same() {
+    let server = Server::start(1);
+    let mut client = claimed(&server, 1);
+    freeze_parent(&server);
+    assert_eq!(client.send(&end(1)).ack(), 0);
+    let [child] = server.children()[..] else { panic!("one child") };
+    send_signal(child, "KILL");
+    server.signal("CONT");
+    assert_eq!(server.connect().send(&ask(1)).winners(), Some(vec![]));
+    assert!(server.stop().contains("causa: SIGKILL"));
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Used by the `loteria` crate alone; it must not know what a bet, an agency or a draw is. Each classic trap of forking
-//! servers is named where it is avoided, and has a test of that name in `tests/processes.rs`.
+//! servers is named where it is avoided, and is sprung on purpose in `tests/processes.rs`.
 
 pub mod events;
 pub mod link;

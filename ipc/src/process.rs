@@ -3,6 +3,7 @@
 //! Owns the fork, what a child inherits, and how its end is told. Used by the server's parent process; knows nothing of
 //! what a child does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::mem;
@@ -27,7 +28,7 @@ pub const NOT_SET_UP: u8 = 102;
 const FIRST_OWN_FD: RawFd = 3;
 
 /// Children of this process that [`reap`] has not told of yet.
-static UNREAPED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+static UNREAPED: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 
 /// What a child is given by its parent: values that move into it, and the descriptors among them.
 pub trait Luggage: 'static {
@@ -86,7 +87,7 @@ where
             std::process::exit(code.into());
         }
         Ok(ForkResult::Parent { child }) => {
-            unreaped().push(child);
+            unreaped().insert(child);
             mask.thread_set_mask()?;
             Ok(child)
         }
@@ -151,7 +152,7 @@ pub fn reap() -> Option<(Pid, Exit)> {
             _ => return None,
         }
     };
-    unreaped().retain(|&child| child != pid);
+    unreaped().remove(&pid);
     Some((pid, exit))
 }
 
@@ -167,6 +168,6 @@ pub fn kill(child: Pid) {
     let _ = signal::kill(child, Signal::SIGKILL);
 }
 
-fn unreaped() -> MutexGuard<'static, Vec<Pid>> {
+fn unreaped() -> MutexGuard<'static, BTreeSet<Pid>> {
     UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
 }

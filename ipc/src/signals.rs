@@ -5,7 +5,7 @@
 //!
 //! Trap: the pipe survives a fork. A handler that runs in the child would write into the parent's pipe and wake the
 //! *parent*. So [`crate::process::spawn`] blocks all signals, forks, forgets every inherited subscription in the child
-//! ([`forget_inherited`]), subscribes anew, and only then unblocks.
+//! (`forget_inherited`), subscribes anew, and only then unblocks.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

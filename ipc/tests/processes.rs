@@ -29,9 +29,9 @@ use nix::sys::wait::{self, Id, WaitPidFlag, WaitStatus};
 use nix::unistd::{self, alarm};
 
 /// How long something may take that takes microseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a test may take that takes a second at most.
-const STUCK_SECONDS: u32 = 60;
+const STUCK_SECONDS: u32 = 100;
 /// Behind the standard streams.
 const FIRST_OWN_FD: RawFd = 3;
 /// What a test's own process ends with if it is a child that has escaped from [`process::spawn`].
@@ -56,6 +56,8 @@ fn main() -> ExitCode {
         a_signal_that_comes_before_the_child_has_subscribed_still_wakes_it,
         signals_during_a_fork_reach_the_parent_once_each,
         a_child_hears_its_own_signals_alone_and_dies_of_none_that_its_parent_catches,
+        a_signal_that_was_blocked_is_heard_once_it_is_subscribed_to,
+        a_disarmed_signal_kills_nobody,
         a_child_starts_with_its_luggage_and_its_signal_pipe_alone,
         a_program_can_shed_what_it_was_started_with,
         a_later_child_does_not_hide_the_end_of_an_earlier_ones_link,
@@ -74,7 +76,6 @@ fn main() -> ExitCode {
         sending_to_a_gone_peer_is_an_error_and_no_sigpipe,
         a_peer_that_reads_nothing_blocks_nobody,
         a_packet_that_is_no_message_is_an_error_and_hides_none_behind_it,
-        a_disarmed_signal_kills_nobody,
         descriptors_are_the_same_after_2000_children_as_before,
     ];
     libtest_mimic::run(&args, trials).exit_code()
@@ -86,7 +87,6 @@ fn judged(test: fn()) -> Result<(), Failed> {
     // Ends the whole run where something blocks that must not; no child inherits it.
     alarm::set(STUCK_SECONDS);
     let outcome = panic::catch_unwind(test);
-    alarm::cancel();
     if unistd::getpid() != runner {
         std::process::exit(ESCAPED);
     }
@@ -96,7 +96,9 @@ fn judged(test: fn()) -> Result<(), Failed> {
         process::kill(child);
         until_ended(child);
         process::reap();
+        let _ = wait::waitpid(child, None);
     }
+    alarm::cancel();
     outcome.unwrap_or_else(|cause| panic::resume_unwind(cause));
     assert_eq!(left, [], "children were left behind");
     assert_eq!(descriptors(), before, "descriptors were left open");
@@ -169,12 +171,15 @@ fn waiting_for_a_lock_is_bounded_also_in_a_storm_of_signals() {
     let waiter = spawn(Holds(theirs), &[Signal::SIGUSR1], move |Holds(link), storm| {
         let fresh = File::open(path).unwrap();
         hear(&link, "the storm is on");
-        let begin = Instant::now();
-        assert!(lock::exclusive(&fresh, PATIENCE_FOR_THE_LOCK).unwrap().is_none());
-        assert!((PATIENCE_FOR_THE_LOCK..PATIENCE).contains(&begin.elapsed()));
+        let mut interruptions = 0;
+        while interruptions < 20 {
+            let begin = Instant::now();
+            assert!(lock::exclusive(&fresh, PATIENCE_FOR_THE_LOCK).unwrap().is_none());
+            assert!((PATIENCE_FOR_THE_LOCK..PATIENCE).contains(&begin.elapsed()));
+            interruptions += storm.drain();
+        }
         say(&link, "still waiting");
         assert!(lock::exclusive(&fresh, PATIENCE).unwrap().is_some());
-        assert!(storm.drain() >= 10, "that was no storm");
         say(&link, "got it");
         forever()
     });
@@ -292,6 +297,18 @@ fn a_child_hears_its_own_signals_alone_and_dies_of_none_that_its_parent_catches(
     });
     assert_eq!(nursery.next(), (child, Exit::Code(0)));
     assert_eq!(parents.drain(), 0);
+}
+
+/// As a program may be that a careless one has started.
+fn a_signal_that_was_blocked_is_heard_once_it_is_subscribed_to() {
+    let nursery = Nursery::new();
+    let child = spawn(Nothing, &[], |Nothing, _| {
+        [Signal::SIGTERM].into_iter().collect::<SigSet>().thread_block().unwrap();
+        let source = SignalSource::subscribe(&[Signal::SIGTERM]).unwrap();
+        sys_signal::raise(Signal::SIGTERM).unwrap();
+        source.drain().try_into().unwrap()
+    });
+    assert_eq!(nursery.next(), (child, Exit::Code(1)));
 }
 
 fn a_disarmed_signal_kills_nobody() {
@@ -476,6 +493,15 @@ fn a_child_that_a_nameless_signal_killed_is_reported_beside_others() {
     let ends = [(one, Exit::KilledByUnnamed), (killed, Exit::Killed(Signal::SIGKILL)), (other, Exit::KilledByUnnamed)];
     assert_eq!(nursery.take(3), ends.into());
     assert_eq!(process::reap(), None);
+    // A child knows its own children alone, and not the siblings of which it has inherited the list.
+    let forker = spawn(Nothing, &[], |Nothing, _| {
+        let grandchild = spawn(Nothing, &[], |Nothing, _| forever());
+        assert!(Command::new("sh").args(["-c", "kill -40 $0", &grandchild.to_string()]).status().unwrap().success());
+        until_ended(grandchild);
+        assert_eq!(process::reap(), Some((grandchild, Exit::KilledByUnnamed)));
+        0
+    });
+    assert_eq!(nursery.next(), (forker, Exit::Code(0)));
     nursery.kill(children[3]);
 }
 
@@ -547,7 +573,7 @@ fn children_whose_sigchlds_merge_are_all_reaped_and_none_twice() {
     children.iter().copied().for_each(until_ended);
     held_back.thread_unblock().unwrap();
     assert_eq!(nursery.0.drain(), 1, "the kernel merges them all");
-    let reaped: Vec<_> = std::iter::from_fn(process::reap).collect();
+    let reaped: Vec<_> = std::iter::from_fn(process::reap).take(CHILDREN + 1).collect();
     let expected: BTreeMap<_, _> = children.into_iter().zip((0..).map(Exit::Code)).collect();
     assert_eq!(reaped.len(), CHILDREN);
     assert_eq!(BTreeMap::from_iter(reaped), expected);
@@ -713,7 +739,10 @@ impl Luggage for PanicsWhenAsked {
 
 fn spawn<G: Luggage>(given: G, signals: &[Signal], run: impl FnOnce(G, SignalSource) -> u8 + 'static) -> Pid {
     assert_eq!(fs::read_dir("/proc/self/task").unwrap().count(), 1, "forked beside another thread");
-    process::spawn(given, signals, run).unwrap()
+    let mask = SigSet::thread_get_mask().unwrap();
+    let child = process::spawn(given, signals, run).unwrap();
+    assert_eq!(SigSet::thread_get_mask().unwrap(), mask, "no signal reaches the parent any more");
+    child
 }
 
 /// The ends of children, awaited.

@@ -7,18 +7,19 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use ipc::events::PollFlags;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
 
-use super::error::{Error, Question};
+use super::error::{Error, Lost, Question};
 use super::resolve;
 use super::stop::StopSignal;
 use crate::event;
 use crate::protocol::Stop;
+use crate::tcp;
 
 /// How long a server may take for an answer that it owes at once, or for taking some byte: as long as it gives a client
 /// (its MESSAGE_TIMEOUT).
@@ -29,54 +30,6 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const ROOM: usize = 64 * 1024;
 /// Bytes read at once: a few are usual, 16 kB of winners take one turn.
 const CHUNK: usize = 16 * 1024;
-
-/// A peer that has vanished without a word is noticed within 25 s: the first probe after 10 s, then 3, one each 5 s.
-const PROBE_AFTER_S: u32 = 10;
-const PROBE_EVERY_S: u32 = 5;
-const PROBES: u32 = 3;
-
-/// Why there is no connection, or none any more. All of it may pass.
-#[derive(Debug, thiserror::Error)]
-pub enum Lost {
-    /// The name has no address.
-    #[error("cannot resolve {address}: {source}")]
-    Resolve {
-        /// host:port.
-        address: String,
-        /// What the resolver said.
-        source: io::Error,
-    },
-    /// Nobody is there.
-    #[error("cannot connect to {peer}: {source}")]
-    Connect {
-        /// The last address tried.
-        peer: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The server closed.
-    #[error("{peer} closed the connection")]
-    Closed {
-        /// The server.
-        peer: SocketAddr,
-    },
-    /// The connection was reset, or its peer is unreachable.
-    #[error("the connection to {peer} broke: {source}")]
-    Broken {
-        /// The server.
-        peer: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The server neither answered nor took anything.
-    #[error("{peer} was silent for {patience:?}")]
-    Silent {
-        /// The server.
-        peer: SocketAddr,
-        /// For how long.
-        patience: Duration,
-    },
-}
 
 /// How a connection is used, which decides how its closing is logged: always as an event, or only on a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,7 +238,7 @@ fn open(peer: SocketAddr, stop: &StopSignal) -> Result<TcpStream, Error> {
     let family = if peer.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket::socket(family, SockType::Stream, flags, None).map_err(failed)?;
-    tune(&socket).map_err(failed)?;
+    tcp::configure(&socket, SILENCE).map_err(failed)?;
     match socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(peer)) {
         Ok(()) | Err(Errno::EINPROGRESS) => {}
         Err(errno) => return Err(failed(errno)),
@@ -298,18 +251,6 @@ fn open(peer: SocketAddr, stop: &StopSignal) -> Result<TcpStream, Error> {
         0 => not_to_itself(socket.into(), peer),
         errno => Err(failed(Errno::from_raw(errno))),
     }
-}
-
-/// Batches go out when they are complete, and a dead peer is noticed: by probes while nothing is under way, by the
-/// user timeout while something is.
-fn tune(socket: &OwnedFd) -> nix::Result<()> {
-    socket::setsockopt(socket, sockopt::TcpNoDelay, &true)?;
-    socket::setsockopt(socket, sockopt::KeepAlive, &true)?;
-    socket::setsockopt(socket, sockopt::TcpKeepIdle, &PROBE_AFTER_S)?;
-    socket::setsockopt(socket, sockopt::TcpKeepInterval, &PROBE_EVERY_S)?;
-    socket::setsockopt(socket, sockopt::TcpKeepCount, &PROBES)?;
-    let silence = u32::try_from(SILENCE.as_millis()).unwrap_or(u32::MAX);
-    socket::setsockopt(socket, sockopt::TcpUserTimeout, &silence)
 }
 
 /// Trap: where nobody listens on a port of the ephemeral range of this machine, the kernel may connect a socket to
@@ -334,6 +275,14 @@ mod tests {
         let dialer = Dialer { address: "test", used_for: Use::Exchange, stop };
         let connection = Connection::new(open(peer, stop).unwrap(), peer, dialer);
         (connection, listener.accept().unwrap().0)
+    }
+
+    /// A socket with a port of its own, on which nobody listens.
+    fn bound() -> TcpStream {
+        let socket = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(any)).unwrap();
+        socket.into()
     }
 
     #[test]
@@ -383,8 +332,16 @@ mod tests {
     #[test]
     fn nobody_there_is_refused_and_may_pass() {
         let stop = StopSignal::never();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = open(free, &stop).unwrap_err();
-        assert!(error.passes() && error.to_string().contains(&free.to_string()), "{error}");
+        let bound = bound();
+        let taken = bound.local_addr().unwrap();
+        let error = open(taken, &stop).unwrap_err();
+        assert!(error.passes() && error.to_string().contains(&taken.to_string()), "{error}");
+    }
+    #[test]
+    fn a_socket_that_the_kernel_connects_to_itself_is_no_connection() {
+        let stream = bound();
+        let own = stream.local_addr().unwrap();
+        socket::connect(stream.as_raw_fd(), &SockaddrStorage::from(own)).unwrap();
+        assert!(not_to_itself(stream, own).unwrap_err().passes());
     }
 }

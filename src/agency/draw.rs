@@ -1,6 +1,6 @@
 //! Mode draw, exercises 7 and 8: all bets of the agency's file, their end, and the winners among them.
 //!
-//! Owns the order of the two halves and the line that tells the winners. Used by [`super::run`].
+//! Owns the order of the two halves and the line that tells the winners. Used by [`super::main`].
 
 use super::connection::{Dialer, Use};
 use super::delivery::Delivery;

@@ -1,9 +1,9 @@
 //! Mode echo, exercises 1 to 4: numbered lines, a connection each, and the answers to them.
 //!
-//! Owns the loop. Used by [`super::run`]; the agency's file is not opened.
+//! Owns the loop. Used by [`super::main`]; the agency's file is not opened.
 
-use super::connection::{Connection, Dialer, Lost, SILENCE, Use};
-use super::error::{Error, Question};
+use super::connection::{Connection, Dialer, SILENCE, Use};
+use super::error::{Error, Lost, Question};
 use super::retry::Retry;
 use super::stop::StopSignal;
 use crate::config::client::Config;

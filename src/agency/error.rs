@@ -5,10 +5,10 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::connection::Lost;
 use crate::cli;
 use crate::config;
 use crate::protocol::{Code, Malformed};
@@ -112,6 +112,49 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// Why there is no connection, or none any more. All of it may pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// The name has no address.
+    #[error("cannot resolve {address}: {source}")]
+    Resolve {
+        /// host:port.
+        address: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Nobody is there.
+    #[error("cannot connect to {peer}: {source}")]
+    Connect {
+        /// The last address tried.
+        peer: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server closed.
+    #[error("{peer} closed the connection")]
+    Closed {
+        /// The server.
+        peer: SocketAddr,
+    },
+    /// The connection was reset, or its peer is unreachable.
+    #[error("the connection to {peer} broke: {source}")]
+    Broken {
+        /// The server.
+        peer: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server neither answered nor took anything.
+    #[error("{peer} was silent for {patience:?}")]
+    Silent {
+        /// The server.
+        peer: SocketAddr,
+        /// For how long.
+        patience: Duration,
+    },
 }
 
 /// What the server was asked, as its refusal names it.

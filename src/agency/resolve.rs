@@ -13,8 +13,7 @@ use std::thread;
 
 use ipc::events::PollFlags;
 
-use super::connection::Lost;
-use super::error::Error;
+use super::error::{Error, Lost};
 use super::stop::StopSignal;
 
 /// The addresses of `address` (host:port), at least one.

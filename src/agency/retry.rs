@@ -98,7 +98,7 @@ impl<'a> Retry<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agency::connection::Lost;
+    use crate::agency::error::Lost;
 
     fn lost() -> Error {
         Lost::Closed { peer: "127.0.0.1:1".parse().unwrap() }.into()

@@ -1,6 +1,6 @@
 //! Modes bet and batch, exercises 5 and 6: one message a connection, answered with one byte.
 //!
-//! Owns both modes. Used by [`super::run`]. Nothing can be asked in these forms: a message whose answer is lost is sent
+//! Owns both modes. Used by [`super::main`]. Nothing can be asked in these forms: a message whose answer is lost is sent
 //! again, so that each bet is stored at least once.
 
 use super::batches::{Batches, Limits};

@@ -47,31 +47,29 @@ impl<'a> WinnersQuery<'a> {
         }
     }
 
-    /// 3 → 4 or 5, once.
+    /// 3 → 4 or 5, once; on the connection that is there, and kept if it brings an answer.
     fn ask(&mut self, retry: &Retry<'_>) -> Result<Answer, Error> {
-        if let Some(connection) = self.connection.take() {
-            match self.ask_on(connection, retry) {
-                // What it was opened for, it has done.
-                Err(Error::Lost(lost)) => event!(Debug, "connect", in_progress, reason = lost),
-                other => return other,
-            }
-        }
-        let connection = self.dialer.connect()?;
-        self.ask_on(connection, retry)
-    }
-
-    /// Keeps the connection if it brings an answer.
-    fn ask_on(&mut self, mut connection: Connection<'a>, retry: &Retry<'_>) -> Result<Answer, Error> {
-        let began = Instant::now();
+        let kept = self.connection.take();
+        let was_kept = kept.is_some();
+        let mut connection = kept.map_or_else(|| self.dialer.connect(), Ok)?;
         connection.outgoing().extend(typed::encode_winners_query(self.agency));
-        match connection.ask(Question::Winners, None, typed::decode_answer) {
+        let began = Instant::now();
+        let answer = connection.ask(Question::Winners, None, typed::decode_answer);
+        let steady = began.elapsed() >= STEADY;
+        match answer {
             Ok(Answer::Confirmation(Err(code))) => Err(Error::Refused { question: Question::Winners, code }),
             Ok(answer) => {
                 self.connection = Some(connection);
                 Ok(answer)
             }
+            Err(Error::Lost(lost)) if was_kept && !steady => {
+                // The server closed behind its last answer. Once only: none is kept now.
+                event!(Debug, "connect", in_progress, reason = lost);
+                drop(connection);
+                self.ask(retry)
+            }
             Err(error) => {
-                if began.elapsed() >= STEADY {
+                if steady {
                     retry.progress();
                 }
                 Err(error)

@@ -9,6 +9,7 @@ mod syslog;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::os::fd::BorrowedFd;
 use std::panic;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -164,6 +165,11 @@ pub fn around_lines(around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) {
 /// is queued, and [`flush`] is called when [`is_queued`] says so.
 pub fn queue_instead_of_waiting() {
     with_stdout(Sink::queue_instead_of_waiting);
+}
+
+/// What a forked child must keep open, besides standard output, for its lines to go where its parent's go.
+pub fn descriptor() -> Option<BorrowedFd<'static>> {
+    outputs()?.syslog.as_ref().map(Syslog::descriptor)
 }
 
 /// Tells that this process is a forked child.

@@ -44,7 +44,7 @@ pub struct Sink {
     /// What goes out before anything else: lines, where nobody may wait; or what is left of one that was taken in part.
     queue: Vec<u8>,
     lost: u64,
-    /// The last wait was in vain, and nothing has got through since.
+    /// To wait would be in vain, as the parent of this child has found out; until something gets through.
     stuck: bool,
 }
 
@@ -74,8 +74,8 @@ impl Sink {
         self.may_wait = false;
     }
 
-    /// In a forked child: what is queued is the parent's to write; the child may wait, unless the parent has found out
-    /// already that it would be in vain.
+    /// In a forked child: what is queued is the parent's to write; the child may wait, but not where the parent has lost
+    /// lines already, or each of a thousand children would wait anew.
     pub fn forked(&mut self) {
         self.queue = Vec::new();
         self.stuck = self.lost > 0;
@@ -86,20 +86,20 @@ impl Sink {
     /// Writes one line, its line feed included, in one write(2); or queues it, or counts it as lost.
     pub fn write(&mut self, line: &[u8]) {
         self.flush();
-        let takes_one_more = if self.may_wait { !self.is_queued() } else { self.queue.len() + line.len() <= QUEUE_MAX };
-        if !takes_one_more {
+        if !self.has_room_for(line) {
             self.lost += 1;
             return;
         }
         self.queue.extend(line);
-        if !self.may_wait {
-            self.flush();
-            return;
-        }
-        self.wait_and_flush();
-        if self.queue.len() == line.len() {
-            self.queue.clear();
-            self.lost += 1;
+        self.flush();
+        if self.may_wait {
+            if !self.stuck {
+                self.wait_for_reader();
+            }
+            if self.queue.len() == line.len() {
+                self.queue.clear();
+                self.lost += 1;
+            }
         }
     }
 
@@ -133,19 +133,19 @@ impl Sink {
 
     /// The last flush of a process: waits for a reader, once.
     pub fn finish(&mut self) {
-        self.wait_and_flush();
+        self.flush();
+        self.wait_for_reader();
     }
 
-    /// Flushes, and waits a moment for a reader if there was one the last time.
-    fn wait_and_flush(&mut self) {
-        self.flush();
-        if self.is_queued() && !self.stuck {
-            let deadline = Instant::now() + PATIENCE;
-            while self.is_queued() && Instant::now() < deadline && wait_writable(Some(deadline)) {
-                self.flush();
-            }
+    fn has_room_for(&self, line: &[u8]) -> bool {
+        if self.may_wait { !self.is_queued() } else { self.queue.len() + line.len() <= QUEUE_MAX }
+    }
+
+    fn wait_for_reader(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_queued() && Instant::now() < deadline && wait_writable(Some(deadline)) {
+            self.flush();
         }
-        self.stuck = self.is_queued();
     }
 
     /// How many bytes of `line` are done with: none where nothing is taken now; part of them where a terminal or a

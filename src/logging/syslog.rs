@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,8 @@ use super::Level;
 
 /// A local syslog daemon.
 pub struct Syslog {
-    socket: UnixDatagram,
+    /// For as long as the process lives: its children keep it open by number.
+    socket: &'static UnixDatagram,
     daemon: PathBuf,
     formatter: Formatter3164,
 }
@@ -27,13 +29,18 @@ impl Syslog {
     /// # Errors
     /// What socket(2) reports.
     pub fn new(daemon: &Path) -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
+        let socket = Box::leak(Box::new(UnixDatagram::unbound()?));
         socket.set_nonblocking(true)?;
         let process = std::env::args().next().unwrap_or_default();
         let process = Path::new(&process).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let formatter =
             Formatter3164 { facility: Facility::LOG_DAEMON, hostname: None, process, pid: std::process::id() };
         Ok(Self { socket, daemon: daemon.to_owned(), formatter })
+    }
+
+    /// What a forked child must keep open.
+    pub fn descriptor(&self) -> BorrowedFd<'static> {
+        self.socket.as_fd()
     }
 
     /// In a forked child: lines carry its own pid.

@@ -105,6 +105,26 @@ fn answers_that_are_none_are_told_at_once() {
     assert_eq!(typed::decode_answer(&hex("05 ffffffff 00000000")), Err(Stop::Incomplete));
 }
 
+#[test]
+fn the_kind_of_an_untyped_message_is_told_by_the_byte_that_decides_and_not_before() {
+    for (decided, kind) in [
+        ("00000001 00", Kind::UntypedBatch),
+        ("00000001 02 00", Kind::UntypedBatch),
+        ("00000001 02 41 00", Kind::UntypedBatch),
+        ("00000001 02 41 42 00", Kind::UntypedBatch),
+        ("00000001 02 41 42 02 00", Kind::UntypedBatch),
+        ("00000001 02 41 42 02 43 00", Kind::UntypedBatch),
+        ("00000001 02 41 42 02 43 44", Kind::Single),
+    ] {
+        let bytes = hex(decided);
+        assert_eq!(detect::kind(&bytes), Some(kind), "{decided}");
+        assert!((0..bytes.len()).all(|cut| detect::kind(&bytes[..cut]).is_none()), "{decided}");
+    }
+    for first in 0x01..=0xff {
+        assert_eq!(detect::kind(&[first]), Some(if first < 0x20 { Kind::Typed } else { Kind::Echo }));
+    }
+}
+
 // ---- what is malformed, and what is merely invalid ----
 
 #[test]
@@ -130,15 +150,19 @@ fn a_text_that_is_too_long_is_malformed_as_soon_as_that_is_seen() {
         ("41 00 42 00 00000001".into(), 10),
         (format!("{name} {name} 00000001 {} 00 00000007 {name}", "61".repeat(10)), 29),
     ] {
-        let mut decoder = fed(&hex(&format!("01 00000001 0b {front}")));
-        put(&mut decoder, &vec![b'a'; limit]);
+        let mut bytes = hex(&format!("01 00000001 0b {front}"));
+        bytes.extend(vec![b'a'; limit + 1]);
+        let (last, before) = bytes.split_last().unwrap();
+        let mut decoder = fed(before);
         assert_eq!(decoder.next_request(), Ok(None), "a NUL may follow");
-        put(&mut decoder, b"a");
-        for _ in 0..20 {
-            assert_eq!(decoder.next_request(), Err(Malformed::Unterminated(limit)), "and nothing can mend it");
-            put(&mut decoder, &[0; 100]);
+        put(&mut decoder, &[*last]);
+        for mut decoder in [decoder, fed(&bytes)] {
+            for _ in 0..20 {
+                assert_eq!(decoder.next_request(), Err(Malformed::Unterminated(limit)), "and nothing can mend it");
+                put(&mut decoder, &[0; 100]);
+            }
+            assert_eq!(decoder.announced(), Some(0x0b), "what was refused is told in the log");
         }
-        assert_eq!(decoder.announced(), Some(0x0b), "what was refused is told in the log");
     }
 }
 

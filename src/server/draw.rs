@@ -63,7 +63,7 @@ struct Task(Rc<Common>);
 
 impl Luggage for Task {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.0.server_lock.as_fd()]
+        [self.0.server_lock.as_fd()].into_iter().chain(logging::descriptor()).collect()
     }
 }
 
@@ -123,6 +123,6 @@ fn try_hold(common: &Common) -> storage::Result<()> {
     let store = Store::open(&common.files, common.config.durability)?;
     let committed = store.committed_len()?;
     let Config { client_amount: agencies, winning_number, .. } = common.config;
-    let winners = draw::winners(store.load_bets()?, winning_number)?;
+    let winners = draw::winners(store.load_bets_on(winning_number)?, winning_number)?;
     store.write_result(Terms { agencies, winning_number, committed }, &winners)
 }

@@ -38,6 +38,7 @@ use crate::bet::AgencyId;
 use crate::config::server::Config;
 use crate::draw::Ledger;
 use crate::event;
+use crate::logging;
 use crate::messages::{ChildEnd, Order};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Generation, Request};
@@ -79,7 +80,8 @@ pub struct Common {
 
 impl Luggage for Given {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.client.as_fd(), self.link.as_fd(), self.common.server_lock.as_fd()]
+        let own = [self.client.as_fd(), self.link.as_fd(), self.common.server_lock.as_fd()];
+        own.into_iter().chain(logging::descriptor()).collect()
     }
 }
 
@@ -295,7 +297,8 @@ impl Session {
             if events::wait(&mut fds[..watched], deadline)? == 0 {
                 return Ok(Wake::Deadline);
             }
-            let [stop, order, client] = fds.map(|fd| fd.any().unwrap_or(false));
+            // nix has no name for POLLRDHUP and so no flags to show (`None`): something is there all the same.
+            let [stop, order, client] = fds.map(|fd| fd.any().unwrap_or(true));
             if stop && self.stop.drain() > 0 {
                 self.stopping = true;
                 return Ok(Wake::Stop);
@@ -354,9 +357,12 @@ impl Session {
         if wire::end_of_answers(&self.client).is_err() || (self.stopping && !wire::has_unread(&self.client)) {
             return;
         }
-        while let Ok(Wake::Client) = self.wait(Some(PollFlags::POLLIN), Some(deadline)) {
-            if matches!(wire::read(&self.client, &mut discarded), Ok(Some(0)) | Err(_)) {
-                return;
+        while Instant::now() < deadline {
+            match self.wait(Some(PollFlags::POLLIN), Some(deadline)) {
+                Ok(Wake::Client) if !matches!(wire::read(&self.client, &mut discarded), Ok(Some(0)) | Err(_)) => {}
+                // A stop may come twice, from a terminal and from the parent.
+                Ok(Wake::Stop) if wire::has_unread(&self.client) => {}
+                _ => return,
             }
         }
     }

@@ -4,27 +4,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use crate::tcp;
 
-/// Keepalive: a peer that has vanished without a word is found out within 10 s + 3 × 5 s.
-const KEEPALIVE_IDLE_S: u32 = 10;
-const KEEPALIVE_INTERVAL_S: u32 = 5;
-const KEEPALIVE_PROBES: u32 = 3;
-/// The same for a peer that owes acknowledgements, unless a client may be that slow by configuration.
+/// How long a peer may owe acknowledgements, unless a client may be slower by configuration.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sets what every connection needs. On loopback and in containers acknowledgements are small and waited for, so each
-/// leaves at once (TCP_NODELAY).
+/// Sets what every connection needs.
 pub fn configure(client: &TcpStream, message_timeout: Duration) -> io::Result<()> {
     client.set_nonblocking(true)?;
-    client.set_nodelay(true)?;
-    setsockopt(client, sockopt::KeepAlive, &true)?;
-    setsockopt(client, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE_S)?;
-    setsockopt(client, sockopt::TcpKeepInterval, &KEEPALIVE_INTERVAL_S)?;
-    setsockopt(client, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
-    let user_timeout = u32::try_from(message_timeout.max(USER_TIMEOUT).as_millis()).unwrap_or(u32::MAX);
-    setsockopt(client, sockopt::TcpUserTimeout, &user_timeout)?;
-    Ok(())
+    Ok(tcp::configure(client, message_timeout.max(USER_TIMEOUT))?)
 }
 
 /// Reads what is there: `None` for nothing yet, 0 at the end of the stream.

@@ -5,7 +5,7 @@
 //! and no messages.
 //!
 //! One write(2) under flock is not atomic against SIGKILL, and a row torn from `75741` to `7574` would win. So `bets.lock`
-//! holds how long `bets.csv` is by right ([`record`]), written after the rows and under the same lock: nothing behind
+//! holds how long `bets.csv` is by right (`record.rs`), written after the rows and under the same lock: nothing behind
 //! that length is ever read as a bet, and the next writer cuts it off.
 //!
 //! | step of a batch | a process that dies right after it leaves |
@@ -22,7 +22,7 @@ pub mod start;
 mod tally;
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -163,6 +163,8 @@ pub struct Store {
     files: Files,
     durability: Durability,
     bets: File,
+    /// Which file `bets` is.
+    identity: Identity,
     lock: File,
     ends: File,
     draw: File,
@@ -177,8 +179,11 @@ impl Store {
         let open = |path: &Path, append| {
             OpenOptions::new().read(true).write(true).append(append).open(path).map_err(Error::io("open", path))
         };
+        let bets = open(&files.bets, true)?;
+        let identity = identity(&bets.metadata().map_err(Error::io("stat", &files.bets))?);
         Ok(Self {
-            bets: open(&files.bets, true)?,
+            bets,
+            identity,
             lock: open(&files.lock, false)?,
             ends: open(&files.ends, false)?,
             draw: open(&files.draw, false)?,
@@ -219,6 +224,8 @@ impl Store {
         self.sync_from(Durability::End, &self.bets, &self.files.bets)?;
         {
             let _guard = self.lock()?;
+            // An end says that all of the agency's bets are there: not of a file that was cut or replaced.
+            self.committed()?;
             ends::append(&self.ends, agency).map_err(Error::io("write", &self.files.ends))?;
         }
         self.sync_from(Durability::End, &self.ends, &self.files.ends)
@@ -248,22 +255,38 @@ impl Store {
     /// # Errors
     /// [`Error`]; the iterator ends behind its first one.
     pub fn load_bets(&self) -> Result<impl Iterator<Item = Result<Bet>>> {
+        self.load_rows(|_| true)
+    }
+
+    /// Every stored bet on `number`, in the order in which they were stored. The others are not parsed, which is most of
+    /// the work.
+    ///
+    /// # Errors
+    /// As [`Store::load_bets`], but that damage in other rows is not noticed.
+    pub fn load_bets_on(&self, number: u32) -> Result<impl Iterator<Item = Result<Bet>>> {
+        let may_be = move |line: &[u8]| row::number(line).is_none_or(|other| other == number);
+        Ok(self.load_rows(may_be)?.filter(move |bet| bet.as_ref().map_or(true, |bet| bet.number == number)))
+    }
+
+    /// The bets in the rows that `wanted` picks.
+    fn load_rows(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<impl Iterator<Item = Result<Bet>>> {
         let mut lines = self.lines(0, self.committed_len()?)?;
         let mut broken = false;
         Ok(std::iter::from_fn(move || {
-            if broken {
-                return None;
+            while !broken {
+                let offset = lines.offset();
+                let bet = match lines.next_line() {
+                    Ok(None) => return None,
+                    Ok(Some(line)) if !wanted(line) => continue,
+                    Ok(Some(line)) => {
+                        row::parse(line).ok_or_else(|| Error::Damaged { path: self.files.bets.clone(), offset })
+                    }
+                    Err(e) => Err(Error::io("read", &self.files.bets)(e)),
+                };
+                broken = bet.is_err();
+                return Some(bet);
             }
-            let offset = lines.offset();
-            let bet = match lines.next_line() {
-                Ok(None) => return None,
-                Ok(Some(line)) => {
-                    row::parse(line).ok_or_else(|| Error::Damaged { path: self.files.bets.clone(), offset })
-                }
-                Err(e) => Err(Error::io("read", &self.files.bets)(e)),
-            };
-            broken = bet.is_err();
-            Some(bet)
+            None
         }))
     }
 
@@ -283,7 +306,11 @@ impl Store {
     pub fn write_result(&self, terms: Terms, winners: &Winners) -> Result<()> {
         let path = &self.files.draw;
         results::write(&self.draw, terms, winners).map_err(Error::io("write", path))?;
-        self.draw.sync_data().map_err(|source| Error::Sync { path: path.clone(), source })
+        self.draw.sync_data().map_err(|source| {
+            // What may be lost is not to be found, and taken for final, by the next server.
+            let _ = self.draw.set_len(0);
+            Error::Sync { path: path.clone(), source }
+        })
     }
 
     /// The terms of the draw, if it has been held; whether the winners check, too, is known from the start or from who
@@ -318,7 +345,7 @@ impl Store {
         let Some(record) = Record::read(&self.lock).map_err(Error::io("read", &self.files.lock))? else {
             return self.recover();
         };
-        if !record.is_of(&found) || !record.is_of(&self.bets.metadata().map_err(Error::io("stat", path))?) {
+        if [identity(&found), self.identity].iter().any(|&file| !record.is_of(file)) {
             return Err(Error::Replaced { path: path.clone() });
         }
         let (len, committed) = (found.len(), record.committed);
@@ -344,7 +371,7 @@ impl Store {
             self.keep_aside(committed, found.len())?;
             self.bets.set_len(committed).map_err(Error::io("truncate", path))?;
         }
-        let record = Record::new(&found, committed).map_err(Error::io("read", Path::new(record::BOOT_ID)))?;
+        let record = Record::new(self.identity, committed).map_err(Error::io("read", Path::new(record::BOOT_ID)))?;
         record.write(&self.lock).map_err(Error::io("write", &self.files.lock))?;
         Ok(record)
     }
@@ -393,7 +420,7 @@ impl Store {
 }
 
 /// Reads as much of `file` as fits from its start: small files of fixed-size records.
-pub(crate) fn read_front<const N: usize>(file: &File) -> io::Result<Option<[u8; N]>> {
+fn read_front<const N: usize>(file: &File) -> io::Result<Option<[u8; N]>> {
     let mut bytes = [0; N];
     match file.read_exact_at(&mut bytes, 0) {
         Ok(()) => Ok(Some(bytes)),
@@ -402,7 +429,30 @@ pub(crate) fn read_front<const N: usize>(file: &File) -> io::Result<Option<[u8; 
     }
 }
 
-/// Which file this is, for as long as it exists.
-pub(crate) fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+/// Which file something is, for as long as it exists: device and inode.
+type Identity = (u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bets_on_a_number_are_those_of_all_bets_that_are_on_it_however_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::beside(&directory.path().join("bets.csv"));
+        let row = |document, number| format!("1,Ana,Paz,{document},1999-03-17,{number}\r\n");
+        let numbers = ["7574", "75741", "07574", "\"7574\"", "17574", "7575"];
+        let rows: String = (0..).zip(numbers).map(|(document, number)| row(document, number)).collect();
+        std::fs::write(&files.bets, rows).unwrap();
+        let (store, _) = start::prepare(&files, Durability::Process).unwrap();
+        let documents = |bets: Vec<Bet>| bets.iter().map(|bet| bet.document).collect::<Vec<_>>();
+        let all: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(documents(all), [0, 1, 2, 3, 4, 5]);
+        let on: Vec<Bet> = store.load_bets_on(7574).unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(documents(on), [0, 2, 3]);
+    }
 }

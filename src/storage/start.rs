@@ -108,7 +108,7 @@ fn adopt(store: &Store) -> Result<u64> {
     let record = Record::read(&store.lock).map_err(Error::io("read", &files.lock))?;
     let this_boot = |record: &Record| record.is_of_this_boot().map_err(Error::io("read", Path::new(BOOT_ID)));
     match record {
-        Some(record) if record.is_of(&found) && this_boot(&record)? => {
+        Some(record) if record.is_of(store.identity) && this_boot(&record)? => {
             if found.len() > record.committed {
                 store.keep_aside(record.committed, found.len())?;
             }

@@ -8,7 +8,7 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -77,6 +77,11 @@ impl Setup {
         self.file(".data/agency-1.csv", text)
     }
 
+    /// Runs it to its end, for what is no log.
+    pub fn output(mut self) -> Output {
+        self.command.output().unwrap()
+    }
+
     pub fn start(mut self) -> Client {
         let command = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -116,6 +121,11 @@ impl Client {
                 Err(e) => panic!("no line with {text:?} ({e}) in {:#?}", self.log),
             }
         }
+    }
+
+    /// It says nothing for a while, and does not end.
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.lines.recv_timeout(QUIET), Err(RecvTimeoutError::Timeout))
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -232,7 +242,7 @@ impl Server {
         let (stream, _) = self.0.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Peer(stream)
+        Peer(BufReader::new(stream))
     }
 
     /// Nobody connects for a while.
@@ -276,7 +286,7 @@ impl Reserved {
 }
 
 /// One connection of a client.
-pub struct Peer(TcpStream);
+pub struct Peer(BufReader<TcpStream>);
 
 impl Peer {
     /// The next `len` bytes.
@@ -297,33 +307,31 @@ impl Peer {
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.write_all(bytes).unwrap();
+        self.0.get_mut().write_all(bytes).unwrap();
         self
     }
 
     /// Ends this side of the stream alone.
     pub fn finish(&mut self) {
-        self.0.shutdown(std::net::Shutdown::Write).unwrap();
+        self.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
     }
 
     /// Closes with a reset.
     pub fn reset(self) {
         let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-        socket::setsockopt(&self.0, sockopt::Linger, &at_once).unwrap();
+        socket::setsockopt(self.0.get_ref(), sockopt::Linger, &at_once).unwrap();
     }
 
     /// Nothing comes for a while.
     pub fn is_quiet(&self) -> bool {
-        !ready(&self.0, QUIET)
+        self.0.buffer().is_empty() && !ready(self.0.get_ref(), QUIET)
     }
 
     /// The next line, its line feed included.
     pub fn text(&mut self) -> String {
-        let mut line = Vec::new();
-        while line.last() != Some(&b'\n') {
-            line.extend(self.read(1));
-        }
-        String::from_utf8(line).unwrap()
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line
     }
 
     /// The next typed message.
@@ -371,13 +379,8 @@ impl Peer {
 
     fn cstr(&mut self, max: usize) -> String {
         let mut text = Vec::new();
-        loop {
-            match self.read(1)[0] {
-                0 => break,
-                byte => text.push(byte),
-            }
-        }
-        assert!(text.len() < max, "{text:?}");
+        self.0.read_until(0, &mut text).unwrap();
+        assert!(text.len() <= max && text.pop() == Some(0), "{text:?}");
         String::from_utf8(text).unwrap()
     }
 

@@ -3,7 +3,10 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod lines;
+
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,6 +15,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+pub use lines::*;
 
 /// How long anything that must happen may take: far longer than it does, so that a slow machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,13 +45,14 @@ pub struct Setup {
     dir: TempDir,
     variables: BTreeMap<String, String>,
     arguments: Vec<String>,
+    under: Vec<String>,
 }
 
 impl Setup {
     /// For `agencies`, at level DEBUG, on any free port.
     pub fn new(agencies: u32) -> Self {
         let variables = BTreeMap::new();
-        Self { dir: tempfile::tempdir().unwrap(), variables, arguments: Vec::new() }
+        Self { dir: tempfile::tempdir().unwrap(), variables, arguments: Vec::new(), under: Vec::new() }
             .set("CLIENT_AMOUNT", agencies)
             .set("SERVER_PORT", 0)
             .set("LOGGING_LEVEL", "DEBUG")
@@ -64,6 +70,12 @@ impl Setup {
         self
     }
 
+    /// Starts it by way of a program that in the end executes what follows its own arguments, in the same process.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under.extend(program.iter().map(|&word| word.to_owned()));
+        self
+    }
+
     /// Where its files are.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -71,8 +83,10 @@ impl Setup {
 
     /// The command, standard output not yet set.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(server_binary());
+        let mut words = self.under.iter().map(OsString::from).chain([server_binary().into()]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .args(&self.arguments)
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
@@ -95,8 +109,9 @@ impl Setup {
     /// Starts it and does not wait.
     pub fn spawn(self) -> Server {
         let log = File::options().create(true).append(true).open(self.path("server.log")).unwrap();
+        let log_start = log.metadata().unwrap().len();
         let child = self.command().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        Server { setup: self, child, port: 0 }
+        Server { setup: self, child, port: 0, log_start }
     }
 }
 
@@ -105,6 +120,8 @@ pub struct Server {
     setup: Setup,
     child: Child,
     port: u16,
+    /// Bytes that earlier servers of the same set-up have logged.
+    log_start: u64,
 }
 
 impl Server {
@@ -116,7 +133,7 @@ impl Server {
     fn await_port(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.port == 0 {
-            let log = self.log();
+            let log = self.own_log();
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the server ended at its start: {status}\n{log}");
             }
@@ -159,6 +176,11 @@ impl Server {
         fs::read_to_string(self.path("server.log")).unwrap_or_default()
     }
 
+    /// The log without that of earlier servers on the same files.
+    pub fn own_log(&self) -> String {
+        self.log().split_off(self.log_start.try_into().unwrap())
+    }
+
     #[track_caller]
     pub fn await_log(&self, text: &str) {
         let mut log = String::new();
@@ -166,12 +188,24 @@ impl Server {
         while !log.contains(text) {
             assert!(Instant::now() < deadline, "never logged: {text}\n{log}");
             std::thread::sleep(GLANCE);
-            log = self.log();
+            log = self.own_log();
         }
     }
 
     pub fn connect(&self) -> Conn {
         Conn::to(self.port)
+    }
+
+    /// The server's end of a connection, as long as it is there.
+    pub fn end_of(&self, conn: &Conn) -> Option<Socket> {
+        let remote = conn.0.local_addr().unwrap().port();
+        sockets().into_iter().find(|socket| (socket.local, socket.remote) == (self.port, remote))
+    }
+
+    /// Waits until the server has taken all that came over the connection.
+    #[track_caller]
+    pub fn await_read(&self, conn: &Conn) {
+        eventually("all is read", || self.end_of(conn).is_some_and(|end| end.inode != 0 && end.unread == 0));
     }
 
     /// Its living children and zombies.
@@ -202,15 +236,22 @@ impl Server {
         }
     }
 
-    /// SIGTERM; the exit code must be 0 and the last line say so. Returns the log.
+    /// SIGTERM; the exit code must be 0, the last line say so, and every line be well formed. Returns the log.
     #[track_caller]
-    pub fn stop(mut self) -> String {
+    pub fn stop(self) -> String {
+        self.stop_and_keep().0
+    }
+
+    /// The same, and what can be started again on the same files.
+    #[track_caller]
+    pub fn stop_and_keep(mut self) -> (String, Setup) {
         self.signal("TERM");
         let status = self.wait();
         let log = self.log();
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(log.trim_end().ends_with("action: exit | result: success"), "{log}");
-        log
+        assert_well_formed(&log);
+        (log, std::mem::replace(&mut self.setup, Setup::new(0)))
     }
 
     /// SIGKILL, and everything of it is gone. What can be started again on the same files.
@@ -219,8 +260,7 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         eventually("the children die with their parent", || children.iter().all(|&pid| !is_alive(pid)));
-        let spare = Setup { dir: tempfile::tempdir().unwrap(), variables: BTreeMap::new(), arguments: Vec::new() };
-        std::mem::replace(&mut self.setup, spare)
+        std::mem::replace(&mut self.setup, Setup::new(0))
     }
 }
 
@@ -238,6 +278,19 @@ impl Conn {
     pub fn to(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    /// Takes hardly more from the server than is read: for clients that read slowly, or never.
+    pub fn narrow(port: u16) -> Self {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt};
+        use std::os::fd::AsRawFd;
+        let stream = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        setsockopt(&stream, sockopt::RcvBuf, &4096).unwrap();
+        connect(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
+        let stream = TcpStream::from(stream);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self(stream)
@@ -306,11 +359,20 @@ impl Conn {
         (count, ended == 1, u32::from_be_bytes(self.take()))
     }
 
+    /// All until the connection is over, closed or reset.
+    pub fn rest_or_reset(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.0.read_to_end(&mut bytes) {
+            Err(e) if e.kind() != ErrorKind::ConnectionReset => panic!("still open: {e}"),
+            _ => bytes,
+        }
+    }
+
     /// Nothing has arrived, and for `time` nothing does.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
         self.0.set_read_timeout(Some(time)).unwrap();
         let silent =
-            matches!(self.0.read(&mut [0]), Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+            matches!(self.0.peek(&mut [0]), Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
         self.0.set_read_timeout(Some(PATIENCE)).unwrap();
         silent
     }
@@ -409,11 +471,30 @@ pub fn cpu_ticks(pid: i32) -> u64 {
     stat(pid).map_or(0, |fields| fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum())
 }
 
+/// For a second none of the processes does anything to speak of.
+#[track_caller]
+pub fn assert_idle(pids: &[i32]) {
+    // Whatever was still to be done.
+    std::thread::sleep(Duration::from_millis(300));
+    let before: Vec<_> = pids.iter().map(|&pid| cpu_ticks(pid)).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    for (&pid, before) in pids.iter().zip(before) {
+        let ticks = cpu_ticks(pid).saturating_sub(before);
+        // A process that spins has 100 of them, or what others leave it.
+        assert!(ticks < 10, "process {pid} has used {ticks} ticks in a second");
+    }
+}
+
 /// `/proc/PID/stat` from the state on.
 fn stat(pid: i32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     Some(fields.split(' ').map(str::to_owned).collect())
+}
+
+/// The letter of the process's state: R, S, T, Z …; `None` once it is reaped.
+pub fn state(pid: i32) -> Option<char> {
+    stat(pid)?[0].chars().next()
 }
 
 /// What the process has open, as its links in /proc say: descriptor and target.
@@ -430,6 +511,55 @@ pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
 pub fn send_signal(pid: i32, signal: &str) {
     let signal = format!("SIG{signal}").parse::<nix::sys::signal::Signal>().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}
+
+/// The kernel's entry for one TCP socket of this machine.
+pub struct Socket {
+    pub local: u16,
+    pub remote: u16,
+    pub inode: u64,
+    /// Bytes that its peer has not taken yet.
+    pub unsent: u64,
+    /// Bytes that its process has not taken yet.
+    pub unread: u64,
+}
+
+/// All TCP sockets over IPv4.
+pub fn sockets() -> Vec<Socket> {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let entries = table.lines().skip(1).map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = |address: &str| hex(address.split_once(':').unwrap().1).try_into().unwrap();
+        let (unsent, unread) = fields[4].split_once(':').unwrap();
+        let (local, remote) = (port(fields[1]), port(fields[2]));
+        Socket { local, remote, inode: fields[9].parse().unwrap(), unsent: hex(unsent), unread: hex(unread) }
+    });
+    entries.collect()
+}
+
+/// The port of a server that does not say it: what the process listens on, once it does.
+#[track_caller]
+pub fn listening_port(pid: i32) -> u16 {
+    let mut port = None;
+    eventually("it listens", || {
+        let open: Vec<_> = descriptors(pid).into_values().collect();
+        let listening = |socket: &Socket| socket.remote == 0 && open.contains(&format!("socket:[{}]", socket.inode));
+        port = sockets().into_iter().find(listening).map(|socket| socket.local);
+        port.is_some()
+    });
+    port.unwrap()
+}
+
+/// Whether this machine has the program.
+pub fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+}
+
+/// Tells that something was not tested, past the harness, which would swallow it.
+pub fn skipped(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {why}");
 }
 
 /// A file of the test's own.

@@ -1,0 +1,453 @@
+//! Arguments, settings and where lines go, from outside: what is wrong is one line and exit code 2, before anything is
+//! opened; what is set is what counts.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use support::*;
+
+/// Every key whose value can be wrong, with values that are, and words of what is allowed.
+const WRONG: [(&str, &[&str], &str); 13] = [
+    (
+        "SERVER_PORT",
+        &["65536", "-1", "+1", "12a45", "0x10", "12345 # the port", "1 2", "99999999999999999999"],
+        "0 to 65535",
+    ),
+    ("SERVER_LISTEN_BACKLOG", &["-1", "many", "2147483648", "1.5"], "0 to 2147483647"),
+    ("LOGGING_LEVEL", &["LOUD", "WARN", "10", "\"INFO\""], "CRITICAL, ERROR, WARNING, INFO or DEBUG"),
+    ("CLIENT_AMOUNT", &["-1", "five", "4294967296"], "0 to 4294967295"),
+    ("LOTTERY_WINNER_NUMBER", &["-7574", "4294967296", "7574.0"], "0 to 4294967295"),
+    ("MAX_CONNECTIONS", &["0", "-1", "all", "2", "1", "4294967296"], "above CLIENT_AMOUNT, which is 2"),
+    ("IDLE_TIMEOUT", &["5", "-5s", "5 s", "5sec", "forever", "s"], "a duration like 5s"),
+    ("MESSAGE_TIMEOUT", &["5", "-5s", "1e3s", "abc"], "a duration like 5s"),
+    ("DRAW_WAIT", &["5", "never", "-1s"], "forever or a duration like 5s"),
+    ("SHUTDOWN_GRACE", &["5", "forever", "99999999999999999999h"], "a duration like 5s"),
+    ("DURABILITY", &["all", "END", "batch,end"], "process, end or batch"),
+    ("LOG_TARGET", &["file", "stdout,syslog", "/dev/null"], "stdout, syslog or both"),
+    ("STORAGE_FILEPATH", &[], "a path"),
+];
+
+#[test]
+fn a_wrong_variable_is_one_line_that_names_it_and_what_is_allowed() {
+    for (key, values, allowed) in WRONG {
+        for value in values {
+            let complaint = refused(Setup::new(2).set(key, value));
+            let expected = format!("server: {key}: {value:?} is not allowed, it must be ");
+            assert!(complaint.starts_with(&expected) && complaint.contains(allowed), "{complaint}");
+            assert!(complaint.contains(&format!("variable {key}")), "{complaint}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_value_in_the_file_is_one_line_that_names_key_and_file() {
+    for (key, values, allowed) in WRONG {
+        let nothing: &[&str] = &[""];
+        for value in values.iter().chain(nothing) {
+            let setup = without_variables().set("STORAGE_FILEPATH", "").arg("--config").arg("my.ini");
+            let others = if key == "CLIENT_AMOUNT" { "" } else { "CLIENT_AMOUNT = 2\n" };
+            write_file(&setup.path("my.ini"), format!("[DEFAULT]\n{others}{key} = {value}\n"));
+            let complaint = refused(setup);
+            let expected = format!("server: {key}: {value:?} is not allowed, it must be ");
+            assert!(complaint.starts_with(&expected) && complaint.contains(allowed), "{complaint}");
+            assert!(complaint.contains("my.ini"), "{complaint}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_of_its_form_is_one_line_that_names_the_place() {
+    for (text, place) in [
+        ("[DEFAULT]\nSERVER_PROT = 1\n", "SERVER_PROT"),
+        ("[DEFAULT]\nSERVER_PORT = 1\nserver_port = 2\n", "line 3"),
+        ("SERVER_PORT = 1\n", "line 1"),
+        ("[DEFAULT]\nSERVER_PORT = 1\n[OTHER]\nx = 1\n", "line 3"),
+        ("[DEFAULT]\nSERVER_PORT = 1\n  2\n", "line 3"),
+        ("[DEFAULT]\nnonsense\n", "line 2"),
+    ] {
+        let setup = without_variables().arg("--config").arg("my.ini");
+        write_file(&setup.path("my.ini"), text);
+        let complaint = refused(setup);
+        assert!(complaint.starts_with("server: my.ini: ") && complaint.contains(place), "{complaint}");
+    }
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there_and_readable() {
+    let complaint = refused(without_variables().arg("--config").arg("missing.ini"));
+    assert!(complaint.starts_with("server: missing.ini: "), "{complaint}");
+    let complaint = refused(without_variables().arg("--config=."));
+    assert!(complaint.starts_with("server: .: "), "{complaint}");
+    let latin1 = without_variables().arg("--config=latin1.ini");
+    write_file(&latin1.path("latin1.ini"), b"[DEFAULT]\nSERVER_IP = caf\xe9\n");
+    assert!(refused(latin1).starts_with("server: latin1.ini: "));
+}
+
+#[test]
+fn wrong_arguments_are_one_line_and_exit_code_2() {
+    for (arguments, named) in [
+        (&["--colour"][..], "--colour"),
+        (&["extra"], "extra"),
+        (&["--config"], "--config"),
+        (&["--new-draw=yes"], "--new-draw"),
+        (&["--config", "a", "--config", "b"], "--config"),
+    ] {
+        let setup = arguments.iter().fold(Setup::new(2), |setup, argument| setup.arg(argument));
+        let complaint = refused(setup);
+        assert!(complaint.starts_with("server: ") && complaint.contains(named), "{complaint}");
+    }
+}
+
+#[test]
+fn help_and_version_are_said_and_nothing_else_is_done() {
+    for (argument, said) in [("--help", "--config"), ("-h", "--new-draw"), ("--version", env!("CARGO_PKG_VERSION"))] {
+        // Even where the settings are wrong.
+        let setup = Setup::new(2).arg(argument).set("SERVER_PORT", "none");
+        let (output, changed) = run(setup);
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), changed), (Some(0), false), "{argument}");
+        assert!(stdout.contains(said) && output.stderr.is_empty(), "{stdout}");
+    }
+}
+
+#[test]
+fn a_variable_beats_the_file_and_the_file_beats_the_default() {
+    let setup = without_variables().arg("--config").arg("my.ini");
+    let text = "[DEFAULT]\nSERVER_PORT = 0\nSERVER_LISTEN_BACKLOG = 7\nLOGGING_LEVEL = DEBUG\nSERVER_IP = 0.0.0.0\n";
+    write_file(&setup.path("my.ini"), text);
+    let server = here(setup).set("SERVER_LISTEN_BACKLOG", 9).start();
+    assert_config_line(&server, "port: 0 | listen_backlog: 9 | logging_level: DEBUG");
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none_and_an_unknown_one_is_nobodys() {
+    let setup = without_variables().set("SERVER_PORTS", "none").set("CLI_ID", "x").set("LISTEN_BACKLOG", "-1");
+    fs::create_dir(setup.path("config")).unwrap();
+    write_file(&setup.path("config/server.ini"), "[DEFAULT]\nSERVER_PORT = 0\nlogging_level: debug\n");
+    let server = here(setup).set("SERVER_LISTEN_BACKLOG", "").start();
+    assert_config_line(&server, "port: 0 | listen_backlog: 5 | logging_level: DEBUG");
+}
+
+#[test]
+fn without_the_default_file_the_defaults_count() {
+    let setup = here(without_variables()).set("SERVER_PORT", 0).set("LOGGING_LEVEL", "DEBUG");
+    assert!(!setup.path("config").exists());
+    let server = setup.start();
+    assert_config_line(&server, "port: 0 | listen_backlog: 5 | logging_level: DEBUG");
+    let mut sixth = server.connect();
+    sixth.send(&end(6));
+    assert_eq!(sixth.ack(), 2, "five agencies");
+    let mut conns: Vec<_> = (0..5).map(|_| server.connect()).collect();
+    for (agency, conn) in (1..).zip(&mut conns) {
+        conn.send(&batch_of(agency, 1, 7574)).send(&end(agency)).send(&ask(agency));
+        assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+    }
+    assert!(conns.iter_mut().all(|conn| conn.winners() == Some(vec![0])));
+    assert_eq!(fs::read(server.path(".data/bets.csv")).unwrap().len(), 5 * "1,Ana,Paz,0,1999-03-17,7574\r\n".len());
+}
+
+#[test]
+fn the_official_file_with_its_four_keys_is_enough() {
+    let setup = here(without_variables()).set("LOGGING_LEVEL", "");
+    fs::create_dir(setup.path("config")).unwrap();
+    let official = "[DEFAULT]\nSERVER_PORT = 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 5\nLOGGING_LEVEL = INFO\n";
+    write_file(&setup.path("config/server.ini"), official);
+    let server = setup.start();
+    assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
+    let log = server.stop();
+    assert!(
+        !log.contains("DEBUG") && log.contains("action: receive_message | result: success | ip: 127.0.0.1 | msg: hola")
+    );
+}
+
+#[test]
+fn the_file_in_the_repository_is_a_valid_one() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/server.ini");
+    let server = here(without_variables()).arg("--config").arg(file).set("SERVER_PORT", 0).start();
+    assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
+}
+
+#[test]
+fn a_file_may_hold_every_key() {
+    let setup = without_variables().arg("--config").arg("all.ini");
+    let syslog = setup.path("syslog");
+    let daemon = UnixDatagram::bind(&syslog).unwrap();
+    fs::create_dir(setup.path("store")).unwrap();
+    let text = format!(
+        "# every key\n[DEFAULT]\nserver_port: 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 3\nLOGGING_LEVEL = DEBUG\n\
+         CLIENT_AMOUNT = 1\nSTORAGE_FILEPATH = store/rows.csv\n; numbers\nLOTTERY_WINNER_NUMBER = 42\nMAX_CONNECTIONS = 2\n\
+         IDLE_TIMEOUT = 1h\nMESSAGE_TIMEOUT = 1m30s\nDRAW_WAIT = 0s\nSHUTDOWN_GRACE = 600s\nDURABILITY = batch\n\
+         LOG_TARGET = both\nSYSLOG_SOCKET = {}\n",
+        syslog.display()
+    );
+    write_file(&setup.path("all.ini"), text);
+    let server = setup.set("STORAGE_FILEPATH", "").start();
+    assert_config_line(&server, "port: 0 | listen_backlog: 3 | logging_level: DEBUG");
+    assert!(receive(&daemon).contains("action: config | result: success | port: 0"));
+    let mut conn = server.connect();
+    conn.send(&ask(1));
+    assert_eq!(conn.winners(), None, "DRAW_WAIT");
+    conn.send(&batch_of(1, 2, 42)).send(&end(1));
+    assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+    server.await_log(SORTEO);
+    assert_eq!(conn.send(&ask(1)).winners(), Some(vec![0, 1]));
+    assert_eq!(fs::read(server.path("store/rows.csv")).unwrap().len(), 2 * "1,Ana,Paz,0,1999-03-17,42\r\n".len());
+    server.stop();
+}
+
+#[test]
+fn max_connections_must_leave_room_beside_the_agencies() {
+    let complaint = refused(Setup::new(5).set("MAX_CONNECTIONS", 5));
+    assert!(complaint.contains("MAX_CONNECTIONS: \"5\"") && complaint.contains("which is 5"), "{complaint}");
+    Setup::new(5).set("MAX_CONNECTIONS", 6).start().stop();
+}
+
+#[test]
+fn the_limit_of_descriptors_is_raised_to_what_max_connections_needs_and_a_hard_one_below_is_exit_code_2() {
+    if !has_program("prlimit") {
+        return skipped("limits of descriptors at the start", "prlimit is not installed");
+    }
+    let limited =
+        |limit: &str| Setup::new(5).under(&["prlimit", &format!("--nofile={limit}")]).set("LOGGING_LEVEL", "INFO");
+    let complaint = refused(limited("100:100").set("MAX_CONNECTIONS", 200));
+    assert!(
+        complaint.contains("MAX_CONNECTIONS") && complaint.contains("200") && complaint.contains("100"),
+        "{complaint}"
+    );
+    limited("100:100").set("MAX_CONNECTIONS", 50).start().stop();
+    let server = limited("64:1000").set("MAX_CONNECTIONS", 200).set("SERVER_LISTEN_BACKLOG", 200).start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let soft =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap().split_whitespace().next().unwrap();
+    assert!((200..=1000).contains(&soft.parse::<u32>().unwrap()), "{limits}");
+    let _many: Vec<_> = (0..150).map(|_| server.connect()).collect();
+    eventually("more than the soft limit allowed", || server.children().len() == 150);
+}
+
+#[test]
+fn as_many_connections_as_the_backlog_says_wait_to_be_accepted() {
+    for backlog in [2, 40] {
+        let server = Setup::new(2).set("SERVER_LISTEN_BACKLOG", backlog).start();
+        send_signal(server.pid(), "STOP");
+        eventually("it is stopped", || state(server.pid()) == Some('T'));
+        let address = ([127, 0, 0, 1], server.port()).into();
+        let connect = |_| match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            Ok(stream) => Some(stream),
+            Err(e) if e.kind() == ErrorKind::TimedOut => None,
+            Err(e) => panic!("{e}"),
+        };
+        let waiting: Vec<_> = (0..backlog * 2).map_while(connect).collect();
+        // The kernel allows one more than it was asked for.
+        assert!((backlog..=backlog + 1).contains(&waiting.len()), "{} with a backlog of {backlog}", waiting.len());
+        send_signal(server.pid(), "CONT");
+        eventually("all are served", || server.children().len() == waiting.len());
+    }
+}
+
+// ---- where lines go ----------------------------------------------------------------------------------------------
+
+#[test]
+fn a_logging_level_hides_what_matters_less() {
+    let levels = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"];
+    for (n, level) in levels.into_iter().enumerate() {
+        let mut server = Setup::new(1).set("LOGGING_LEVEL", level).set("SHUTDOWN_GRACE", "100ms").spawn();
+        let port = listening_port(server.pid());
+        let mut refused = Conn::to(port);
+        refused.send(&end(9));
+        assert_eq!(refused.ack(), 2);
+        drop(refused);
+        let mut cut = Conn::to(port);
+        assert_eq!(cut.send(&batch_of(1, 1, 1)).ack(), 0);
+        // Whoever does not finish its message is killed, with a warning.
+        cut.send(&batch_of(1, 1, 1)[..10]);
+        eventually("it is read", || sockets().iter().all(|socket| socket.local != port || socket.unread == 0));
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+        let log = server.log();
+        let seen = |level: &str| log.lines().any(|line| line.split(' ').nth(2) == Some(level));
+        // Nothing of this is critical.
+        let expected: Vec<_> = levels[1..].iter().map(|other| levels[..=n].contains(other)).collect();
+        assert_eq!(levels[1..].iter().map(|level| seen(level)).collect::<Vec<_>>(), expected, "{level}\n{log}");
+    }
+}
+
+#[test]
+fn parent_and_children_append_to_a_plain_file() {
+    let setup = Setup::new(1);
+    let log = setup.path("plain.log");
+    // Not opened for appending: with an offset that the processes share, and yet may not rely on.
+    let plain = File::create(&log).unwrap();
+    let mut process = setup.command().stdout(plain).stderr(Stdio::null()).spawn().unwrap();
+    let pid = process.id().try_into().unwrap();
+    let port = listening_port(pid);
+    let mut conns: Vec<_> = (0..20).map(|_| Conn::to(port)).collect();
+    for (n, conn) in conns.iter_mut().enumerate() {
+        conn.send(format!("number {n}\n").as_bytes());
+    }
+    for conn in &mut conns {
+        conn.rest();
+    }
+    drop(conns);
+    send_signal(pid, "TERM");
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.matches("action: accept_connections | result: success").count(), 20, "{text}");
+    assert!((0..20).all(|n| text.contains(&format!("| msg: number {n}\n"))), "{text}");
+    assert!(text.ends_with("action: exit | result: success\n"));
+}
+
+#[test]
+fn syslog_gets_every_line_with_the_pid_of_its_process_and_stdout_none() {
+    let setup = Setup::new(1).set("LOG_TARGET", "syslog");
+    let daemon = UnixDatagram::bind(setup.path("syslog")).unwrap();
+    let syslog = setup.path("syslog");
+    let mut server = setup.set("SYSLOG_SOCKET", syslog.display()).spawn();
+    let (parent, port) = (server.pid(), listening_port(server.pid()));
+    assert_from(&receive(&daemon), parent, "action: config | result: success");
+    assert_from(&receive(&daemon), parent, &format!("action: listen | result: success | port: {port}"));
+    let mut conn = Conn::to(port);
+    eventually("a child", || server.children().len() == 1);
+    let child = server.children()[0];
+    assert_eq!(conn.send(&batch_of(1, 2, 1)).ack(), 0);
+    let line = receive_until(&daemon, "action: apuesta_recibida | result: success | cantidad: 2");
+    assert_from(&line, child, "");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert_from(&receive_until(&daemon, "action: close_connection"), child, "");
+    assert_from(&receive_until(&daemon, "action: exit | result: success"), parent, "");
+    assert_eq!(server.log(), "");
+}
+
+#[test]
+fn a_syslog_daemon_that_comes_late_goes_and_comes_back_is_found_each_time() {
+    let setup = Setup::new(1).set("LOG_TARGET", "both");
+    let syslog = setup.path("syslog");
+    let server = setup.set("SYSLOG_SOCKET", syslog.display()).start();
+    let mut conn = server.connect();
+    for n in 0..3 {
+        // Nobody listens: nobody is kept from anything.
+        assert_eq!(conn.send(&batch_of(1, 1, 1)).ack(), 0);
+        let daemon = UnixDatagram::bind(&syslog).unwrap();
+        assert_eq!(server.connect().send(format!("to daemon {n}\n").as_bytes()).rest().len(), 12);
+        receive_until(&daemon, &format!("| msg: to daemon {n}"));
+        assert_eq!(conn.send(&batch_of(1, 4, 1)).ack(), 0);
+        receive_until(&daemon, "action: apuesta_recibida | result: success | cantidad: 4");
+        drop(daemon);
+        fs::remove_file(&syslog).unwrap();
+    }
+    let log = server.stop();
+    assert_eq!(log.matches("action: apuesta_recibida").count(), 6, "standard output has them all");
+}
+
+#[test]
+fn a_syslog_daemon_that_reads_nothing_stops_neither_the_service_nor_sigterm() {
+    let setup = Setup::new(1).set("LOG_TARGET", "syslog");
+    let syslog = setup.path("syslog");
+    let _daemon = UnixDatagram::bind(&syslog).unwrap();
+    let mut server = setup.set("SYSLOG_SOCKET", syslog.display()).spawn();
+    let mut conn = Conn::to(listening_port(server.pid()));
+    for _ in 0..10 {
+        assert_eq!(conn.send(&batch_of(1, 255, 1)).ack(), 0);
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.rows().len(), 2550);
+}
+
+fn receive(daemon: &UnixDatagram) -> String {
+    let mut packet = [0; 8192];
+    daemon.set_read_timeout(Some(PATIENCE)).unwrap();
+    let len = loop {
+        match daemon.recv(&mut packet) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            received => break received.unwrap(),
+        }
+    };
+    String::from_utf8(packet[..len].to_vec()).unwrap()
+}
+
+#[track_caller]
+fn receive_until(daemon: &UnixDatagram, text: &str) -> String {
+    loop {
+        let packet = receive(daemon);
+        if packet.contains(text) {
+            return packet;
+        }
+    }
+}
+
+/// `<PRIORITY>Mmm dd hh:mm:ss server[PID]: TEXT`.
+#[track_caller]
+fn assert_from(packet: &str, pid: i32, text: &str) {
+    assert!(
+        packet.starts_with('<') && packet.contains(&format!(" server[{pid}]: ")) && packet.contains(text),
+        "{packet}"
+    );
+}
+
+// ---- helpers -----------------------------------------------------------------------------------------------------
+
+/// Nothing set: empty variables count as unset.
+fn without_variables() -> Setup {
+    ["CLIENT_AMOUNT", "SERVER_PORT", "LOGGING_LEVEL"].iter().fold(Setup::new(0), |setup, key| setup.set(key, ""))
+}
+
+/// Stores where the default says, in the test's directory.
+fn here(setup: Setup) -> Setup {
+    fs::create_dir_all(setup.path(".data")).unwrap();
+    setup.set("STORAGE_FILEPATH", "")
+}
+
+fn assert_config_line(server: &Server, settings: &str) {
+    let log = server.log();
+    let line = log.lines().next().unwrap();
+    assert!(line.ends_with(&format!(" DEBUG    action: config | result: success | {settings}")), "{log}");
+}
+
+/// Runs a server that is to end by itself; true if it has changed its directory.
+fn run(setup: Setup) -> (Output, bool) {
+    let before = tree(&setup.path(""));
+    let mut process = setup.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut status = None;
+    eventually("it ends", || {
+        status = process.try_wait().unwrap();
+        status.is_some()
+    });
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    process.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+    process.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+    (Output { status: status.unwrap(), stdout, stderr }, tree(&setup.path("")) != before)
+}
+
+/// The one line with which a server refuses to start.
+#[track_caller]
+fn refused(setup: Setup) -> String {
+    let (output, changed) = run(setup);
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(2), "{stdout}{stderr}");
+    assert!(!changed, "it has written something: {stderr}");
+    assert_eq!((stdout.as_str(), stderr.lines().count(), stderr.ends_with('\n')), ("", 1, true), "{stderr}");
+    stderr
+}
+
+/// What is in a directory, and everything under it.
+fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        found.insert(path.display().to_string(), fs::read(&path).unwrap_or_default());
+        if path.is_dir() {
+            found.extend(tree(&path));
+        }
+    }
+    found
+}
