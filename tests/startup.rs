@@ -6,11 +6,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 use support::*;
@@ -281,27 +281,21 @@ fn a_logging_level_hides_what_matters_less() {
 }
 
 #[test]
-fn parent_and_children_append_to_a_plain_file() {
-    let setup = Setup::new(1);
-    let log = setup.path("plain.log");
-    // Not opened for appending: with an offset that the processes share, and yet may not rely on.
-    let plain = File::create(&log).unwrap();
-    let mut process = setup.command().stdout(plain).stderr(Stdio::null()).spawn().unwrap();
-    let pid = process.id().try_into().unwrap();
-    let port = listening_port(pid);
-    let mut conns: Vec<_> = (0..20).map(|_| Conn::to(port)).collect();
-    for (n, conn) in conns.iter_mut().enumerate() {
-        conn.send(format!("number {n}\n").as_bytes());
+fn parent_and_children_append_to_a_plain_file_to_which_others_write_too() {
+    // Not opened for appending: with an offset that a stranger's line does not move.
+    let mut server = Setup::new(1).under(&["sh", "-c", "exec \"$@\" >plain.log", "sh"]).spawn();
+    let port = listening_port(server.pid());
+    let log = server.path("plain.log");
+    for n in 0..20 {
+        assert!(!Conn::to(port).send(format!("number {n}\n").as_bytes()).rest().is_empty());
+        File::options().append(true).open(&log).unwrap().write_all(format!("stranger {n}\n").as_bytes()).unwrap();
     }
-    for conn in &mut conns {
-        conn.rest();
-    }
-    drop(conns);
-    send_signal(pid, "TERM");
-    assert_eq!(process.wait().unwrap().code(), Some(0));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
     let text = fs::read_to_string(&log).unwrap();
     assert_eq!(text.matches("action: accept_connections | result: success").count(), 20, "{text}");
     assert!((0..20).all(|n| text.contains(&format!("| msg: number {n}\n"))), "{text}");
+    assert!((0..20).all(|n| text.contains(&format!("\nstranger {n}\n"))), "{text}");
     assert!(text.ends_with("action: exit | result: success\n"));
 }
 
@@ -416,16 +410,26 @@ fn assert_config_line(server: &Server, settings: &str) {
 /// Runs a server that is to end by itself; true if it has changed its directory.
 fn run(setup: Setup) -> (Output, bool) {
     let before = tree(&setup.path(""));
-    let mut process = setup.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = Mortal(setup.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut status = None;
     eventually("it ends", || {
-        status = process.try_wait().unwrap();
+        status = process.0.try_wait().unwrap();
         status.is_some()
     });
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    process.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-    process.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+    process.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+    process.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
     (Output { status: status.unwrap(), stdout, stderr }, tree(&setup.path("")) != before)
+}
+
+/// Does not outlive its test.
+struct Mortal(Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The one line with which a server refuses to start.
