@@ -8,6 +8,7 @@
 mod children;
 mod claims;
 mod draw;
+mod error;
 mod listener;
 mod startup;
 mod waiters;
@@ -27,6 +28,8 @@ use ipc::signals::{Signal, SignalSource};
 use self::children::{Child, Children, Token};
 use self::claims::Claims;
 use self::draw::Drawing;
+pub use self::error::Error;
+use self::error::system;
 use self::listener::Listener;
 pub use self::startup::NewDraw;
 use self::waiters::Waiters;
@@ -37,7 +40,7 @@ use crate::event;
 use crate::logging;
 use crate::messages::{self, ParentEnd, Report};
 use crate::session::{self, Common, Given, Session};
-use crate::storage::{self, Store};
+use crate::storage::Store;
 
 /// What ends a server, and with it every child.
 pub const STOP_SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
@@ -53,69 +56,6 @@ const FIRST_CHILD: Token = 16;
 const ACCEPTS_A_TURN: usize = 16;
 /// How long killed children may take to be gone; the kernel kills the rest when the parent ends.
 const KILL_PATIENCE: Duration = Duration::from_millis(500);
-
-/// Why a server does not run, or no longer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The storage cannot be used. Exit code 4.
-    #[error(transparent)]
-    Storage(#[from] storage::Error),
-    /// A sync failed: nothing can be acknowledged any more. Exit code 4.
-    #[error("data could not be made durable")]
-    StorageBroken,
-    /// Another server has the files.
-    #[error("the files in {directory} belong to another server, pid {holder}")]
-    Locked {
-        /// Where they are.
-        directory: String,
-        /// Its pid, as it noted it.
-        holder: String,
-    },
-    /// The port cannot be had.
-    #[error("cannot listen on port {port}: {source}")]
-    Listen {
-        /// The port.
-        port: u16,
-        /// Why.
-        source: io::Error,
-    },
-    /// The process may not have as many descriptors as MAX_CONNECTIONS needs. Exit code 2.
-    #[error(
-        "MAX_CONNECTIONS: {max_connections} is not allowed, it needs {needed} descriptors and the hard limit is {limit}"
-    )]
-    Descriptors {
-        /// The setting.
-        max_connections: u32,
-        /// What it needs.
-        needed: u64,
-        /// What the process may have.
-        limit: u64,
-    },
-    /// The system refused something without which no server runs.
-    #[error("{action}: {source}")]
-    System {
-        /// What was tried.
-        action: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-impl Error {
-    /// The exit code that tells a caller what to do about it.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Storage(_) | Self::StorageBroken => 4,
-            Self::Descriptors { .. } => cli::WRONG_USE,
-            Self::Locked { .. } | Self::Listen { .. } | Self::System { .. } => 1,
-        }
-    }
-}
-
-/// For `map_err` on system calls.
-fn system(action: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::System { action, source }
-}
 
 /// The whole program: signals first, then `arguments`, settings, logging, and the server until it is told to stop.
 pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, NewDraw), ExitCode>) -> ExitCode {

@@ -2,6 +2,7 @@
 //! the files of others untouched.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,14 +10,14 @@ use std::time::{Duration, Instant};
 use ipc::events::{self, PollFd, PollFlags, Poller};
 use ipc::signals::{self, Signal, SignalSource};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::os::fd::AsFd;
 
 use super::children::Children;
 use super::claims::Claims;
 use super::draw::Drawing;
+use super::error::{Error, system};
 use super::listener::Listener;
 use super::waiters::Waiters;
-use super::{CHILD_ENDED, Error, FIRST_CHILD, Phase, STOP, Server, system};
+use super::{CHILD_ENDED, FIRST_CHILD, Phase, STOP, Server};
 use crate::config::server::Config;
 use crate::draw::Ledger;
 use crate::event;
