@@ -2,7 +2,7 @@
 //!
 //! Owns the names, their frequencies and the `dataset` program's arguments; `bin/dataset` is its only user. It must
 //! not know the wire, the store or the configuration: it writes files that the client later reads like any others.
-//! Shape, sizes and winners are those of spec/system.md, "Data in the repository" and "Agency files".
+//! Shape, sizes and winners are those of the files that the course hands out.
 
 mod names;
 
@@ -64,7 +64,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The program's exit code (spec/system.md, "Start, stop, exit codes"): 2 for wrong use, 1 for a failure.
+    /// The exit code of the program: 2 for wrong use, 1 for a failure.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => cli::WRONG_USE,
