@@ -537,6 +537,34 @@ fn sigterm_ends_a_server_with_a_stopped_child() {
 }
 
 #[test]
+fn sigterm_to_one_child_ends_its_connection_alone_and_touches_no_file() {
+    let server = Setup::new(2).set("SHUTDOWN_GRACE", FOREVER).start();
+    let (mut idle, idle_child) = connect_and_find_child(&server);
+    idle.send(&batch_of(1, 3, 1));
+    assert_eq!(idle.ack(), 0);
+    let mut cut = server.connect();
+    let message = batch_of(2, 3, 1);
+    cut.send(&message[..20]);
+    server.await_read(&cut);
+    let cut_child = *server.children().iter().find(|&&pid| pid != idle_child).unwrap();
+    let files =
+        || ["bets.csv", "bets.lock", "ends", "draw", "server.lock"].map(|name| fs::read(server.path(name)).unwrap());
+    let before = files();
+    send_signal(idle_child, "TERM");
+    send_signal(cut_child, "TERM");
+    assert_eq!(idle.rest(), b"");
+    assert!(cut.is_silent_for(A_WHILE));
+    assert_eq!(files(), before);
+    cut.send(&message[20..]);
+    assert_eq!(cut.ack(), 0);
+    assert_eq!(cut.rest(), b"");
+    server.await_alone();
+    assert!(!server.log().contains("action: shutdown"), "{}", server.log());
+    assert_still_serves(&server);
+    assert_closings(&stop_and_look_for_orphans(server, 7));
+}
+
+#[test]
 fn signals_that_were_blocked_or_ignored_by_whoever_started_the_server_are_heard_all_the_same() {
     let unusual = ["--block-signal=TERM,CHLD", "--ignore-signal=TERM,CHLD,XFSZ,PIPE"];
     for option in unusual {
