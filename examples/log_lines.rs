@@ -21,8 +21,11 @@ use ipc::process::{self, Luggage};
 use ipc::signals::{Signal, SignalSource};
 use loteria::event;
 use loteria::logging::{self, Level, Targets};
+use nix::sys::prctl;
 
 fn main() -> io::Result<()> {
+    // What a failed test leaves behind would run for ever.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
     logging::start(Level::Info, &Targets { stdout: true, syslog: None })?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD])?;
     std::env::args().skip(1).try_for_each(|deed| perform(&deed, &child_ended))
