@@ -299,17 +299,19 @@ impl Store {
         Ok(self.committed()?.committed)
     }
 
-    /// Writes the draw's result and makes it durable: it is final.
+    /// Writes the draw's result and makes it durable: it is final. Whatever the durability is, the bets and the ends that
+    /// it was held over are made durable first: a result must not outlive them.
     ///
     /// # Errors
     /// [`Error`]; no result is there then.
     pub fn write_result(&self, terms: Terms, winners: &Winners) -> Result<()> {
+        sync(&self.bets, &self.files.bets)?;
+        sync(&self.ends, &self.files.ends)?;
         let path = &self.files.draw;
         results::write(&self.draw, terms, winners).map_err(Error::io("write", path))?;
-        self.draw.sync_data().map_err(|source| {
+        sync(&self.draw, path).inspect_err(|_| {
             // What may be lost is not to be found, and taken for final, by the next server.
             let _ = self.draw.set_len(0);
-            Error::Sync { path: path.clone(), source }
         })
     }
 
@@ -401,10 +403,7 @@ impl Store {
     }
 
     fn sync_from(&self, level: Durability, file: &File, path: &Path) -> Result<()> {
-        if self.durability < level {
-            return Ok(());
-        }
-        file.sync_data().map_err(|source| Error::Sync { path: path.to_owned(), source })
+        if self.durability < level { Ok(()) } else { sync(file, path) }
     }
 
     fn lines(&self, from: u64, to: u64) -> Result<Lines<BufReader<impl Read>>> {
@@ -417,6 +416,10 @@ impl Store {
         bets.seek(SeekFrom::Start(from)).map_err(Error::io("seek", &self.files.bets))?;
         Ok(bets.take(to - from.min(to)))
     }
+}
+
+fn sync(file: &File, path: &Path) -> Result<()> {
+    file.sync_data().map_err(|source| Error::Sync { path: path.to_owned(), source })
 }
 
 /// Reads as much of `file` as fits from its start: small files of fixed-size records.

@@ -85,9 +85,7 @@ pub fn prepare(files: &Files, durability: Durability) -> Result<(Store, Adopted)
     for path in [&files.bets, &files.lock, &files.ends, &files.draw] {
         open_or_make(path)?;
     }
-    if durability > Durability::Process {
-        sync_directory(&files.bets)?;
-    }
+    sync_directory(&files.bets)?;
     let store = Store::open(files, durability)?;
     let committed = {
         let _guard = store.lock()?;
