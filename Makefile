@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-docker mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: help build run test test-docker stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
 
 # where cargo puts programs
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
@@ -19,6 +19,9 @@ test: ## Runs every test that needs no Docker
 
 test-docker: ## Runs the system in containers and judges it from outside (TEST_ARGS='ej7' for a part)
 	cargo test --release --locked --features docker --test docker -- $(TEST_ARGS)
+
+stress: ## 100,000 connections of every kind, 1,000 stops at random moments (CONNECTIONS=… STOPS=… SEED=…)
+	cargo test --release --locked --features faults --test stress -- --test-threads=1
 
 mutants: ## Takes mechanisms out of the program one by one: the tests must notice (MUTANTS='NAME…' for a part)
 	@scripts/mutants.sh $(MUTANTS)

@@ -1,0 +1,243 @@
+//! What a server's parent is like after a hundred thousand connections of every kind, and how a server ends that is told
+//! to at a thousand random moments.
+//!
+//! Takes minutes: `make stress`. CONNECTIONS, STOPS and SEED change how many and which; what is random comes from the
+//! seed, which is printed.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use support::*;
+
+const CONNECTIONS: u64 = 100_000;
+/// Connections after which the parent has the memory that it needs: its tables have been as full as they get.
+const WARM_UP: u64 = 5_000;
+/// What a parent's memory may differ by in kB: an allocator gives pages back when it likes.
+const MEMORY_SLACK: u64 = 512;
+/// Clients at the same time.
+const CLIENTS: u64 = 4;
+/// Silent connections that each client keeps open, so that there is never only one child.
+const SILENT: usize = 20;
+/// So many that few connections want the same one at the same time, and none of them ever has a draw.
+const AGENCIES: u32 = 1000;
+
+const STOPS: u64 = 1000;
+const GRACE: Duration = Duration::from_millis(300);
+/// What a server may take beyond its grace period.
+const BEYOND_GRACE: Duration = Duration::from_secs(1);
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+}
+
+fn rng(what: &str) -> Rng {
+    let seed = setting("SEED", fastrand::u64(..u64::from(u32::MAX)));
+    tell(&format!("{what}: SEED={seed}"));
+    Rng::with_seed(seed)
+}
+
+/// Past the harness, which shows the output of failed tests alone.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+// ---- nothing leaks -----------------------------------------------------------------------------------------------
+
+#[test]
+fn a_hundred_thousand_connections_of_every_kind_leave_the_parent_as_it_was() {
+    let connections = setting("CONNECTIONS", CONNECTIONS);
+    let mut rng = rng("connections");
+    let setup = Setup::new(AGENCIES).set("SERVER_LISTEN_BACKLOG", 1024).set("LOGGING_LEVEL", "INFO");
+    let server = setup.set("MESSAGE_TIMEOUT", "2s").start();
+    assert_eq!(echo(&server), b"hola\n");
+    server.await_alone();
+    let (at_start, cold) = (descriptors(server.pid()), resident(server.pid()));
+    let stored = AtomicU64::new(0);
+    flood(&server, WARM_UP.min(connections / 2), &mut rng, &stored);
+    let warm = resident(server.pid());
+    flood(&server, connections - WARM_UP.min(connections / 2), &mut rng, &stored);
+    let after = resident(server.pid());
+    tell(&format!(
+        "connections: {connections}, bets stored: {stored:?}, kB of the parent: {cold}, then {warm}, at last {after}"
+    ));
+    assert_eq!(descriptors(server.pid()), at_start);
+    assert!(after < warm + MEMORY_SLACK, "{} kB more after {connections} connections", after - warm);
+    assert_idle(&[server.pid()]);
+    assert_eq!(echo(&server), b"hola\n");
+    assert_eq!(server.rows().len() as u64, stored.into_inner(), "rows, and bets that were acknowledged");
+    server.stop();
+}
+
+/// So many connections; when this returns, none of them has a process any more.
+fn flood(server: &Server, connections: u64, rng: &mut Rng, stored: &AtomicU64) {
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let mut rng = rng.fork();
+            scope.spawn(move || {
+                let mut silent: Vec<Conn> = Vec::new();
+                for _ in 0..(connections + client) / CLIENTS {
+                    let conn = connect(server.port(), &mut rng);
+                    stored.fetch_add(visit(conn, &mut rng, &mut silent), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    server.await_alone();
+}
+
+/// To any of this machine's addresses: one alone has not enough ports for so many connections in so short a time.
+fn connect(port: u16, rng: &mut Rng) -> Conn {
+    let stream = TcpStream::connect((Ipv4Addr::new(127, 0, 0, rng.u8(1..=32)), port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    Conn(stream)
+}
+
+/// One connection of any kind; returns how many bets were acknowledged over it.
+fn visit(mut conn: Conn, rng: &mut Rng, silent: &mut Vec<Conn>) -> u64 {
+    let agency = rng.u32(1..=AGENCIES);
+    let whole = batch_of(agency, rng.u32(1..=3), 1);
+    match rng.u8(0..14) {
+        0 => assert_eq!(conn.send(b"hola\n").rest(), b"hola\n"),
+        1 => return acknowledged(conn.send(&Bet::default().single(agency))),
+        2 => return acknowledged(conn.send(&untyped_batch(agency, &[Bet::default()]))),
+        3 | 4 => return converse(conn, agency, rng),
+        5 => drop(conn),
+        6 => keep(silent, conn, rng),
+        7 => drop(conn.send(&whole[..rng.usize(1..whole.len())])),
+        8 => drop(conn.send(&whole[..rng.usize(1..whole.len())]).finish().rest_or_reset()),
+        9 => conn.reset(),
+        10 => {
+            conn.send(&whole[..rng.usize(1..whole.len())]);
+            conn.reset();
+        }
+        11 => drop(conn.send(&hostile(rng)).finish().rest_or_reset()),
+        12 => {
+            conn.send(&hostile(rng));
+            conn.reset();
+        }
+        _ => drop(conn.send(&[count(agency), count(agency), vec![rng.u8(7..32)]].concat()).rest_or_reset()),
+    }
+    0
+}
+
+/// The one bet of a connection.
+fn acknowledged(conn: &mut Conn) -> u64 {
+    assert_eq!(conn.rest(), [0]);
+    1
+}
+
+/// A batch of the typed form; refused where another connection has the agency.
+fn converse(mut conn: Conn, agency: u32, rng: &mut Rng) -> u64 {
+    let bets = rng.u32(1..=3);
+    conn.send(&batch_of(agency, bets, 1));
+    match conn.ack() {
+        0 => bets.into(),
+        code => {
+            assert_eq!(code, 5);
+            0
+        }
+    }
+}
+
+/// Silent, and so until a later one takes its place: most are closed, some are outlived by their deadline.
+fn keep(silent: &mut Vec<Conn>, conn: Conn, rng: &mut Rng) {
+    silent.push(conn);
+    if silent.len() > SILENT {
+        silent.swap_remove(rng.usize(..silent.len()));
+    }
+}
+
+fn hostile(rng: &mut Rng) -> Vec<u8> {
+    match rng.u8(0..5) {
+        0 => b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        1 => [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[7; 300]].concat(),
+        2 => [&[1][..], &u32::MAX.to_be_bytes(), &[255], &[b'a'; 300]].concat(),
+        3 => vec![b'x'; 2000],
+        _ => (0..rng.usize(1..200)).map(|_| rng.u8(..)).collect(),
+    }
+}
+
+fn echo(server: &Server) -> Vec<u8> {
+    server.connect().send(b"hola\n").rest()
+}
+
+/// The memory of a process that it shares with no file, in kB.
+fn resident(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+// ---- an orderly end, at any moment -------------------------------------------------------------------------------
+
+#[test]
+fn a_thousand_servers_that_are_told_to_stop_at_random_moments_end_with_0_in_time() {
+    let stops = setting("STOPS", STOPS);
+    let mut rng = rng("stops");
+    let mut times: Vec<Duration> = (0..stops).map(|n| stop_at_a_random_moment(n, &mut rng)).collect();
+    times.sort();
+    let at = |share: u64| times[((stops - 1) * share / 100) as usize];
+    tell(&format!("stops: {stops}, median {:?}, 99 of 100 within {:?}, slowest {:?}", at(50), at(99), at(100)));
+    assert!(at(100) < GRACE + BEYOND_GRACE, "the slowest took {:?}", at(100));
+}
+
+/// How long the server took from the signal to its end.
+fn stop_at_a_random_moment(n: u64, rng: &mut Rng) -> Duration {
+    let durability = ["process", "end", "batch"][rng.usize(..3)];
+    let setup = Setup::new(3).set("SHUTDOWN_GRACE", "300ms").set("DURABILITY", durability);
+    let at_start = rng.u8(0..4) == 0;
+    if at_start {
+        write_file(&setup.path("bets.csv"), "3,Ana,Paz,0,1999-03-17,1\r\n".repeat(rng.usize(0..20_000)));
+    }
+    let mut server = if at_start { setup.spawn() } else { setup.start() };
+    eventually("the handlers are set up", || catches_sigterm(server.pid()));
+    let conns = if at_start { Vec::new() } else { (0..rng.u8(0..8)).map(|_| begin(&server, rng)).collect() };
+    thread::sleep(Duration::from_micros(rng.u64(0..8_000)));
+    let began = Instant::now();
+    server.signal("TERM");
+    let status = server.wait();
+    let took = began.elapsed();
+    let log = server.log();
+    assert_eq!(status.code(), Some(0), "stop {n}\n{log}");
+    assert!(log.trim_end().ends_with("action: exit | result: success"), "stop {n}\n{log}");
+    assert!(!log.contains("panic"), "stop {n}\n{log}");
+    let free = File::open(server.path("server.lock")).map_or(true, |lock| lock.try_lock().is_ok());
+    assert!(free, "stop {n}: a child is left\n{log}");
+    server.rows();
+    drop(conns);
+    took
+}
+
+/// Whether the process has a handler for SIGTERM: before its first instructions no process can have one.
+fn catches_sigterm(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
+    u64::from_str_radix(mask, 16).unwrap() >> (nix::libc::SIGTERM - 1) & 1 == 1
+}
+
+/// A connection in any state.
+fn begin(server: &Server, rng: &mut Rng) -> Conn {
+    let mut conn = server.connect();
+    let agency = rng.u32(1..=3);
+    let whole = batch_of(agency, rng.u32(1..=80), 7574);
+    match rng.u8(0..7) {
+        0 => {}
+        1 => drop(conn.send(&whole[..rng.usize(1..whole.len())])),
+        2 => drop(conn.send(&whole)),
+        3 => drop(conn.send(&[whole.clone(), whole.clone(), whole].concat())),
+        4 => drop(conn.send(&[whole, end(agency), ask(agency)].concat())),
+        5 => drop(conn.send(b"hola")),
+        _ => drop(conn.send(&[9; 40])),
+    }
+    conn
+}
