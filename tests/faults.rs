@@ -7,7 +7,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -270,6 +270,34 @@ fn a_failing_sync_ends_the_server(durability: &str, message: &[u8], fault: &str)
     assert_eq!((bets, has_ended), (again.rows().iter().filter(|row| row.starts_with("1,")).count() as u64, false));
     retry.send(&end(1));
     assert_eq!(retry.ack(), 0);
+    again.stop();
+}
+
+#[test]
+fn after_a_failed_sync_the_next_server_believes_the_rows_that_are_there_and_no_record() {
+    let mut server = Setup::new(2).set("DURABILITY", "batch").start();
+    let (mut victim, child) = served_child(&server, 1);
+    victim.send(&batch_of(1, 3, 1));
+    assert_eq!(victim.ack(), 0);
+    let Some(_strace) = Strace::attach(child, &["-e", "inject=fdatasync:error=EIO:when=1"]) else { return };
+    victim.send(&batch_of(1, 5, 1));
+    assert_eq!(victim.rest_or_reset(), b"");
+    assert_eq!(server.wait().code(), Some(4));
+    // The disk has the first row of the batch alone; the cache, and so the record, had all of it.
+    let (kept, len) = (4 * ROW, 8 * ROW);
+    assert_eq!(server.bets().len() as u64, len);
+    let mut bets = File::options().write(true).open(server.bets_path()).unwrap();
+    bets.seek(SeekFrom::Start(kept)).unwrap();
+    bets.write_all(&vec![0; (len - kept) as usize]).unwrap();
+
+    let again = server.kill().start();
+    assert_eq!(again.bets().len() as u64, kept);
+    let mut retry = again.connect();
+    retry.send(&count(1));
+    assert_eq!(retry.received(1).0, 4);
+    retry.send(&batch_of(1, 1, 1));
+    assert_eq!(retry.ack(), 0);
+    assert_eq!(again.rows().len(), 5);
     again.stop();
 }
 

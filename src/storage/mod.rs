@@ -305,11 +305,11 @@ impl Store {
     /// # Errors
     /// [`Error`]; no result is there then.
     pub fn write_result(&self, terms: Terms, winners: &Winners) -> Result<()> {
-        sync(&self.bets, &self.files.bets)?;
-        sync(&self.ends, &self.files.ends)?;
+        self.sync(&self.bets, &self.files.bets)?;
+        self.sync(&self.ends, &self.files.ends)?;
         let path = &self.files.draw;
         results::write(&self.draw, terms, winners).map_err(Error::io("write", path))?;
-        sync(&self.draw, path).inspect_err(|_| {
+        self.sync(&self.draw, path).inspect_err(|_| {
             // What may be lost is not to be found, and taken for final, by the next server.
             let _ = self.draw.set_len(0);
         })
@@ -347,6 +347,10 @@ impl Store {
         let Some(record) = Record::read(&self.lock).map_err(Error::io("read", &self.files.lock))? else {
             return self.recover();
         };
+        if record.is_distrusted() {
+            let source = io::Error::other("an earlier one has failed");
+            return Err(Error::Sync { path: path.clone(), source });
+        }
         if [identity(&found), self.identity].iter().any(|&file| !record.is_of(file)) {
             return Err(Error::Replaced { path: path.clone() });
         }
@@ -403,7 +407,18 @@ impl Store {
     }
 
     fn sync_from(&self, level: Durability, file: &File, path: &Path) -> Result<()> {
-        if self.durability < level { Ok(()) } else { sync(file, path) }
+        if self.durability < level { Ok(()) } else { self.sync(file, path) }
+    }
+
+    /// Trap: the kernel tells a failed sync once, keeps what it could not write in its cache as if it were written, and
+    /// lets the next sync succeed. So nobody counts on what is committed any more, until a start has read it anew.
+    fn sync(&self, file: &File, path: &Path) -> Result<()> {
+        file.sync_data().map_err(|source| {
+            if let Ok(_guard) = self.lock() {
+                let _ = Record::distrusted().write(&self.lock);
+            }
+            Error::Sync { path: path.to_owned(), source }
+        })
     }
 
     fn lines(&self, from: u64, to: u64) -> Result<Lines<BufReader<impl Read>>> {
@@ -416,10 +431,6 @@ impl Store {
         bets.seek(SeekFrom::Start(from)).map_err(Error::io("seek", &self.files.bets))?;
         Ok(bets.take(to - from.min(to)))
     }
-}
-
-fn sync(file: &File, path: &Path) -> Result<()> {
-    file.sync_data().map_err(|source| Error::Sync { path: path.to_owned(), source })
 }
 
 /// Reads as much of `file` as fits from its start: small files of fixed-size records.

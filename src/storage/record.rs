@@ -37,6 +37,16 @@ impl Record {
         Ok(Self { boot: this_boot()?, device, inode, committed })
     }
 
+    /// Of no file and no boot: what stands in its place once a sync has failed.
+    pub fn distrusted() -> Self {
+        Self { boot: [0; BOOT_LEN], device: 0, inode: 0, committed: 0 }
+    }
+
+    /// Whether a sync has failed.
+    pub fn is_distrusted(&self) -> bool {
+        *self == Self::distrusted()
+    }
+
     /// The same with more bytes committed.
     pub fn grown_by(self, bytes: u64) -> Self {
         Self { committed: self.committed + bytes, ..self }

@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use ipc::lock;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::record::{BOOT_ID, Record};
 use super::{Error, Files, Result, Store, Tally, Terms, results};
@@ -87,6 +88,10 @@ pub fn prepare(files: &Files, durability: Durability) -> Result<(Store, Adopted)
     }
     sync_directory(&files.bets)?;
     let store = Store::open(files, durability)?;
+    for (file, path) in [(&store.bets, &files.bets), (&store.ends, &files.ends), (&store.draw, &files.draw)] {
+        store.sync(file, path)?;
+        read_from_disk(file, path)?;
+    }
     let committed = {
         let _guard = store.lock()?;
         adopt(&store)?
@@ -118,6 +123,12 @@ fn adopt(store: &Store) -> Result<u64> {
 
 fn open_or_make(path: &Path) -> Result<File> {
     OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(Error::io("open", path))
+}
+
+/// Drops what is cached of the file: of a server whose sync has failed, that may be more than the disk has.
+fn read_from_disk(file: &File, path: &Path) -> Result<()> {
+    let dropped = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    dropped.map_err(|e| Error::io("drop the cache of", path)(e.into()))
 }
 
 /// So that a power cut does not take the names of files just made.
