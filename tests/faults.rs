@@ -302,6 +302,28 @@ fn after_a_failed_sync_the_next_server_believes_the_rows_that_are_there_and_no_r
 }
 
 #[test]
+fn an_end_whose_child_was_killed_before_its_sync_is_synced_before_anybody_is_told_of_it() {
+    for question in [count(1), end(1)] {
+        let mut server = Setup::new(2).set("SHUTDOWN_GRACE", FOREVER).start();
+        let (mut victim, child) = served_child(&server, 1);
+        let ends = server.path("ends");
+        let at_the_sync = |fault| ["-P", ends.to_str().unwrap(), "-e", fault];
+        let Some(_strace) = Strace::attach(child, &at_the_sync("inject=fdatasync:signal=KILL")) else { return };
+        assert_eq!(victim.send(&end(1)).rest_or_reset(), b"");
+        server.await_alone();
+
+        let mut asking = server.connect();
+        eventually("a child", || server.children().len() == 1);
+        let Some(_strace) = Strace::attach(server.children()[0], &at_the_sync("inject=fdatasync:error=EIO")) else {
+            return;
+        };
+        let told = asking.send(&question).0.read(&mut [0]);
+        assert!(!matches!(told, Ok(1)), "told of an end that a power cut may take");
+        assert_eq!(server.wait().code(), Some(4));
+    }
+}
+
+#[test]
 fn a_draw_that_cannot_be_synced_ends_the_server_with_code_4_and_is_held_by_the_next_one() {
     // At a level at which nothing but the draw syncs: the result, and before it what it is held over.
     for file in ["bets.csv", "ends", "draw"] {

@@ -120,7 +120,9 @@ impl Session {
 
     fn end_of_agency(&mut self, agency: u32) -> Result<Answer, Interrupt> {
         let agency = self.known(agency)?;
-        if !self.claim(agency)? {
+        if self.claim(agency)? {
+            self.stored(Store::sync_ends)?;
+        } else {
             self.stored(|store| store.end(agency))?;
             self.claim = Claim::Held { agency, ended: true };
             self.link.report_ended(agency).map_err(|e| Interrupt::Over(e.into()))?;
@@ -147,6 +149,9 @@ impl Session {
     fn received(&mut self, agency: u32) -> Result<Answer, Interrupt> {
         let id = self.known(agency)?;
         let ended = self.claim(id)?;
+        if ended {
+            self.stored(Store::sync_ends)?;
+        }
         let common = self.common.clone();
         let holding = self.stored(|store| store.holding(id, &common.tally))?;
         Ok(Answer::Received { agency, holding, ended })

@@ -228,6 +228,15 @@ impl Store {
             self.committed()?;
             ends::append(&self.ends, agency).map_err(Error::io("write", &self.files.ends))?;
         }
+        self.sync_ends()
+    }
+
+    /// Makes durable, from [`Durability::End`] on, what stands in `ends`. For who tells a client of an end that another
+    /// process recorded: that one may have died before it came to sync it.
+    ///
+    /// # Errors
+    /// [`Error::Sync`].
+    pub fn sync_ends(&self) -> Result<()> {
         self.sync_from(Durability::End, &self.ends, &self.files.ends)
     }
 
