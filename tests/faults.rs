@@ -324,6 +324,23 @@ fn an_end_whose_child_was_killed_before_its_sync_is_synced_before_anybody_is_tol
 }
 
 #[test]
+fn a_result_that_is_found_at_start_is_synced_before_anybody_is_told_of_it() {
+    let server = Server::start(1);
+    let mut conn = server.connect();
+    conn.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
+    assert_eq!(([conn.ack(), conn.ack()], conn.winners()), ([0, 0], Some(vec![0, 1, 2])));
+    let (_, setup) = server.stop_and_keep();
+    let (files, draw) = (File::open(setup.path("server.lock")).unwrap(), setup.path("draw"));
+    files.lock().unwrap();
+    let mut again = setup.spawn();
+    again.await_log("action: lock | result: in_progress");
+    let fault = ["-P", draw.to_str().unwrap(), "-e", "inject=fdatasync:error=EIO"];
+    let Some(_strace) = Strace::attach(again.pid(), &fault) else { return };
+    drop(files);
+    assert_eq!(again.wait().code(), Some(4), "served from a result that a power cut may take");
+}
+
+#[test]
 fn a_draw_that_cannot_be_synced_ends_the_server_with_code_4_and_is_held_by_the_next_one() {
     // At a level at which nothing but the draw syncs: the result, and before it what it is held over.
     for file in ["bets.csv", "ends", "draw"] {
