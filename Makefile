@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-docker stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: help build run test test-docker model stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
 
 # where cargo puts programs
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
@@ -25,6 +25,9 @@ stress: ## 100,000 connections of every kind, 1,000 stops at random moments (CON
 
 mutants: ## Takes mechanisms out of the program one by one: the tests must notice (MUTANTS='NAME…' for a part)
 	@scripts/mutants.sh $(MUTANTS)
+
+model: ## Searches the model of storage and draw deeper than the tests do, for minutes
+	cargo test --release --locked --features faults --test model
 
 lint: ## Format, clippy, documentation and shell scripts, warnings are errors
 	cargo fmt --all --check

@@ -1,0 +1,298 @@
+//! A model of the storage and of the end of a lottery, searched through: every order of steps of two agencies, their
+//! children, the parent and the draw's child, with faults at any of them.
+//!
+//! It owns no code of the program; each of its steps stands for one system call, or for several between which a fault
+//! makes no difference. It says which mechanism keeps which promise: every promise holds in every state with all of
+//! them, and is broken with any one of them taken away (but for two, which are named). It is no proof of the program,
+//! only of its design: that the program does these steps in this order is judged by `tests/faults.rs` and its like.
+//!
+//! | step of the model | in the program |
+//! |---|---|
+//! | connects | `Server::fork_session`; `Delivery::attempt`, `WinnersQuery::ask` |
+//! | is told what is stored | `Session::claim`, `Claims::claim`, `Session::received`, `Store::holding` |
+//! | takes the lock, cuts the tail | `Store::lock`, `Store::committed` |
+//! | writes its rows; the record | `Store::append`, `Record::write` |
+//! | syncs its batch; acknowledges it | `Store::store_bets`; `Session::typed_batch` |
+//! | takes its end; syncs the bets; writes its end; syncs the ends | `Session::end_of_agency`; `Store::end`, `ends::append` |
+//! | finds its agency ended | `Store::sync_ends`, for an end that another process recorded |
+//! | acknowledges the end | `ChildEnd::report_ended`, then the answer |
+//! | is told its winners | `Session::winners`, `Store::winners` |
+//! | its child closes | `Session::close`; `Server::session_ended`, `Claims::release` |
+//! | the draw's child … | `Server::hold_draw_if_due`, `try_hold`, `Store::write_result` |
+//! | the parent logs sorteo and announces it | `Server::draw_child_ended` |
+//! | the server starts | `lock_out_others`, `start::prepare`, `adopt` |
+//! | an orphan dies | `ipc::process::spawn`: PR_SET_PDEATHSIG |
+//! | `its child is killed` adopts ends | `Server::adopt_ends` |
+//! | tells that a sync failed | `Report::StorageBroken`, `Server::break_down` |
+//!
+//! What is left out, and why that is sound: a message is there or not, since half of one is never served. A report and
+//! the death of a child reach the parent at once: it reads what a child has reported before it forgets it. A claim that
+//! is refused after a second is one that waits. What waits for the lock does not have it. A start is one step: it can be
+//! begun again at any point. Limits: two agencies, some batches, as many faults as are allowed; no untyped messages, no
+//! other programs that touch the files, no disk that returns what was never written.
+//!
+//! Breadth first with a search of its own ([`search`]), some 120 lines: what is asked is "from every state, the end can be
+//! reached", which the checkers at hand (stateright) do not offer, and a light tree is worth more than their browser.
+//!
+//! `cargo test --release --test model NAME -- --nocapture` prints the trace that breaks the promise; `make model` goes
+//! deeper, for minutes.
+
+mod client;
+mod disk;
+mod faults;
+mod mix;
+mod promises;
+mod search;
+mod server;
+mod session;
+mod settings;
+mod step;
+mod world;
+
+use search::{Found, search};
+use settings::{FAULTS, Fault, LEVELS, Level, Mechanism, Plan, Settings};
+
+const fn plan(bets: u8, batch: u8, window: u8) -> Plan {
+    Plan { bets, batch, window }
+}
+
+/// One batch of two bets, and one of one.
+const SMALL: [Plan; 2] = [plan(2, 2, 1), plan(1, 1, 1)];
+/// Two batches on their way at once.
+const WINDOW: [Plan; 2] = [plan(2, 1, 2), plan(1, 1, 1)];
+/// The least there is.
+const LEAST: [Plan; 2] = [plan(1, 1, 1), plan(1, 1, 1)];
+/// Two batches of two, one after the other.
+#[cfg(feature = "faults")]
+const LARGE: [Plan; 2] = [plan(4, 2, 1), plan(1, 1, 1)];
+
+fn all_faults(level: Level, plans: [Plan; 2], faults: u8) -> Settings {
+    Settings { level, promised: level, plans, without: Vec::new(), faults, kinds: FAULTS.to_vec(), sync_lies: false }
+}
+
+// ---- all mechanisms: every promise holds ------------------------------------------------------------------------
+
+/// Searches everything; `floor`: so many states at least, lest the search becomes empty unnoticed.
+#[track_caller]
+fn holds(settings: &Settings, floor: usize) {
+    let Found { states, depth, violation } = search(settings);
+    eprintln!("{:?}, {} faults: {states} states, {depth} steps deep", settings.level, settings.faults);
+    assert!(violation.is_none(), "\n{}", violation.map_or(String::new(), |violation| violation.to_string()));
+    assert!(states >= floor, "only {states} states");
+}
+
+#[test]
+fn without_faults_every_order_of_steps_ends_with_all_clients_answered() {
+    for level in LEVELS {
+        holds(&all_faults(level, [plan(4, 2, 2), plan(2, 1, 1)], 0), 600);
+    }
+}
+
+#[test]
+fn every_promise_holds_over_two_faults_of_any_kind() {
+    for level in LEVELS {
+        holds(&all_faults(level, SMALL, 2), 350_000);
+    }
+}
+
+#[test]
+fn every_promise_holds_over_two_faults_while_two_batches_are_on_their_way() {
+    for level in LEVELS {
+        holds(&all_faults(level, WINDOW, 2), 600_000);
+    }
+}
+
+/// What processes and machines do to each other, without the faults of single connections.
+const CRASHES: [Fault; 4] = [Fault::KillChild, Fault::KillParent, Fault::KillDraw, Fault::PowerCut];
+
+#[test]
+fn every_promise_holds_over_three_crashes() {
+    for level in LEVELS {
+        holds(&Settings { kinds: CRASHES.to_vec(), ..all_faults(level, LEAST, 3) }, 100_000);
+    }
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn every_promise_holds_over_three_faults_of_any_kind() {
+    for level in LEVELS {
+        holds(&all_faults(level, SMALL, 3), 3_500_000);
+    }
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn every_promise_holds_over_two_faults_with_two_batches_of_two() {
+    for level in LEVELS {
+        holds(&all_faults(level, LARGE, 2), 650_000);
+    }
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn every_promise_holds_over_four_crashes() {
+    for level in LEVELS {
+        holds(&Settings { kinds: CRASHES.to_vec(), ..all_faults(level, LEAST, 4) }, 500_000);
+    }
+}
+
+// ---- one mechanism less: a promise is broken ----------------------------------------------------------------------
+
+/// Finds that `promise` is broken, and prints the shortest trace to it.
+#[track_caller]
+fn breaks(settings: &Settings, promise: &str) {
+    let Found { states, violation, .. } = search(settings);
+    let Some(violation) = violation else { panic!("nothing is broken in {states} states") };
+    eprintln!("{:?} without {:?}, {states} states:\n{violation}", settings.level, settings.without);
+    assert!(violation.what.contains(promise), "\n{violation}");
+}
+
+fn without(mechanism: Mechanism, level: Level, faults: u8) -> Settings {
+    Settings { without: vec![mechanism], ..all_faults(level, SMALL, faults) }
+}
+
+#[test]
+fn without_the_data_lock_a_batch_is_taken_for_the_tail_of_another() {
+    breaks(&without(Mechanism::DataLock, Level::End, 0), "P1: a part of a batch of agency 1 is stored");
+}
+
+#[test]
+fn without_a_committed_length_a_torn_row_is_read() {
+    breaks(&without(Mechanism::CommittedLength, Level::End, 1), "a torn row is read");
+}
+
+#[test]
+fn without_cutting_the_tail_the_next_batch_commits_a_torn_row() {
+    breaks(&without(Mechanism::CutTail, Level::End, 1), "a torn row is read");
+}
+
+#[test]
+fn without_the_claim_an_old_connection_stores_behind_the_count() {
+    breaks(&without(Mechanism::AgencyClaim, Level::End, 1), "P2: the bets of agency");
+}
+
+#[test]
+fn without_asking_a_batch_is_stored_twice() {
+    breaks(&without(Mechanism::ResumeQuery, Level::End, 1), "P2: the bets of agency");
+}
+
+#[test]
+fn without_the_server_lock_an_orphan_wipes_a_result_that_a_new_server_has_announced() {
+    breaks(&without(Mechanism::ServerLock, Level::End, 1), "P3: a result that was told is forgotten");
+}
+
+#[test]
+fn without_the_server_lock_an_orphan_stores_beside_a_new_server() {
+    breaks(&without(Mechanism::ServerLock, Level::End, 2), "P2: the bets of agency");
+}
+
+#[test]
+fn without_dying_with_the_parent_a_stopped_child_keeps_every_new_server_out() {
+    breaks(&without(Mechanism::DieWithParent, Level::End, 1), "stuck");
+}
+
+#[test]
+fn without_the_lock_around_ends_one_overwrites_the_other() {
+    breaks(&without(Mechanism::EndsUnderLock, Level::End, 0), "P3: the acknowledged end of agency");
+}
+
+#[test]
+fn without_adopting_ends_a_draw_waits_for_a_client_that_is_gone() {
+    breaks(&without(Mechanism::AdoptEnds, Level::End, 2), "stuck");
+}
+
+#[test]
+fn without_a_sync_before_the_end_a_power_cut_takes_bets_of_an_agency_that_has_ended() {
+    breaks(&without(Mechanism::SyncBeforeEnd, Level::End, 1), "P3: agency 1 has ended with 0 of 2 bets");
+}
+
+#[test]
+fn a_sync_before_the_end_is_needed_though_each_batch_is_synced_for_that_of_a_child_killed_before_its_sync() {
+    breaks(&without(Mechanism::SyncBeforeEnd, Level::Batch, 2), "P3: agency 1 has ended with 0 of 2 bets");
+}
+
+#[test]
+fn without_a_sync_of_the_ends_a_power_cut_takes_one_that_was_acknowledged() {
+    breaks(&without(Mechanism::SyncEnd, Level::End, 1), "P3: the acknowledged end of agency");
+}
+
+#[test]
+fn without_a_sync_of_an_adopted_end_a_power_cut_takes_it_from_a_client_that_was_told_of_it() {
+    breaks(&without(Mechanism::SyncAdoptedEnd, Level::End, 2), "P3: the acknowledged end of agency");
+}
+
+#[test]
+fn without_a_sync_of_each_batch_a_power_cut_takes_one_that_was_acknowledged() {
+    breaks(&without(Mechanism::SyncBatch, Level::Batch, 1), "P1: 2 bets of agency 1 were acknowledged, 0 are stored");
+}
+
+#[test]
+fn without_a_sync_of_the_bets_at_the_draw_a_durable_result_outlives_them_at_process() {
+    breaks(&without(Mechanism::DrawSyncsBets, Level::Process, 1), "P3: the draw outlives bets that took part");
+}
+
+#[test]
+fn without_a_sync_of_the_result_a_power_cut_takes_one_that_was_announced() {
+    breaks(&without(Mechanism::SyncResult, Level::End, 1), "P3: a result that was told is forgotten");
+}
+
+#[test]
+fn without_a_sync_of_an_adopted_result_a_power_cut_takes_one_that_was_told() {
+    breaks(&without(Mechanism::SyncAdoptedResult, Level::End, 2), "P3: a result that was told is forgotten");
+}
+
+#[test]
+fn without_checksums_a_garbled_end_counts_for_another_agency() {
+    breaks(&without(Mechanism::Checksums, Level::End, 1), "P3: agency 2 has ended with 0 of 1 bets");
+}
+
+#[test]
+fn without_checksums_half_a_result_is_taken_for_one() {
+    let kinds = vec![Fault::KillDraw];
+    breaks(
+        &Settings { kinds, ..without(Mechanism::Checksums, Level::End, 1) },
+        "P3: the draw was held without all bets",
+    );
+}
+
+#[test]
+fn without_the_boot_in_the_record_one_from_before_a_power_cut_is_believed() {
+    let kinds = vec![Fault::PowerCut];
+    breaks(
+        &Settings { kinds, ..without(Mechanism::BootId, Level::Batch, 1) },
+        "P1: 2 bets of agency 1 were acknowledged",
+    );
+}
+
+// ---- mechanisms that no promise needs -----------------------------------------------------------------------------
+
+/// It gives room back on a full disk; that nothing of the batch counts is the next writer's doing, and the next end's.
+#[test]
+fn a_failed_write_that_is_not_taken_back_breaks_no_promise() {
+    holds(&without(Mechanism::TakeBack, Level::End, 2), 350_000);
+}
+
+/// Once a result is durable, nobody needs the ends it was held upon; it keeps what a start tells of them true.
+#[test]
+fn ends_that_are_not_synced_at_the_draw_break_no_promise() {
+    for level in LEVELS {
+        holds(&without(Mechanism::DrawSyncsEnds, level, 2), 350_000);
+    }
+}
+
+// ---- limits, with all mechanisms ----------------------------------------------------------------------------------
+
+#[test]
+fn at_process_a_power_cut_may_take_bets_and_leave_the_end_of_them() {
+    let settings = Settings { promised: Level::End, ..all_faults(Level::Process, SMALL, 1) };
+    breaks(&settings, "P3: agency 1 has ended with 0 of 2 bets");
+}
+
+/// The kernel reports a failed sync once, may drop the data, and still shows them until they leave the cache. The server
+/// ends with code 4; the next one in the same boot finds the rows, and no sync of its own can tell.
+#[test]
+fn a_failed_sync_that_dropped_data_and_then_a_power_cut_may_take_what_a_later_server_has_acknowledged() {
+    let kinds = vec![Fault::SyncFails, Fault::PowerCut];
+    let settings = Settings { sync_lies: true, kinds, ..all_faults(Level::End, SMALL, 2) };
+    breaks(&settings, "P3: the acknowledged end of agency 1 is forgotten");
+}
