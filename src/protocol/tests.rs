@@ -1,10 +1,14 @@
 //! The codecs against each other, against bytes written by hand from `docs/protocol.md`, and against a slow decoder that
-//! follows that page to the letter.
+//! follows that page to the letter (`page.rs`).
+
+#[path = "page.rs"]
+mod page;
 
 use proptest::char::range;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use self::page::{kind_by_the_page, reference};
 use super::*;
 use crate::bet::{AgencyId, Bet, InvalidBet};
 use crate::protocol::{Answer, Code, Holding, batch};
@@ -446,135 +450,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
-// ---- the page, to the letter: on all bytes at once, without hurry ----
-
-/// What a connection says that brings `stream`, and what is malformed behind that.
-fn reference(stream: &[u8]) -> (Vec<Request>, Option<Malformed>) {
-    let mut requests = Vec::new();
-    let mut rest = stream;
-    loop {
-        let kind = if requests.is_empty() { kind_by_the_page(stream) } else { Some(Kind::Typed) };
-        let read = match kind {
-            None => Err(None),
-            Some(Kind::Echo) => read_echo(rest),
-            Some(Kind::Single) => read_single(&mut rest),
-            Some(Kind::UntypedBatch) => read_batch(Form::UntypedBatch, &mut rest),
-            Some(Kind::Typed) => read_typed(&mut rest),
-        };
-        match read {
-            Ok(request) => requests.push(request),
-            Err(malformed) => return (requests, malformed),
-        }
-        if kind != Some(Kind::Typed) {
-            return (requests, None);
-        }
-    }
-}
-
-/// A request, or `Some` defect, or `None` where the bytes end too early.
-type Read<T> = Result<T, Option<Malformed>>;
-
-fn read_echo(rest: &[u8]) -> Read<Request> {
-    let line = rest.split(|&b| b == b'\n').next().unwrap_or_default();
-    if line.len() > 1024 {
-        return Err(Some(Malformed::EchoTooLong));
-    }
-    if line.len() == rest.len() {
-        return Err(None);
-    }
-    let white = line.iter().rev().take_while(|b| b" \t\r\x0b\x0c".contains(b)).count();
-    let text = String::from_utf8(line[..line.len() - white].to_vec());
-    text.map(Request::Echo).map_err(|_| Some(Malformed::EchoNotUtf8))
-}
-
-fn read_single(rest: &mut &[u8]) -> Read<Request> {
-    let agency = read_u32(rest)?;
-    let names = [read_pstr(rest)?, read_pstr(rest)?];
-    let document = read_u32(rest)?;
-    let birthdate = read_pstr(rest)?;
-    let bet = judge(agency, &names, document, &birthdate, read_u32(rest)?);
-    Ok(Request::Bets { form: Form::Single, agency, count: 1, bets: bet.map(|bet| vec![bet]) })
-}
-
-fn read_batch(form: Form, rest: &mut &[u8]) -> Read<Request> {
-    let agency = read_u32(rest)?;
-    let count = read(rest, 1)?[0];
-    if form == Form::TypedBatch && count == 0 {
-        return Ok(Request::End { agency });
-    }
-    let mut bets = Vec::new();
-    for _ in 0..count {
-        let names = [read_cstr(rest, 30)?, read_cstr(rest, 30)?];
-        let document = read_u32(rest)?;
-        let birthdate = read_cstr(rest, 11)?;
-        bets.push(judge(agency, &names, document, &birthdate, read_u32(rest)?));
-    }
-    Ok(Request::Bets { form, agency, count, bets: bets.into_iter().collect() })
-}
-
-fn read_typed(rest: &mut &[u8]) -> Read<Request> {
-    match read(rest, 1)?[0] {
-        1 => read_batch(Form::TypedBatch, rest),
-        3 => Ok(Request::Winners { agency: read_u32(rest)? }),
-        6 => Ok(Request::Received { agency: read_u32(rest)? }),
-        kind @ (2 | 4 | 5 | 7) => Err(Some(Malformed::WrongDirection(kind))),
-        kind => Err(Some(Malformed::UnknownType(kind))),
-    }
-}
-
-fn read_pstr(rest: &mut &[u8]) -> Read<Vec<u8>> {
-    let len = read(rest, 1)?[0];
-    Ok(read(rest, len.into())?.to_vec())
-}
-
-fn read_cstr(rest: &mut &[u8], max: usize) -> Read<Vec<u8>> {
-    let mut text = Vec::new();
-    while text.len() < max {
-        match read(rest, 1)?[0] {
-            0 => return Ok(text),
-            byte => text.push(byte),
-        }
-    }
-    Err(Some(Malformed::Unterminated(max - 1)))
-}
-
-fn read_u32(rest: &mut &[u8]) -> Read<u32> {
-    Ok(read(rest, 4)?.iter().fold(0, |number, &byte| number << 8 | u32::from(byte)))
-}
-
-fn read<'a>(rest: &mut &'a [u8], len: usize) -> Read<&'a [u8]> {
-    if rest.len() < len {
-        return Err(None);
-    }
-    let (front, behind) = rest.split_at(len);
-    *rest = behind;
-    Ok(front)
-}
-
-fn judge(agency: u32, names: &[Vec<u8>; 2], document: u32, birthdate: &[u8], number: u32) -> Result<Bet, InvalidBet> {
-    let agency = AgencyId::new(agency).ok_or(InvalidBet::Number("agency"))?;
-    Bet::new(agency, [&names[0], &names[1]], document, birthdate, number)
-}
-
-/// "Telling the generations apart", sentence by sentence.
-fn kind_by_the_page(stream: &[u8]) -> Option<Kind> {
-    match stream.first()? {
-        0x01..=0x1f => return Some(Kind::Typed),
-        0x20..=0xff => return Some(Kind::Echo),
-        0x00 => {}
-    }
-    let x = usize::from(*stream.get(4)?);
-    let Some(l_at) = (x > 0).then_some(5 + x) else { return Some(Kind::UntypedBatch) };
-    if stream.iter().skip(5).take(x).any(|&b| b == 0) || stream.get(l_at) == Some(&0) {
-        return Some(Kind::UntypedBatch);
-    }
-    let l = usize::from(*stream.get(l_at)?);
-    let second = &stream[l_at + 1..stream.len().min(l_at + 1 + l)];
-    match second.contains(&0) {
-        true => Some(Kind::UntypedBatch),
-        false => (second.len() == l).then_some(Kind::Single),
-    }
-}
+// ---- helpers ----
 
 /// What a batch has announced of which `bytes` have arrived.
 fn announced(bytes: &[u8]) -> Option<u8> {
@@ -584,8 +460,6 @@ fn announced(bytes: &[u8]) -> Option<u8> {
         _ => None,
     }
 }
-
-// ---- helpers ----
 
 /// Everything that a connection says which brings `stream` in pieces of these lengths, over and over.
 fn deliver(mut stream: &[u8], pieces: Vec<usize>) -> (Vec<Request>, Option<Malformed>) {
