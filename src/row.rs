@@ -4,6 +4,8 @@
 //! Owns both directions. Pure. Used by the storage, and by the agency to compare its file with what the server holds.
 //! As no field of a bet holds a line break, every row is one line.
 
+use std::io::Read;
+
 use crate::bet::{AgencyId, Bet, decimal};
 
 /// What ends a row.
@@ -33,25 +35,41 @@ pub fn format(bets: &[Bet]) -> csv::Result<Vec<u8>> {
 /// been `75741`).
 pub fn parse(line: &[u8]) -> Option<Bet> {
     let fields = line.strip_suffix(END)?;
-    if fields.contains(&b'"') { parse_quoted(line) } else { from_fields(fields.split(|&b| b == b',')) }
+    if fields.contains(&b'"') {
+        from_fields(quoted_fields(fields)?.iter())
+    } else {
+        from_fields(fields.split(|&b| b == b','))
+    }
 }
 
-/// The agency of a row that is known to be valid, without the rest of it.
+/// The fields of one line, given without its end, in which quotes stand; `None` where one is not closed.
+pub fn quoted_fields(line: &[u8]) -> Option<csv::ByteRecord> {
+    // A line feed in front, as the csv crate drops a BOM at the start of its input, which here is part of a field; one
+    // behind, which gets into the last field where a quote is open. No other byte ends a row, least of all a lone CR.
+    let line_feed = &b"\n"[..];
+    let rows = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .terminator(csv::Terminator::Any(b'\n'))
+        .buffer_capacity(line.len())
+        .from_reader(line_feed.chain(line).chain(line_feed));
+    let record = rows.into_byte_records().next()?.ok()?;
+    record.iter().all(|field| !field.contains(&b'\n')).then_some(record)
+}
+
+/// The agency of a row that is known to be valid; without the rest of it, unless it is not written in digits alone
+/// (somebody else may have quoted it).
 pub fn agency(line: &[u8]) -> Option<AgencyId> {
     let field = line.split(|&b| b == b',').next()?;
-    AgencyId::new(decimal(field)?)
+    match decimal(field) {
+        Some(id) => AgencyId::new(id),
+        None => Some(parse(line)?.agency),
+    }
 }
 
 /// The number that a row which is known to be valid is on, without the rest of it; `None` where it is not written in
 /// digits alone (somebody else may have quoted it): then only [`parse`] can tell.
 pub fn number(line: &[u8]) -> Option<u32> {
     decimal(line.strip_suffix(END)?.rsplit(|&b| b == b',').next()?)
-}
-
-fn parse_quoted(line: &[u8]) -> Option<Bet> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).buffer_capacity(line.len()).from_reader(line);
-    let record = reader.byte_records().next()?.ok()?;
-    from_fields(record.iter())
 }
 
 fn from_fields<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Bet> {
@@ -105,6 +123,13 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_somebody_else_has_quoted_are_bets_of_their_agency() {
+        let row = b"\"1\",\"Ana\",\"Paz\",\"7\",\"1999-03-17\",\"8\"\r\n";
+        assert_eq!(parse(row), parse(b"1,Ana,Paz,7,1999-03-17,8\r\n"));
+        assert_eq!((agency(row), number(row)), (AgencyId::new(1), None));
+    }
+
+    #[test]
     fn what_is_no_bet_is_no_row() {
         for bad in [
             "",
@@ -117,6 +142,10 @@ mod tests {
             "1,Ana,Paz,7,1999-03-17,8\n",
             "1,\"Ana,Paz,7,1999-03-17,8\r\n",
             "1,Ana,Paz,x,1999-03-17,8\r\n",
+            "1,\"Ana\",Paz,7,1999-03-17,8\rx,y\r\n",
+            "\r1,\"Ana\",Paz,7,1999-03-17,8\r\n",
+            "\u{feff}1,\"Ana\",Paz,7,1999-03-17,8\r\n",
+            "1,Ana,Paz,7,1999-03-17,\"8\r\n",
         ] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
         }

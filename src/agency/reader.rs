@@ -15,6 +15,7 @@ use super::stop::StopSignal;
 use crate::bet::{AgencyId, Bet, InvalidBet, decimal};
 use crate::event;
 use crate::protocol::batch;
+use crate::row;
 
 /// Bytes of the file read at once; between two of these reads the request to stop is looked for.
 const BUFFER: usize = 64 * 1024;
@@ -213,20 +214,11 @@ impl Seek for Interruptible<'_> {
 
 /// The bet that `line` holds, without its end.
 fn parse(line: &[u8], agency: AgencyId) -> Result<Bet, Defect> {
-    if line.contains(&b'"') { parse_quoted(line, agency) } else { from_fields(line.split(|&b| b == b','), agency) }
-}
-
-fn parse_quoted(line: &[u8], agency: AgencyId) -> Result<Bet, Defect> {
-    let mut rows = csv::ReaderBuilder::new()
-        .has_headers(false)
-        // Else a lone CR would end the row.
-        .terminator(csv::Terminator::Any(b'\n'))
-        .buffer_capacity(line.len())
-        .from_reader(line);
-    let mut records = rows.byte_records();
-    match records.next() {
-        Some(Ok(record)) => from_fields(record.iter(), agency),
-        _ => Err(Defect::Csv),
+    if line.contains(&b'"') {
+        let fields = row::quoted_fields(line).ok_or(Defect::Csv)?;
+        from_fields(fields.iter(), agency)
+    } else {
+        from_fields(line.split(|&b| b == b','), agency)
     }
 }
 
@@ -314,6 +306,7 @@ mod tests {
             "Ana,Paz,7,17/03/1999,8",
             "Ana,Paz,4294967296,1999-03-17,8",
             "\"Ana,Paz,7,1999-03-17,8",
+            "Ana,Paz,7,1999-03-17,\"8",
             "A\rna,Paz,7,1999-03-17,8",
             "\"A\rna\",Paz,7,1999-03-17,8",
             "A\0na,Paz,7,1999-03-17,8",
@@ -331,8 +324,9 @@ mod tests {
 
     #[test]
     fn fields_are_taken_as_they_are() {
-        let text = "\"Pérez, Ana\",\"La \"\"Ñ\"\"\",7,1999-03-17,8\n  Ana  ,Paz,007,1999-03-17,8\nAna \"La\" Paz,Paz,7,1999-03-17,8\n";
-        assert_eq!(names_and_refused(text), (strings(&["Pérez, Ana", "  Ana  ", "Ana \"La\" Paz"]), 0));
+        let text = "\"Pérez, Ana\",\"La \"\"Ñ\"\"\",7,1999-03-17,8\n  Ana  ,Paz,007,1999-03-17,8\nAna \"La\" Paz,Paz,7,1999-03-17,8\n\u{feff}Ana,\"Paz\",7,1999-03-17,8\n";
+        let names = ["Pérez, Ana", "  Ana  ", "Ana \"La\" Paz", "\u{feff}Ana"];
+        assert_eq!(names_and_refused(text), (strings(&names), 0));
     }
 
     #[test]
