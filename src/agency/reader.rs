@@ -155,8 +155,8 @@ impl<'a> Reader<'a> {
 
     fn read_line(&mut self) -> io::Result<Option<()>> {
         self.line.clear();
-        // Room for the line end and the byte that makes a line too long.
-        let most = MAX_LINE + 3;
+        // Room for a BOM, the line end and the byte that makes a line too long.
+        let most = BOM.len() + MAX_LINE + 3;
         self.input.by_ref().take(most as u64).read_until(b'\n', &mut self.line)?;
         if self.line.is_empty() {
             return Ok(None);
@@ -335,6 +335,8 @@ mod tests {
         for end in ["", "\n", "\r\n"] {
             assert_eq!(names_and_refused(zeros(MAX_LINE) + end), (strings(&["Ana"]), 0));
             assert_eq!(names_and_refused(zeros(MAX_LINE + 1) + end), (vec![], 1));
+            assert_eq!(names_and_refused(format!("\u{feff}{}{end}", zeros(MAX_LINE))), (strings(&["Ana"]), 0));
+            assert_eq!(names_and_refused(format!("\u{feff}{}75741{end}", zeros(MAX_LINE))), (vec![], 1));
         }
     }
 
