@@ -16,12 +16,17 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut keys = BTreeMap::new();
     let mut in_section = false;
     let mut key_indent = usize::MAX;
+    // All of Python's line ends: LF, CRLF, CR.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     for (number, line) in (1..).zip(text.lines()) {
         let content = line.trim();
         if content.is_empty() || content.starts_with(['#', ';']) {
             continue;
         }
-        let indent = line.len() - line.trim_start().len();
+        if content.contains(|c: char| c.is_control() && c != '\t') {
+            return Err(format!("line {number}: {content:?} holds a control character"));
+        }
+        let indent = line.chars().take_while(|c| c.is_whitespace()).count();
         if indent > key_indent {
             return Err(format!("line {number}: a value cannot go on over several lines: {content:?}"));
         }
@@ -38,7 +43,7 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
         key_indent = indent;
         let (key, value) =
             key_value(content).ok_or_else(|| format!("line {number}: {content:?} is not key = value"))?;
-        if keys.insert(key.to_uppercase(), value.to_owned()).is_some() {
+        if keys.insert(key.to_ascii_uppercase(), value.to_owned()).is_some() {
             return Err(format!("line {number}: key {key:?} is given twice"));
         }
     }
@@ -58,10 +63,10 @@ mod tests {
 
     /// What Python makes of the same text: `key=value` lines, or nothing where it refuses.
     const PYTHON: &str = "
-import configparser, sys
+import configparser, io, sys
 c = configparser.ConfigParser(interpolation=None)
 try:
-    c.read_string(sys.argv[1])
+    c.read_file(io.StringIO(sys.argv[1], newline=None))
 except configparser.Error:
     sys.exit()
 print('\\n'.join(f'{k.upper()}={v}' for k, v in sorted(c.defaults().items())) + '\\n.', end='')
@@ -87,7 +92,9 @@ print('\\n'.join(f'{k.upper()}={v}' for k, v in sorted(c.defaults().items())) + 
             "[DEFAULT]\n  A = 1\n  B = 2\n C = 3\n",
             "[DEFAULT]\nA =\nB = 100%\n[DEFAULT]\nC = 1",
             "[DEFAULT]\n  # indented comment\nA = 1\n  ; another\nB = 2\n",
-            "[DEFAULT]\nÑandú = sí\n",
+            "[DEFAULT]\nÑ = sí\n",
+            "[DEFAULT]\rA = 1\rB = 2\r",
+            "[DEFAULT]\n\u{3000}A = 1\n B = 2\n",
             "",
         ] {
             let ours = ours(text);
@@ -111,10 +118,20 @@ print('\\n'.join(f'{k.upper()}={v}' for k, v in sorted(c.defaults().items())) + 
     }
 
     #[test]
+    fn letters_that_only_become_a_key_in_upper_case_are_another_key() {
+        assert!(parse("[DEFAULT]\nS = 1\nſ = 2\n").unwrap().into_keys().eq(["S", "ſ"]));
+    }
+
+    #[test]
     fn what_the_server_never_uses_is_refused_with_its_line() {
-        for (text, line) in
-            [("[DEFAULT]\nA = 1\n  more\n", 3), ("[OTHER]\nA = 1\n", 1), ("[DEFAULT]\nA = 1\n\n\tmore\n", 4)]
-        {
+        for (text, line) in [
+            ("[DEFAULT]\nA = 1\n  more\n", 3),
+            ("[OTHER]\nA = 1\n", 1),
+            ("[DEFAULT]\nA = 1\n\n\tmore\n", 4),
+            ("[DEFAULT]\n\u{3000}A = 1\n  more\n", 3),
+            ("[DEFAULT]\nA = 1\x1f\n", 2),
+            ("[DEFAULT]\nA = 1\0\n", 2),
+        ] {
             assert!(parse(text).unwrap_err().starts_with(&format!("line {line}: ")), "{text:?}");
         }
     }
