@@ -474,6 +474,52 @@ fn a_fork_that_fails_costs_its_own_client_and_is_told_once() {
 }
 
 #[test]
+fn a_child_that_cannot_be_watched_costs_its_own_client_alone() {
+    let server = Server::start(2);
+    let Some(strace) = Strace::attach(server.pid(), &["-e", "inject=epoll_ctl:error=ENOMEM:when=1"]) else { return };
+    let mut conn = server.connect();
+    // It may be gone by then.
+    let _ = conn.0.write_all(&count(1));
+    assert_eq!(conn.rest_or_reset(), b"");
+    drop(strace);
+    let mut retry = server.connect();
+    retry.send(&count(1));
+    assert_eq!(retry.received(1), (0, false, 0));
+    drop(retry);
+    server.await_alone();
+    server.stop();
+}
+
+#[test]
+fn a_child_that_cannot_be_told_of_its_claim_does_not_keep_it() {
+    let server = Server::start(2);
+    let Some(strace) = Strace::attach(server.pid(), &["-e", "inject=sendto:error=ENOBUFS:when=1"]) else { return };
+    assert_eq!(server.connect().send(&count(1)).rest_or_reset(), b"");
+    drop(strace);
+    let mut retry = server.connect();
+    retry.send(&count(1));
+    assert_eq!(retry.received(1), (0, false, 0));
+    drop(retry);
+    server.await_alone();
+    assert_eq!(server.stop().matches("action: link | result: fail").count(), 1);
+}
+
+#[test]
+fn a_child_that_cannot_be_told_of_the_draw_ends_and_its_client_can_ask_again() {
+    let server = Server::start(1);
+    let (mut victim, _) = served_child(&server, 1);
+    victim.send(&end(1));
+    assert_eq!(victim.ack(), 0);
+    let Some(strace) = Strace::attach(server.pid(), &["-e", "inject=sendto:error=ENOBUFS:when=1"]) else { return };
+    assert_eq!(victim.send(&ask(1)).rest_or_reset(), b"");
+    drop(strace);
+    let mut retry = server.connect();
+    retry.send(&ask(1));
+    assert_eq!(retry.winners(), Some(vec![]));
+    server.stop();
+}
+
+#[test]
 fn a_draw_whose_fork_fails_is_held_later() {
     let server = Server::start(1);
     let (mut conn, _) = served_child(&server, 1);

@@ -56,7 +56,7 @@ impl Children {
     /// Takes a fresh child in and watches its link.
     ///
     /// # Errors
-    /// What epoll_ctl(2) reports; the child is in the table all the same, deaf to its parent.
+    /// What epoll_ctl(2) reports; the child is in the table all the same, until it is reaped, but is not heard.
     pub fn register(&mut self, poller: &Poller, pid: Pid, peer: IpAddr, link: ParentEnd) -> io::Result<()> {
         let token = self.next;
         self.next += 1;

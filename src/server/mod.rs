@@ -13,7 +13,7 @@ mod listener;
 mod startup;
 mod waiters;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -227,7 +227,8 @@ impl Server {
             logging::forked();
             Session::run(given, stop)
         })?;
-        self.children.register(&self.poller, pid, peer.ip(), parent_end)
+        // One that is not heard would wait for its claim for ever.
+        self.children.register(&self.poller, pid, peer.ip(), parent_end).inspect_err(|_| process::kill(pid))
     }
 
     // ---- children ----
@@ -240,8 +241,7 @@ impl Server {
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => return self.children.stop_watching(&self.poller, token),
                 Err(e) => {
-                    event!(Error, "link", fail, pid = child.pid, error = e);
-                    process::kill(child.pid);
+                    give_up(child, &e);
                     return self.children.stop_watching(&self.poller, token);
                 }
             }
@@ -273,13 +273,15 @@ impl Server {
     fn grant(&mut self, token: Token) {
         let Some(child) = self.children.get(token) else { return };
         let ended = self.ledger.is_drawn() || child.agency.is_some_and(|agency| self.ledger.has_ended(agency));
-        // If it cannot hear it, it is gone, and its end will free the claim.
-        let _ = child.link().grant_claim(ended);
+        self.tell(token, |link| link.grant_claim(ended));
     }
 
+    /// A child that is gone needs no telling, and its end frees its claim; one that cannot be told would wait for ever.
     fn tell(&mut self, token: Token, verb: impl Fn(&ParentEnd) -> io::Result<()>) {
-        if let Some(child) = self.children.get(token) {
-            let _ = verb(child.link());
+        let Some(child) = self.children.get(token) else { return };
+        match verb(child.link()) {
+            Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => give_up(child, &e),
+            _ => {}
         }
     }
 
@@ -384,6 +386,12 @@ impl Server {
             self.log_watched = wanted && changed.is_ok();
         }
     }
+}
+
+/// Ends a child that no longer understands its parent, or is not understood; its client will ask anew.
+fn give_up(child: &Child, why: &io::Error) {
+    event!(Error, "link", fail, pid = child.pid, error = why);
+    process::kill(child.pid);
 }
 
 fn log_exit(child: &Child, exit: Exit) {
