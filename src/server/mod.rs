@@ -68,9 +68,11 @@ pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, NewDraw), ExitC
         Ok(config) => config,
         Err(e) => return cli::wrong_use("server", &e),
     };
-    let logged = logging::start(config.logging_level, &config.log_targets);
-    let started = prepared.and_then(|stop| logged.map(|()| stop)).map_err(system("start"));
-    let ended = started.and_then(|stop| run(config, new_draw, stop));
+    if let Err(e) = logging::start(config.logging_level, &config.log_targets).map_err(system("log")) {
+        logging::complain("server", &e);
+        return ExitCode::from(e.exit_code());
+    }
+    let ended = prepared.map_err(system("start")).and_then(|stop| run(config, new_draw, stop));
     let exit = conclude(ended);
     logging::finish();
     exit
