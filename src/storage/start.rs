@@ -69,7 +69,11 @@ pub fn move_aside(files: &Files) -> Result<Vec<PathBuf>> {
     let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
     let mut moved = Vec::new();
     for path in [&files.draw, &files.ends, &files.bets, &files.lock, &files.rejected] {
-        if path.metadata().is_ok_and(|found| found.len() > 0) {
+        let len = match path.metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+            found => found.map_err(Error::io("stat", path))?.len(),
+        };
+        if len > 0 {
             let aside = free_name(path, &stamp);
             fs::rename(path, &aside).map_err(Error::io("rename", path))?;
             moved.push(aside);
