@@ -68,6 +68,12 @@ impl<T: Clone + Ord + Hash> File<T> {
     pub fn after_power_cut(&self) -> Vec<Self> {
         self.of.perhaps.iter().cloned().map(Self::new).collect()
     }
+
+    /// What is found by who syncs it, drops the cache, and reads it anew.
+    pub fn read_from_disk(mut self) -> Vec<Self> {
+        self.sync();
+        self.after_power_cut()
+    }
 }
 
 impl<T> Hash for File<T> {

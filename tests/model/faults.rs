@@ -219,11 +219,12 @@ fn sync_fails(world: &World, settings: &Settings, faults: &mut Faults) {
     }
 }
 
-/// Who had the file open is told once, whoever's data it was.
+/// Data are dropped; who had the file open is told once, whoever's data it was.
 fn warn_others(world: &mut World, settings: &Settings) {
     if settings.sync_lies {
         world.sessions.iter_mut().for_each(|session| session.warned = true);
         world.drawings.iter_mut().for_each(|drawing| drawing.warned = true);
+        world.drop_data(settings);
     }
 }
 
@@ -238,6 +239,7 @@ fn power_cut(world: &World, settings: &Settings, faults: &mut Faults) {
     dark.drawings.clear();
     dark.clients.iter_mut().for_each(|client| client.disconnect(settings));
     dark.power_is_cut(settings.promised);
+    dark.dropped = false;
     if settings.has(Mechanism::BootId) {
         dark.record = super::disk::File::new(None);
     }

@@ -9,7 +9,9 @@ pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
     let mut to = |what, world: Option<World>| {
         steps.extend(world.map(|world| Step { label: Label::new(what), world }));
     };
-    to("the server starts", start(world, settings));
+    for world in start(world, settings) {
+        to("the server starts", Some(world));
+    }
     to("the draw's child is forked", fork_draw(world));
     for index in 0..world.drawings.len() {
         let (what, world) = draw(world, index, settings);
@@ -44,25 +46,44 @@ fn connect(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
 }
 
 /// `lock_out_others`, `prepare`: as long as a child of the one before lives, it has the lock.
-fn start(world: &World, settings: &Settings) -> Option<World> {
+fn start(world: &World, settings: &Settings) -> Vec<World> {
     let Server { up, stopping, .. } = world.server;
     let own_children =
         world.sessions.iter().any(|session| !session.orphan) || world.drawings.iter().any(|it| !it.orphan);
     let others = world.sessions.iter().any(|session| session.orphan) || world.drawings.iter().any(|it| it.orphan);
     let is_down = !up || (stopping && !own_children);
     if !is_down || (others && settings.has(Mechanism::ServerLock)) || world.is_locked(settings) {
-        return None;
+        return Vec::new();
     }
-    let mut world = world.clone();
+    let found = if settings.has(Mechanism::ReadFromDisk) { read_from_disk(world) } else { vec![world.clone()] };
+    found.into_iter().map(|world| adopt(world, settings)).collect()
+}
+
+/// `read_from_disk`, of each file: what may be there.
+fn read_from_disk(world: &World) -> Vec<World> {
+    let mut found = Vec::new();
+    for bets in world.bets.clone().read_from_disk() {
+        for ends in world.ends.clone().read_from_disk() {
+            for draw in world.draw.clone().read_from_disk() {
+                found.push(World { bets: bets.clone(), ends: ends.clone(), draw, ..world.clone() });
+            }
+        }
+    }
+    found
+}
+
+/// `adopt`, and the ledger.
+fn adopt(mut world: World, settings: &Settings) -> World {
+    if std::mem::take(&mut world.dropped) {
+        // It is gone as if by a power cut.
+        world.power_is_cut(settings.promised);
+    }
     // A file that is shorter than the record is left as it is: every write will be refused.
     let _ = world.repair(settings);
     let ended = world.recorded_ends(settings);
     let drawn = world.result(settings).is_some();
-    if drawn && settings.has(Mechanism::SyncAdoptedResult) {
-        world.draw.sync();
-    }
     world.server = Server { up: true, stopping: false, ended, drawn };
-    Some(world)
+    world
 }
 
 /// `Server::adopt_ends`.

@@ -99,7 +99,7 @@ fn received(mut world: World, index: usize, settings: &Settings, ended: bool) ->
     let agency = world.sessions[index].agency;
     world.sessions[index].next = Next::Idle;
     if world.repair(settings).is_none() {
-        return Some(("refused: rows are gone", closed(&world, index, settings)));
+        return Some(refused(world, index, settings));
     }
     let count = world.counted(settings)[usize::from(agency)];
     let own = is_prefix(world.visible(settings), agency);
@@ -139,9 +139,18 @@ fn lock(mut world: World, index: usize, settings: &Settings, next: Next) -> Opti
         return None;
     }
     if world.repair(settings).is_none() {
-        return Some(("refused: rows are gone", closed(&world, index, settings)));
+        return Some(refused(world, index, settings));
     }
     Some(at("takes the lock, cuts the tail", world, index, next))
+}
+
+/// `Store::committed`: of rows that are gone, or where a sync has failed.
+fn refused(world: World, index: usize, settings: &Settings) -> (&'static str, World) {
+    if world.dropped && settings.has(Mechanism::VoidRecord) {
+        at("finds the record void", world, index, Next::TellBroken)
+    } else {
+        ("refused: rows are gone", closed(&world, index, settings))
+    }
 }
 
 /// The next system call.

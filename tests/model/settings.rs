@@ -45,8 +45,10 @@ pub enum Mechanism {
     DrawSyncsEnds,
     /// The result is synced before the parent hears of it.
     SyncResult,
-    /// A server that finds a result syncs it before anybody is answered from it.
-    SyncAdoptedResult,
+    /// A start syncs the files that it finds, drops the cache, and reads them: what it tells is durable.
+    ReadFromDisk,
+    /// Who meets a failed sync voids the record: nobody counts on what is committed until the next start.
+    VoidRecord,
     /// Checksums of `ends` and `draw`.
     Checksums,
     /// The record in `bets.lock` names its boot.

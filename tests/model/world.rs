@@ -158,6 +158,8 @@ pub struct World {
     pub bets: File<Vec<Row>>,
     /// The committed length in `bets.lock`; `None` for what is not believed.
     pub record: File<Option<u8>>,
+    /// A failed sync has dropped data, and no server has started since.
+    pub dropped: bool,
     pub ends: File<Vec<Slot>>,
     pub draw: File<Draw>,
     pub server: Server,
@@ -174,6 +176,7 @@ impl World {
         Self {
             bets: File::new(Vec::new()),
             record: File::new(Some(0)),
+            dropped: false,
             ends: File::new(Vec::new()),
             draw: File::new(Draw::Empty),
             server: Server { up: true, stopping: false, ended: [false; 2], drawn: false },
@@ -208,8 +211,11 @@ impl World {
         AGENCIES.map(|agency| of(agency).count() as u8)
     }
 
-    /// Under the lock: `Store::committed`. `None` where it refuses all writes, as committed rows are gone.
+    /// Under the lock: `Store::committed`. `None` where it refuses all writes: committed rows are gone, or may be.
     pub fn repair(&mut self, settings: &Settings) -> Option<()> {
+        if self.dropped && settings.has(Mechanism::VoidRecord) {
+            return None;
+        }
         if !settings.has(Mechanism::CommittedLength) {
             return Some(());
         }
@@ -254,6 +260,14 @@ impl World {
             Draw::Result(result) => Some(*result),
             Draw::Torn if !settings.has(Mechanism::Checksums) => Some([0; 2]),
             Draw::Torn | Draw::Empty => None,
+        }
+    }
+
+    /// By a sync that failed, which can be read all the same until somebody looks at the disk.
+    pub fn drop_data(&mut self, settings: &Settings) {
+        self.dropped = true;
+        if settings.has(Mechanism::VoidRecord) {
+            self.record = File::new(None);
         }
     }
 
