@@ -371,8 +371,14 @@ impl Conn {
     /// Nothing has arrived, and for `time` nothing does.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
         self.0.set_read_timeout(Some(time)).unwrap();
-        let silent =
-            matches!(self.0.peek(&mut [0]), Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        let silent = loop {
+            match self.0.peek(&mut [0]) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                peeked => {
+                    break matches!(peeked, Err(e) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&e.kind()));
+                }
+            }
+        };
         self.0.set_read_timeout(Some(PATIENCE)).unwrap();
         silent
     }
@@ -524,9 +530,9 @@ pub struct Socket {
     pub unread: u64,
 }
 
-/// All TCP sockets over IPv4.
+/// All TCP sockets over IPv4 of the network that this thread is in.
 pub fn sockets() -> Vec<Socket> {
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
     let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
     let entries = table.lines().skip(1).map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -559,7 +565,8 @@ pub fn has_program(name: &str) -> bool {
 
 /// Tells that something was not tested, past the harness, which would swallow it.
 pub fn skipped(what: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {why}");
+    // In one piece, or the harness's lines come in between.
+    let _ = std::io::stderr().write_all(format!("SKIPPED: {what}: {why}\n").as_bytes());
 }
 
 /// A file of the test's own.

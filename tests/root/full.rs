@@ -1,0 +1,138 @@
+//! Disks without room. What needs a block or two is tested on a tmpfs alone: an ext4 that is full may have one left in
+//! reserve, and give it back late.
+
+use std::fs::{self, File};
+use std::time::Duration;
+
+use crate::disk::{Disk, Kind};
+use crate::own;
+use crate::scene::*;
+use crate::support::*;
+
+/// A batch that no half-used block has room for.
+const LARGE: u32 = 255;
+
+#[test]
+fn on_a_full_tmpfs_batches_get_code_4_and_nothing_of_them_is_stored_until_there_is_room() {
+    batches_without_room(Kind::Tmpfs);
+}
+
+#[test]
+fn on_a_full_ext4_batches_get_code_4_and_nothing_of_them_is_stored_until_there_is_room() {
+    batches_without_room(Kind::Ext4);
+}
+
+fn batches_without_room(kind: Kind) {
+    let Some(disk) = own::mounts().then(|| Disk::new(kind)).flatten() else { return };
+    let server = on(&disk).start();
+    let (mut one, mut two) = (claimed(&server, 1), claimed(&server, 2));
+    assert_eq!(one.send(&batch_of(1, 2, 1)).ack(), 0);
+    assert_eq!(two.send(&batch_of(2, 4, WINNING)).ack(), 0);
+    let before = fs::read(disk.bets()).unwrap();
+    disk.fill();
+    for round in 0..5 {
+        assert_eq!(one.send(&batch_of(1, LARGE, WINNING)).rest(), [2, 4], "round {round}");
+        assert_eq!(fs::read(disk.bets()).unwrap(), before, "round {round}: rows that found room are taken back");
+        drop(one);
+        one = claimed(&server, 1);
+        assert_eq!(server.connect().send(&untyped_batch(3, &many(3))).rest(), [4]);
+        assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
+        assert_eq!(two.send(&count(2)).received(2).0, 4, "a connection that was there is served");
+    }
+    disk.make_room();
+    assert_eq!(one.send(&batch_of(1, LARGE, WINNING)).ack(), 0, "the same connection goes on");
+    drop((one, two));
+    let log =
+        assert_goes_on(server, &disk, [rows(1, 2, 1) + &rows(1, LARGE, WINNING), rows(2, 4, WINNING), String::new()]);
+    assert_eq!(log.matches("| codigo: 4 | error: write ").count(), 10, "{log}");
+    assert!(log.contains("No space left on device"), "{log}");
+}
+
+fn many(number: u32) -> Vec<Bet<'static>> {
+    (0..LARGE).map(|document| Bet { document, number, ..Bet::default() }).collect()
+}
+
+#[test]
+fn an_end_that_finds_no_room_on_the_disk_gets_code_4_and_counts_once_it_has_been_sent_again() {
+    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Tmpfs)).flatten() else { return };
+    let server = on(&disk).start();
+    let mut one = claimed(&server, 1);
+    assert_eq!(one.send(&batch_of(1, 2, WINNING)).ack(), 0);
+    disk.fill();
+    for _ in 0..3 {
+        assert_eq!(one.send(&end(1)).rest(), [2, 4]);
+        drop(one);
+        one = claimed(&server, 1);
+    }
+    assert_eq!(fs::metadata(disk.store().join("ends")).unwrap().len(), 0);
+    disk.make_room();
+    drop(one);
+    assert!(!held(&server, 1).1);
+    assert_goes_on(server, &disk, [rows(1, 2, WINNING), String::new(), String::new()]);
+}
+
+#[test]
+fn a_draw_that_finds_no_room_on_the_disk_is_held_once_there_is() {
+    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Tmpfs)).flatten() else { return };
+    let server = on(&disk).start();
+    let mut agencies = [1, 2, 3].map(|agency| claimed(&server, agency));
+    for (agency, conn) in (1..).zip(&mut agencies) {
+        assert_eq!(conn.send(&batch_of(agency, agency, WINNING)).ack(), 0);
+    }
+    // Its block has room for the other ends.
+    assert_eq!(agencies[0].send(&end(1)).ack(), 0);
+    disk.fill();
+    for (agency, conn) in (2..).zip(&mut agencies[1..]) {
+        assert_eq!(conn.send(&end(agency)).ack(), 0);
+    }
+    for (agency, conn) in (1..).zip(&mut agencies) {
+        conn.send(&ask(agency));
+    }
+    eventually("several attempts", || server.log().matches("action: sorteo | result: in_progress").count() >= 6);
+    assert!(server.log().contains("No space left on device") && !server.log().contains(SORTEO));
+    assert!(agencies[2].is_silent_for(Duration::from_millis(50)));
+    assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
+    disk.make_room();
+    for (agency, conn) in (1..).zip(&mut agencies) {
+        assert_eq!(conn.winners(), Some((0..agency).collect()));
+    }
+    drop(agencies);
+    server.await_alone();
+    assert_eq!(server.stop().matches(SORTEO).count(), 1);
+}
+
+#[test]
+fn a_record_that_finds_no_room_on_the_disk_refuses_the_batch_and_is_made_anew_once_there_is() {
+    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Tmpfs)).flatten() else { return };
+    let server = on(&disk).start();
+    let mut one = claimed(&server, 1);
+    assert_eq!(one.send(&batch_of(1, 2, 1)).ack(), 0);
+    // Somebody has emptied it, and taken its room.
+    File::options().write(true).open(disk.store().join("bets.lock")).unwrap().set_len(0).unwrap();
+    disk.fill();
+    assert_eq!(one.send(&batch_of(1, 1, WINNING)).rest(), [2, 4]);
+    drop(one);
+    assert_eq!(server.connect().send(&count(2)).rest(), [2, 4]);
+    assert_eq!(rows_of(&disk, 1), rows(1, 2, 1));
+    disk.make_room();
+    assert_goes_on(server, &disk, [rows(1, 2, 1), String::new(), String::new()]);
+}
+
+#[test]
+fn a_start_on_a_full_disk_is_exit_code_4_and_one_line_and_works_once_there_is_room() {
+    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Tmpfs)).flatten() else { return };
+    fs::write(disk.bets(), rows(1, 9, 1) + "no bet").unwrap();
+    File::open(disk.bets()).unwrap().sync_all().unwrap();
+    let before = fs::read(disk.bets()).unwrap();
+    disk.fill();
+    let mut refused = on(&disk).spawn();
+    assert_eq!(refused.wait().code(), Some(4));
+    let log = refused.log();
+    assert_eq!(count_events(&log, "CRITICAL action: exit | result: fail | error: "), 1, "{log}");
+    assert!(log.contains("No space left on device") && !log.contains("action: listen"), "{log}");
+    assert_eq!(fs::read(disk.bets()).unwrap(), before);
+    drop(refused);
+    disk.make_room();
+    let server = on(&disk).start();
+    assert_goes_on(server, &disk, [rows(1, 9, 1), String::new(), String::new()]);
+}

@@ -1,0 +1,155 @@
+//! Power cuts: what had not reached the disk is gone, and so is the boot. What each `DURABILITY` promises is there.
+
+use std::fs;
+
+use crate::disk::{Disk, Kind, path};
+use crate::own::{self, run};
+use crate::scene::*;
+use crate::support::*;
+
+/// The power fails, and the machine comes back as another boot; false if that cannot be had here, which has been said.
+fn power_cut(server: Server, disk: &Disk) -> bool {
+    if !disk.cut_power() {
+        return false;
+    }
+    drop(server.kill());
+    disk.mount_again();
+    another_boot(disk);
+    true
+}
+
+/// For this thread and what it starts.
+fn another_boot(disk: &Disk) {
+    let id = disk.store().join("boot_id");
+    fs::write(&id, format!("{}\n", fastrand::u128(..).to_string().repeat(2).split_at(36).0)).unwrap();
+    run("mount", &["--bind", path(&id), "/proc/sys/kernel/random/boot_id"]);
+}
+
+/// Acknowledged bets of each agency: two batches each, which on a connection of one agency have come by turns.
+fn bet(server: &Server) -> ([Conn; 3], [String; 3]) {
+    let mut agencies = [1, 2, 3].map(|agency| claimed(server, agency));
+    for n in [200, 7] {
+        for (agency, conn) in (1..).zip(&mut agencies) {
+            assert_eq!(conn.send(&batch_of(agency, n, WINNING)).ack(), 0);
+        }
+    }
+    (agencies, [1, 2, 3].map(|agency| rows(agency, 200, WINNING) + &rows(agency, 7, WINNING)))
+}
+
+fn disk() -> Option<Disk> {
+    own::mounts().then(|| Disk::new(Kind::Ext4)).flatten()
+}
+
+#[test]
+fn with_durability_batch_every_acknowledged_batch_survives_a_power_cut() {
+    let Some(disk) = disk() else { return };
+    let server = on(&disk).set("DURABILITY", "batch").start();
+    let (mut agencies, acknowledged) = bet(&server);
+    // One that is cut off stays unacknowledged.
+    agencies[0].send(&batch_of(1, 9, 1)[..50]);
+    if !power_cut(server, &disk) {
+        return;
+    }
+    let again = on(&disk).set("DURABILITY", "batch").start();
+    assert_eq!([1, 2, 3].map(|agency| rows_of(&disk, agency)), acknowledged);
+    assert_goes_on(again, &disk, acknowledged);
+}
+
+#[test]
+fn with_durability_end_agencies_that_have_ended_survive_a_power_cut_whole_and_the_others_can_go_on() {
+    let Some(disk) = disk() else { return };
+    let server = on(&disk).start();
+    let (mut agencies, acknowledged) = bet(&server);
+    assert_eq!(agencies[0].send(&end(1)).ack(), 0);
+    let not_synced = rows(2, 255, 1);
+    assert_eq!(agencies[1].send(&batch_of(2, 255, 1)).ack(), 0);
+    assert_eq!(agencies[2].send(&end(3)).ack(), 0);
+    let later = rows(2, 9, 1);
+    assert_eq!(agencies[1].send(&batch_of(2, 9, 1)).ack(), 0);
+    if !power_cut(server, &disk) {
+        return;
+    }
+    let again = on(&disk).start();
+    let kept = [1, 2, 3].map(|agency| rows_of(&disk, agency));
+    assert_eq!([&kept[0], &kept[2]], [&acknowledged[0], &acknowledged[2]]);
+    assert!(held(&again, 1).1 && held(&again, 3).1 && !held(&again, 2).1, "ends that were acknowledged");
+    let sent = acknowledged[1].clone() + &not_synced + &later;
+    assert!(sent.starts_with(&kept[1]), "{}", kept[1]);
+    assert_goes_on(again, &disk, kept);
+}
+
+#[test]
+fn with_durability_process_a_server_starts_cleanly_after_a_power_cut_and_goes_on_behind_whole_rows() {
+    let Some(disk) = disk() else { return };
+    let server = on(&disk).set("DURABILITY", "process").start();
+    let (mut agencies, acknowledged) = bet(&server);
+    assert_eq!(agencies[0].send(&end(1)).ack(), 0);
+    if !power_cut(server, &disk) {
+        return;
+    }
+    let again = on(&disk).set("DURABILITY", "process").start();
+    let kept = [1, 2, 3].map(|agency| rows_of(&disk, agency));
+    assert!(kept.iter().zip(&acknowledged).all(|(kept, sent)| sent.starts_with(kept)));
+    assert_ne!(kept, acknowledged, "the power cut takes nothing: these tests would prove nothing");
+    assert_goes_on(again, &disk, kept);
+}
+
+#[test]
+fn a_draw_that_was_announced_survives_a_power_cut_whatever_the_durability() {
+    for durability in ["process", "end", "batch"] {
+        let Some(disk) = disk() else { return };
+        let server = on(&disk).set("DURABILITY", durability).start();
+        let (mut agencies, _) = bet(&server);
+        for (agency, conn) in (1..).zip(&mut agencies) {
+            assert_eq!(conn.send(&end(agency)).ack(), 0);
+        }
+        let won: Vec<u32> = (0..200).chain(0..7).collect();
+        assert_eq!(agencies[1].send(&ask(2)).winners().as_ref(), Some(&won));
+        drop(agencies);
+        if !power_cut(server, &disk) {
+            return;
+        }
+        let again = on(&disk).set("DURABILITY", durability).start();
+        assert!(again.log().contains("| sorteo: held | "), "{durability}: {}", again.log());
+        for agency in 1..=3 {
+            assert_eq!(again.connect().send(&ask(agency)).winners().as_ref(), Some(&won), "{durability}");
+        }
+        assert!(!again.stop().contains(SORTEO), "{durability}: it is logged once for all");
+    }
+}
+
+#[test]
+fn a_power_cut_amid_batches_leaves_what_was_acknowledged_and_at_most_a_part_of_the_next_one() {
+    for cut_after in [1, 2, 5] {
+        let Some(disk) = disk() else { return };
+        let server = on(&disk).set("DURABILITY", "batch").start();
+        let mut one = claimed(&server, 1);
+        one.send(&batch_of(1, 99, 1).repeat(20));
+        (0..cut_after).for_each(|_| assert_eq!(one.ack(), 0));
+        if !power_cut(server, &disk) {
+            return;
+        }
+        // What was acknowledged just before the cut may have been read only now.
+        let acknowledged = cut_after + one.rest_or_reset().len() as u32 / 2;
+        let again = on(&disk).set("DURABILITY", "batch").start();
+        let kept = rows_of(&disk, 1);
+        let sent = rows(1, 99, 1).repeat(20);
+        assert!(sent.starts_with(&kept) && kept.len() >= rows(1, 99, 1).len() * cut_after as usize, "{acknowledged}");
+        assert_goes_on(again, &disk, [kept, String::new(), String::new()]);
+    }
+}
+
+#[test]
+fn a_server_goes_on_from_a_copy_of_the_disk_that_was_made_while_another_one_ran() {
+    let Some(disk) = disk() else { return };
+    let server = on(&disk).set("DURABILITY", "batch").start();
+    let (agencies, acknowledged) = bet(&server);
+    let copy = disk.copy();
+    another_boot(&copy);
+    let elsewhere = on(&copy).set("DURABILITY", "batch").start();
+    assert_eq!([1, 2, 3].map(|agency| rows_of(&copy, agency)), acknowledged);
+    assert_goes_on(elsewhere, &copy, acknowledged.clone());
+    // The one that was copied has noticed nothing.
+    drop(agencies);
+    assert_goes_on(server, &disk, acknowledged);
+}

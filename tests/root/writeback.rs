@@ -1,0 +1,82 @@
+//! Disks that take what is written and then cannot keep it: fdatasync(2) fails with the kernel's own EIO.
+
+use std::fs;
+use std::io::{Read, Write};
+
+use crate::disk::{Disk, Kind};
+use crate::own;
+use crate::scene::*;
+use crate::support::*;
+
+/// Batches that need more room than what lies below the disk has given it already.
+const BATCHES: u32 = 40;
+
+#[test]
+fn a_batch_that_the_disk_cannot_keep_is_not_acknowledged_and_a_restart_on_a_new_mount_goes_on() {
+    a_failing_disk("batch", Disk::mount_again);
+}
+
+#[test]
+fn an_end_that_the_disk_cannot_keep_is_not_acknowledged_and_a_restart_on_the_same_mount_goes_on() {
+    // Trap: what could not be written is still in the kernel's cache, and looks as if it were on the disk.
+    a_failing_disk("end", |_| {});
+}
+
+#[test]
+fn an_end_that_the_disk_cannot_keep_is_not_acknowledged_and_a_restart_on_a_new_mount_goes_on() {
+    a_failing_disk("end", Disk::mount_again);
+}
+
+fn a_failing_disk(durability: &str, restore: impl Fn(&Disk)) {
+    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Ext4)).flatten() else { return };
+    let mut server = on(&disk).set("DURABILITY", durability).start();
+    let (mut one, mut two) = (claimed(&server, 1), claimed(&server, 2));
+    assert_eq!([one.send(&batch_of(1, 2, 1)).ack(), two.send(&batch_of(2, 4, WINNING)).ack()], [0, 0]);
+    // Under `end`, agency 2's bets are kept by its end.
+    assert_eq!(two.send(&end(2)).ack(), 0);
+    let children = server.children();
+    disk.fill_below();
+    let batch = batch_of(1, 255, WINNING);
+    let acknowledged = (0..BATCHES).take_while(|_| is_acknowledged(&mut one, &batch)).count();
+    if durability == "batch" {
+        assert!(acknowledged < BATCHES as usize, "the disk fails at nothing");
+    } else {
+        assert_eq!(acknowledged, BATCHES as usize, "batches are not synced: {}", server.log());
+        assert!(!is_acknowledged(&mut one, &end(1)));
+    }
+    assert_eq!((one.rest_or_reset(), two.rest_or_reset()), (vec![], vec![]));
+    assert_ended_broken(&mut server, &children);
+    drop(server);
+
+    disk.make_room_below();
+    restore(&disk);
+    let again = on(&disk).set("DURABILITY", durability).start();
+    let kept = rows_of(&disk, 1);
+    let sent = |batches| rows(1, 2, 1) + &rows(1, 255, WINNING).repeat(batches);
+    assert!(sent(BATCHES as usize).starts_with(&kept), "{} bytes", kept.len());
+    assert!(durability == "end" || kept.starts_with(&sent(acknowledged)), "an acknowledged batch is lost");
+    assert_eq!(held(&again, 2), (4, true, crc32fast::hash(rows(2, 4, WINNING).as_bytes())));
+    assert!(!held(&again, 1).1, "its end was not acknowledged");
+    assert_goes_on(again, &disk, [kept, rows(2, 4, WINNING), String::new()]);
+    // And all that is on the disk, not merely in memory.
+    let before = fs::read(disk.bets()).unwrap();
+    disk.mount_again();
+    assert!(fs::read(disk.bets()).unwrap() == before, "what was acknowledged is not on the disk");
+}
+
+/// Whether `message` is acknowledged; if not, the connection is closed without any answer.
+fn is_acknowledged(conn: &mut Conn, message: &[u8]) -> bool {
+    let mut answer = [0; 2];
+    let answered = conn.0.write_all(message).is_ok() && conn.0.read_exact(&mut answer).is_ok();
+    assert!(!answered || answer == [2, 0], "{answer:?}");
+    answered
+}
+
+#[track_caller]
+fn assert_ended_broken(server: &mut Server, children: &[i32]) {
+    assert_eq!(server.wait().code(), Some(4));
+    assert!(children.iter().all(|&pid| !is_alive(pid)));
+    let log = server.log();
+    assert!(log.contains("CRITICAL action: sync | result: fail | error: sync "), "{log}");
+    assert!(log.lines().last().unwrap().contains("CRITICAL action: exit | result: fail | error: "), "{log}");
+}
