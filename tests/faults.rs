@@ -135,6 +135,31 @@ fn a_child_that_panics_is_logged_and_nobody_else_notices() {
     assert_eq!(log.matches(&line).count(), 1, "{log}");
 }
 
+#[test]
+fn a_child_that_gets_no_memory_dies_alone() {
+    const WINNERS: u32 = 20_000;
+    let setup = Setup::new(1);
+    let rows: String = (0..WINNERS).map(|document| format!("1,Ana,Paz,{document},1999-03-17,7574\r\n")).collect();
+    write_file(&setup.path("bets.csv"), &rows);
+    let mut server = setup.start();
+    assert_eq!(server.connect().send(&end(1)).ack(), 0);
+    server.await_log(SORTEO);
+    server.await_alone();
+    let (mut victim, child) = served_child(&server, 1);
+    if !limit(child, "--as=1:") {
+        return;
+    }
+    assert_eq!(victim.send(&ask(1)).rest_or_reset(), b"");
+    assert_eq!(server.connect().send(&ask(1)).winners().map(|won| won.len()), Some(WINNERS as usize));
+    server.await_alone();
+    assert_eq!(server.bets(), rows.as_bytes());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    // Among its lines is one of the allocator's, which shares standard error with them here.
+    let log = server.log();
+    assert!(log.contains(&format!("action: child_exit | result: fail | pid: {child} | ")), "{log}");
+}
+
 // ---- the storage fails -------------------------------------------------------------------------------------------
 
 #[test]
@@ -574,6 +599,33 @@ fn writes_to_the_store_and_to_the_log_that_are_interrupted_are_taken_up_again() 
         let [bets, log] = ["bets.csv", "server.log"].map(|file| server.path(file).to_str().unwrap().to_owned());
         ["-P", &bets, "-P", &log, "-e", "inject=write:error=EINTR:when=1+2"].map(str::to_owned).into()
     });
+}
+
+#[test]
+fn a_start_whose_system_calls_are_interrupted_adopts_what_is_there() {
+    let works = Command::new("strace").args(["-D", "-o", "/dev/null", "true"]).output();
+    if !works.as_ref().is_ok_and(|output| output.status.success()) {
+        return skipped(&this_test(), &format!("strace starts nothing here: {works:?}"));
+    }
+    let setup = Setup::new(2);
+    write_file(&setup.path("bets.csv"), "1,Ana,Paz,0,1999-03-17,7574\r\n1,Ana,Paz,1,1999-03-17,75");
+    let files = ["bets.csv", "bets.lock", "ends", "draw", "server.lock", "bets.csv.rejected", ""];
+    let files =
+        files.map(|file| format!("--trace-path={}", setup.path(file).display().to_string().trim_end_matches('/')));
+    // In the program's own place: -D.
+    let mut words = vec!["strace", "-D", "-f", "-qq", "-o", "/dev/null"];
+    words.extend(files.iter().map(String::as_str));
+    words.extend([
+        "-e",
+        "inject=flock,openat,read,write,pread64,pwrite64,ftruncate,fsync,fdatasync:error=EINTR:when=1+2",
+    ]);
+    let server = setup.set("DURABILITY", "batch").under(&words).start();
+    assert!(server.log().contains("action: apartar_cola | result: success | bytes: 25 "), "{}", server.log());
+    let mut conn = server.connect();
+    assert_eq!(conn.send(&count(1)).received(1).0, 1);
+    drop(conn);
+    server.await_alone();
+    assert!(!server.stop().contains("result: fail"));
 }
 
 fn a_lottery_of_interruptions(options: impl Fn(&Server) -> Vec<String>) {

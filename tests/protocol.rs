@@ -287,6 +287,38 @@ fn a_type_that_is_unknown_or_a_servers_is_refused_with_6_wherever_it_comes() {
 }
 
 #[test]
+fn whatever_is_malformed_costs_one_line_and_leaves_no_process_and_no_work_behind() {
+    let server = Server::start(2);
+    let long = [b'x'; 30];
+    let malformed: [(&str, Vec<u8>); 14] = [
+        ("an unknown type", vec![9]),
+        ("a type of the server", vec![5, 0, 0, 0, 0]),
+        ("a TLS hello", [&[0x16, 3, 1, 0, 0xc8, 1, 0, 0, 0xc4, 3, 3][..], &[0; 189]].concat()),
+        ("a batch of 255 that is none", [&[1, 0, 0, 0, 1, 255][..], &[0xff; 4096]].concat()),
+        ("a name of 30 bytes", batch(1, &[first(&long)])),
+        ("no NUL", [&batch(1, &[])[..5], &[1], &[b'x'; 64]].concat()),
+        ("a date of 11 bytes", batch(1, &[born(b"1999-03-170")])),
+        ("no UTF-8", batch(1, &[first(b"ab\xff")])),
+        ("a control character", batch(1, &[first(b"a\nb")])),
+        ("an empty name", batch(1, &[first(b"")])),
+        ("2023-02-30", batch(1, &[born(b"2023-02-30")])),
+        ("agency 0", batch(0, &[bet()])),
+        ("agency N+1", batch(3, &[bet()])),
+        ("agency 2^32-1", batch(u32::MAX, &[bet()])),
+    ];
+    for (name, message) in malformed {
+        let log = server.log().len();
+        assert!(matches!(answer(&server, &message)[..], [2, 1 | 2 | 6]), "{name}");
+        assert_eq!(count_events(&server.log()[log..], "ERROR "), 1, "{name}");
+        server.await_alone();
+    }
+    assert_idle(&[server.pid()]);
+    assert_eq!(server.rows().len(), 0);
+    assert_eq!(server.connect().send(&batch_of(1, 1, 1)).ack(), 0);
+    server.stop();
+}
+
+#[test]
 fn a_text_too_long_or_without_its_nul_is_refused_with_6() {
     let server = Server::start(1);
     let long = [b'x'; 30];
