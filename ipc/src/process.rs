@@ -124,9 +124,9 @@ pub fn close_inherited() -> io::Result<()> {
 /// Trap: a later child inherits the parent's ends of earlier children's links, and so hides their end of stream.
 /// Close-on-exec does not help, as nothing is executed.
 fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let open: Vec<RawFd> =
-        fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for fd in open {
+    let number = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+    let open: Vec<Option<RawFd>> = fs::read_dir("/proc/self/fd")?.map(number).collect::<io::Result<_>>()?;
+    for fd in open.into_iter().flatten() {
         if fd >= FIRST_OWN_FD && kept.iter().all(|kept| kept.as_raw_fd() != fd) {
             // The directory itself was on the list and is closed already: EBADF.
             let _ = unistd::close(fd);
