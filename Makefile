@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-docker test-faults model stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: help build run test test-docker sweep test-faults model stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
 
 # where cargo puts programs
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
@@ -31,6 +31,9 @@ model: ## Searches the model of storage and draw deeper than the tests do, for m
 
 test-faults: ## Runs the tests of full and broken disks, power cuts and lost networks; they take root (TEST_ARGS='network' for a part)
 	cargo test --release --locked --features faults --test root -- --test-threads=2 $(TEST_ARGS)
+
+sweep: ## Lets every system call of server and client fail once, and judges what is left (SWEEP_ARGS='--help' for parts)
+	cargo test --release --locked --features faults --test sweep -- $(SWEEP_ARGS)
 
 lint: ## Format, clippy, documentation and shell scripts, warnings are errors
 	cargo fmt --all --check

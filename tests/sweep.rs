@@ -1,0 +1,287 @@
+//! Single faults, one by one: of every system call that server and client make in a small lottery, each fails in turn
+//! (with each error that it can have), is cut short, or is the last that its process makes; and after each of these runs
+//! the promises hold. `make sweep`.
+//!
+//! Owns the list of faults, the workers and the summary. Each run is a lottery of two agencies with real programs; what
+//! it begins with is a [`Scene`], who is traced and hit is a [`Role`]. A run without a fault shows which calls there are;
+//! behind the last of each kind it goes on until a run passes untouched. Being killed *behind* a call is being killed
+//! ahead of the next one: between the two nothing happens that anybody else could see.
+//!
+//! The faults come from a tracer of our own, as strace counts the calls of each process for itself, so that each new
+//! child would be hit again, for ever; and it can neither cut a call short nor tell a session from a draw.
+//!
+//! A run that fails is named by the arguments that repeat it alone: `make sweep SWEEP_ARGS='--scene …'`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod support;
+#[cfg(target_arch = "x86_64")]
+mod sweep_support;
+
+#[cfg(target_arch = "x86_64")]
+fn main() -> std::process::ExitCode {
+    sweep::main()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn main() {
+    support::skipped("the sweep", "the tracer knows the registers of x86_64 alone");
+}
+
+#[cfg(target_arch = "x86_64")]
+mod sweep {
+    use std::collections::{BTreeMap, BTreeSet, VecDeque};
+    use std::net::TcpListener;
+    use std::panic::{self, AssertUnwindSafe};
+    use std::process::ExitCode;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::thread;
+    use std::time::Instant;
+
+    use clap::{Parser, ValueEnum};
+
+    use crate::support::skipped;
+    use crate::sweep_support::judge::judge;
+    use crate::sweep_support::play::{Played, play};
+    use crate::sweep_support::scene::Scene;
+    use crate::sweep_support::table;
+    use crate::sweep_support::tracer::{Aim, Fault, Position, Role};
+
+    /// Runs at a time. Each is mostly one process that waits for another.
+    const WORKERS: u16 = 2;
+    /// How often a call that was seen once is waited for: which one of two processes is first differs from run to run.
+    const TRIES: u32 = 4;
+    /// A line of progress behind so many runs.
+    const PROGRESS: usize = 500;
+    /// Where a port is looked for: below those that the kernel gives to clients.
+    const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+    /// Lets each system call of server and client fail in turn, and judges what is left.
+    #[derive(Parser)]
+    struct Options {
+        /// Only this story
+        #[arg(long)]
+        scene: Option<Scene>,
+        /// Only calls of this role
+        #[arg(long)]
+        role: Option<Role>,
+        /// Only this system call
+        #[arg(long)]
+        call: Option<String>,
+        /// Only the N-th call of its kind and role
+        #[arg(long, value_name = "N")]
+        nth: Option<u32>,
+        /// Only this fault: kill, short, torn, or an error such as EIO
+        #[arg(long)]
+        fault: Option<String>,
+    }
+
+    /// A run to be made.
+    #[derive(Debug, Clone, Copy)]
+    struct Job {
+        scene: Scene,
+        aim: Aim,
+        /// Behind the last call that was seen: to be followed by the next one, until one passes untouched.
+        beyond: bool,
+    }
+
+    #[derive(Default)]
+    struct Tally {
+        runs: usize,
+        /// Runs behind the last call of a kind, in which nothing was hit.
+        untouched: usize,
+        /// Faults in calls that did not come again.
+        missed: BTreeSet<String>,
+        faults: BTreeMap<String, usize>,
+        calls: BTreeSet<(Scene, Role, i64, u32)>,
+        failures: Vec<String>,
+    }
+
+    struct Sweep {
+        jobs: Mutex<VecDeque<Job>>,
+        tally: Mutex<Tally>,
+        began: Instant,
+    }
+
+    pub fn main() -> ExitCode {
+        let options = Options::parse();
+        panic::set_hook(Box::new(|_| {}));
+        let scenes = Scene::value_variants().iter().filter(|&scene| options.scene.is_none_or(|only| only == *scene));
+        let mut jobs = VecDeque::new();
+        for &scene in scenes {
+            match profile(scene) {
+                Ok(played) => jobs.extend(jobs_of(scene, &played.trace.positions).filter(|job| options.want(job))),
+                Err(why) if why.contains("ptrace: EPERM") => {
+                    skipped("the sweep", &why);
+                    return ExitCode::SUCCESS;
+                }
+                Err(why) => {
+                    eprintln!("without any fault, {scene:?}: {why}");
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+        eprintln!("sweep: {} faults to be tried", jobs.len());
+        let sweep = Sweep { jobs: Mutex::new(jobs), tally: Mutex::default(), began: Instant::now() };
+        thread::scope(|scope| {
+            for worker in 0..WORKERS {
+                let sweep = &sweep;
+                scope.spawn(move || sweep.work(worker));
+            }
+        });
+        sweep.conclude()
+    }
+
+    impl Options {
+        fn want(&self, job: &Job) -> bool {
+            let Job { scene: _, aim, beyond } = job;
+            // What is asked for by number is all that is wanted.
+            let whole = self.nth.is_none() && self.fault.is_none();
+            (whole || !beyond)
+                && self.role.is_none_or(|role| role == aim.role)
+                && self.call.as_deref().is_none_or(|call| Some(call) == table::name(aim.call))
+                && self.nth.is_none_or(|nth| nth == aim.nth)
+                && self.fault.as_ref().is_none_or(|fault| fault.eq_ignore_ascii_case(&name_of(aim.fault)))
+        }
+    }
+
+    /// A run in which nothing is hit.
+    fn profile(scene: Scene) -> Result<Played, String> {
+        let played = play(scene, None, free_port(0))?;
+        judge(scene, None, &played)?;
+        Ok(played)
+    }
+
+    /// What can happen to each of `positions`, and to the first call of each kind behind them.
+    fn jobs_of(scene: Scene, positions: &[Position]) -> impl Iterator<Item = Job> {
+        let start = positions.iter().take_while(|position| table::name(position.call) != Some("epoll_wait")).count();
+        let swept = if scene.is_of_start() { start } else { positions.len() };
+        let swept = positions[..swept].iter().filter(|position| scene.is_of(position.role));
+        let mut counts = BTreeMap::new();
+        let mut jobs = Vec::new();
+        for &Position { role, call, nth, on } in swept {
+            let job = |fault| Job { scene, aim: Aim { role, call, nth, fault }, beyond: false };
+            jobs.extend(table::faults(role, call, on).into_iter().map(job));
+            counts.insert((role, call), nth);
+        }
+        let beyond = counts.into_iter().filter(move |_| !scene.is_of_start()).map(move |((role, call), last)| Job {
+            scene,
+            aim: Aim { role, call, nth: last + 1, fault: Fault::Kill },
+            beyond: true,
+        });
+        jobs.into_iter().chain(beyond)
+    }
+
+    impl Sweep {
+        fn work(&self, worker: u16) {
+            loop {
+                let Some(job) = locked(&self.jobs).pop_front() else { return };
+                let tries = if job.beyond { 1 } else { TRIES };
+                let mut outcomes = (0..tries).map(|_| run(job, free_port(worker)));
+                let outcome = outcomes.find(|outcome| *outcome != Ok(false)).unwrap_or(Ok(false));
+                if job.beyond && outcome == Ok(true) {
+                    let aim = Aim { nth: job.aim.nth + 1, ..job.aim };
+                    locked(&self.jobs).push_back(Job { aim, ..job });
+                }
+                self.note(job, outcome);
+            }
+        }
+
+        fn note(&self, job: Job, outcome: Result<bool, String>) {
+            let mut tally = locked(&self.tally);
+            tally.runs += 1;
+            if outcome == Ok(false) {
+                match job.beyond {
+                    true => tally.untouched += 1,
+                    false => drop(tally.missed.insert(arguments(job))),
+                }
+            } else {
+                *tally.faults.entry(name_of(job.aim.fault)).or_default() += 1;
+                tally.calls.insert((job.scene, job.aim.role, job.aim.call, job.aim.nth));
+            }
+            if let Err(what) = outcome {
+                let failure = format!("{}: {}", arguments(job), what.lines().next().unwrap_or_default());
+                eprintln!("FAILED {}: {what}", arguments(job));
+                tally.failures.push(failure);
+            }
+            if tally.runs.is_multiple_of(PROGRESS) {
+                let (left, seconds) = (locked(&self.jobs).len(), self.began.elapsed().as_secs());
+                eprintln!("sweep: {} runs in {seconds} s, {} failed, {left} left", tally.runs, tally.failures.len());
+            }
+        }
+
+        fn conclude(&self) -> ExitCode {
+            let Tally { runs, untouched, missed, faults, calls, failures } = &*locked(&self.tally);
+            let count = |of: &dyn Fn(Role) -> bool| calls.iter().filter(|call| of(call.1)).count();
+            let roles = Role::value_variants().iter().filter(|&&role| count(&|other| other == role) > 0);
+            let roles: Vec<_> =
+                roles.map(|&role| format!("{} {}", word(role), count(&|other| other == role))).collect();
+            let kinds: BTreeSet<_> = calls.iter().map(|call| call.2).collect();
+            let faults: Vec<_> = faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            let seconds = self.began.elapsed().as_secs();
+            eprintln!("sweep: faults: {}", faults.join(", "));
+            eprintln!(
+                "sweep: {untouched} kinds of calls swept to their end, {} faults missed, {seconds} s",
+                missed.len()
+            );
+            missed.iter().for_each(|missed| eprintln!("  missed: {missed}"));
+            let verdict = match failures.len() {
+                0 => "all invariants held".to_owned(),
+                failed => format!("{failed} FAILED:\n  {}", failures.join("\n  ")),
+            };
+            let hit = runs - untouched - missed.len();
+            let (positions, kinds, roles) = (calls.len(), kinds.len(), roles.join(", "));
+            eprintln!("sweep: {hit} faults in {positions} calls of {kinds} kinds ({roles}): {verdict}");
+            if failures.is_empty() && hit > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+
+    /// Whether anything was hit.
+    fn run(job: Job, port: u16) -> Result<bool, String> {
+        let run = || {
+            let played = play(job.scene, Some(job.aim), port)?;
+            judge(job.scene, Some(job.aim), &played).map_err(|what| format!("{what}\n{}", told(&played)))?;
+            Ok(played.trace.hit.is_some())
+        };
+        panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref().copied());
+            Err(format!("panicked: {}", message.unwrap_or_default()))
+        })
+    }
+
+    fn told(played: &Played) -> String {
+        let Played { server_log, client_logs: [aimed, other], trace, hit_exit, .. } = played;
+        format!(
+            "---- {hit_exit:?} {:?} {:?}\n---- server\n{server_log}---- client 1\n{aimed}---- client 2\n{other}",
+            trace.hit, trace.ends
+        )
+    }
+
+    fn arguments(Job { scene, aim, .. }: Job) -> String {
+        let Aim { role, call, nth, fault } = aim;
+        let (call, fault) = (table::name(call).unwrap_or("?"), name_of(fault));
+        format!("--scene {} --role {} --call {call} --nth {nth} --fault {fault}", word(scene), word(role))
+    }
+
+    fn word(value: impl ValueEnum) -> String {
+        value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn name_of(fault: Fault) -> String {
+        match fault {
+            Fault::Error(errno) => format!("{errno:?}"),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+
+    /// A port that nobody listens on, another one for each worker.
+    fn free_port(worker: u16) -> u16 {
+        let first = u16::try_from(std::process::id() % 4_000).unwrap_or_default() * 2 + worker;
+        let mut ports = (PORTS.start + first..PORTS.end).step_by(WORKERS.into());
+        ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap()
+    }
+
+    fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
