@@ -567,6 +567,29 @@ fn a_server_does_not_start_over_bets_that_were_truncated_in_this_boot() {
 }
 
 #[test]
+fn a_server_does_not_start_over_committed_rows_that_are_no_bets() {
+    let server = Server::start(2);
+    assert_eq!(store(&server, &batch_of(1, 3, 1)), 0);
+    let bets = server.bets();
+    let row = bets.len() / 3;
+    let (_, setup) = server.stop_and_keep();
+    let damaged = [&bets[..row], &vec![0; row], &bets[2 * row..]].concat();
+    fs::write(setup.path("bets.csv"), &damaged).unwrap();
+    let mut refusing = setup.spawn();
+    assert_eq!(refusing.wait().code(), Some(4));
+    let log = refusing.own_log();
+    assert!(log.lines().last().unwrap().contains(&format!("is damaged: no bet at byte {row}: ")), "{log}");
+    assert_eq!(refusing.bets(), damaged);
+
+    let setup = refusing.kill();
+    fs::remove_file(setup.path("bets.lock")).unwrap();
+    let again = setup.start();
+    assert_eq!(held(&again, 1).0, 1);
+    assert_eq!(fs::read(again.path("bets.csv.rejected")).unwrap(), damaged[row..]);
+    again.stop();
+}
+
+#[test]
 fn a_path_where_no_bets_can_be_is_exit_code_4_and_one_line() {
     for path in ["missing/bets.csv", "a_file/bets.csv", "."] {
         let setup = Setup::new(1);

@@ -93,7 +93,10 @@ pub enum Error {
         committed: u64,
     },
     /// A committed row is no bet.
-    #[error("{path} is damaged: no bet at byte {offset}", path = path.display())]
+    #[error(
+        "{path} is damaged: no bet at byte {offset}: restore it, or remove bets.lock to go on with what is in front",
+        path = path.display()
+    )]
     Damaged {
         /// The file of the bets.
         path: PathBuf,
@@ -255,7 +258,7 @@ impl Store {
     pub fn holding(&self, agency: AgencyId, known: &Tally) -> Result<Holding> {
         let committed = self.committed_len()?;
         let mut tally = known.only(agency);
-        tally.extend(self.lines(tally.len(), committed)?, Some(agency)).map_err(Error::io("read", &self.files.bets))?;
+        tally.extend(self.lines(tally.len(), committed)?, agency).map_err(Error::io("read", &self.files.bets))?;
         Ok(tally.holding(agency))
     }
 

@@ -101,7 +101,10 @@ pub fn prepare(files: &Files, durability: Durability) -> Result<(Store, Adopted)
         adopt(&store)?
     };
     let mut tally = Tally::default();
-    tally.extend(store.lines(0, committed)?, None).map_err(Error::io("read", &files.bets))?;
+    tally.extend_valid(store.lines(0, committed)?).map_err(Error::io("read", &files.bets))?;
+    if tally.len() < committed {
+        return Err(Error::Damaged { path: files.bets.clone(), offset: tally.len() });
+    }
     let ended = store.ended()?;
     let drawn = results::verify(&store.draw).map_err(Error::io("read", &files.draw))?;
     Ok((store, Adopted { tally, ended, drawn }))

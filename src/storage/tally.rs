@@ -41,10 +41,10 @@ impl Tally {
         Self { len: self.len, holdings: HashMap::from([(agency, self.holding(agency))]) }
     }
 
-    /// Counts committed rows, of all agencies or of one.
-    pub(super) fn extend<R: BufRead>(&mut self, mut lines: Lines<R>, only: Option<AgencyId>) -> io::Result<()> {
+    /// Counts committed rows of one agency.
+    pub(super) fn extend<R: BufRead>(&mut self, mut lines: Lines<R>, agency: AgencyId) -> io::Result<()> {
         while let Some(line) = lines.next_line()? {
-            if let Some(agency) = row::agency(line).filter(|&agency| only.is_none_or(|only| only == agency)) {
+            if row::agency(line) == Some(agency) {
                 self.count(agency, line);
             }
             self.len += line.len() as u64;
