@@ -393,6 +393,50 @@ fn a_draw_ends_the_server_that_cannot_sync(file: &str) {
 }
 
 #[test]
+fn a_draw_whose_process_dies_before_it_is_durable_is_left_to_the_next_server_which_says_so() {
+    let mut server = Server::start(1);
+    let draw = server.path("draw");
+    let fault = ["-f", "-P", draw.to_str().unwrap(), "-e", "inject=fdatasync:signal=KILL"];
+    let Some(strace) = Strace::attach(server.pid(), &fault) else { return };
+    let mut conn = server.connect();
+    conn.send(&batch_of(1, 3, 7574)).send(&end(1));
+    assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+    server.await_log("action: sorteo | result: in_progress | error: the process that held it ended");
+    // Ahead of the next attempt, or after it, which dies as well.
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    drop(strace);
+    let again = server.kill().start();
+    let mut asking = again.connect();
+    asking.send(&ask(1));
+    assert_eq!(asking.winners(), Some(vec![0, 1, 2]));
+    assert_eq!(again.stop().matches(SORTEO).count(), 1);
+}
+
+#[test]
+fn a_draw_makes_durable_what_it_is_held_over_at_every_level() {
+    let server = Setup::new(1).set("DURABILITY", "process").start();
+    let [bets, ends, draw] = ["bets.csv", "ends", "draw"].map(|name| server.path(name));
+    let [bets, ends, draw] = [&bets, &ends, &draw].map(|path| path.to_str().unwrap());
+    let trace = server.path("trace");
+    let mut options = vec!["-o", trace.to_str().unwrap(), "-f", "-y", "-e", "trace=fdatasync"];
+    options.extend(["-P", bets, "-P", ends, "-P", draw]);
+    let Some(_strace) = Strace::attach(server.pid(), &options) else { return };
+    let mut conn = server.connect();
+    conn.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
+    assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+    assert_eq!(conn.winners(), Some(vec![0, 1, 2]));
+    let synced = |log: &str| {
+        let names = [bets, ends, draw].map(|path| format!("<{path}>"));
+        let of_line = |line: &str| names.iter().position(|name| line.contains(name));
+        log.lines().filter(|line| line.contains("fdatasync(")).filter_map(of_line).collect::<Vec<_>>()
+    };
+    eventually("the trace is written", || synced(&fs::read_to_string(&trace).unwrap()).contains(&2));
+    assert_eq!(synced(&fs::read_to_string(&trace).unwrap()), [0, 1, 2], "bets, ends, and only then the draw");
+    server.stop();
+}
+
+#[test]
 fn with_durability_process_nothing_is_synced_on_the_way() {
     let server = Setup::new(2).set("DURABILITY", "process").start();
     let (mut conn, child) = served_child(&server, 1);

@@ -101,6 +101,10 @@ impl Server {
             return;
         }
         event!(Error, "sorteo", in_progress, error = format!("the process that held it ended: {exit:?}"));
+        // It may have written all of it: a server that stops now would leave a draw that nobody has told of.
+        if let Err(e) = self.store.discard_result() {
+            event!(Error, "sorteo", in_progress, error = e);
+        }
         self.drawing.failed();
         if exit == Exit::Code(session::STORAGE_BROKEN.into()) {
             self.break_down();

@@ -327,6 +327,14 @@ impl Store {
         })
     }
 
+    /// Empties the result of a process that did not live to say that it is durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn discard_result(&self) -> Result<()> {
+        self.draw.set_len(0).map_err(Error::io("truncate", &self.files.draw))
+    }
+
     /// The terms of the draw, if it has been held; whether the winners check, too, is known from the start or from who
     /// wrote them.
     ///
