@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-docker sweep test-faults model stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: help build run test test-docker chaos sweep test-faults model stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
 
 # where cargo puts programs
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
@@ -34,6 +34,9 @@ test-faults: ## Runs the tests of full and broken disks, power cuts and lost net
 
 sweep: ## Lets every system call of server and client fail once, and judges what is left (SWEEP_ARGS='--help' for parts)
 	cargo test --release --locked --features faults --test sweep -- $(SWEEP_ARGS)
+
+chaos: ## Kills processes and cuts power at random, judges what is left (RUNS=200 SEED=1; default: 50, a fresh one)
+	cargo test --release --locked --features faults --test chaos -- --runs $(or $(RUNS),50) $(addprefix --seed ,$(SEED))
 
 lint: ## Format, clippy, documentation and shell scripts, warnings are errors
 	cargo fmt --all --check

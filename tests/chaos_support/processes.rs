@@ -1,0 +1,114 @@
+//! Processes by their pid: signals, ends and children. A run is the reaper of all that it starts, be it a child or an
+//! orphan, so that no end goes unseen.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::support;
+
+/// How long anything that must happen may take: far longer than it does, so that a slow machine fails no run.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often something is looked at that gives no other sign.
+pub const GLANCE: Duration = Duration::from_millis(1);
+
+/// Why a run has failed.
+pub type Failure = String;
+pub type Outcome<T> = Result<T, Failure>;
+
+/// Waits until `look` finds something.
+pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            return Err(format!("not within {PATIENCE:?}: {what}"));
+        }
+        sleep(GLANCE);
+    }
+}
+
+/// How processes have ended.
+#[derive(Default)]
+pub struct Reaper(BTreeMap<i32, WaitStatus>);
+
+impl Reaper {
+    /// From here on orphans of this process's children are its own.
+    pub fn new() -> Outcome<Self> {
+        nix::sys::prctl::set_child_subreaper(true).map_err(|e| format!("prctl: {e}"))?;
+        Ok(Self::default())
+    }
+
+    /// `pid` has just been started.
+    pub fn started(&mut self, pid: i32) {
+        self.0.remove(&pid);
+    }
+
+    /// Takes the ends that there are; false once no child is left.
+    pub fn reap(&mut self) -> bool {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => return true,
+                Ok(status) => {
+                    status.pid().and_then(|pid| self.0.insert(pid.as_raw(), status));
+                }
+                Err(Errno::EINTR) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// How `pid` has ended, if it has.
+    pub fn end_of(&mut self, pid: i32) -> Option<WaitStatus> {
+        self.reap();
+        self.0.get(&pid).copied()
+    }
+
+    pub fn await_end(&mut self, pid: i32, what: &str) -> Outcome<WaitStatus> {
+        await_some(&format!("{what} (process {pid}) ends"), || Ok(self.end_of(pid)))
+    }
+
+    /// All ends so far.
+    pub fn ends(&self) -> impl Iterator<Item = (i32, WaitStatus)> {
+        self.0.iter().map(|(&pid, &status)| (pid, status))
+    }
+}
+
+/// Whether it ended in order.
+pub fn is_success(end: WaitStatus) -> bool {
+    matches!(end, WaitStatus::Exited(_, 0))
+}
+
+pub fn is_killed(end: WaitStatus) -> bool {
+    matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _))
+}
+
+/// What is already gone needs no signal.
+pub fn signal(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
+/// Living children and zombies, oldest first.
+pub fn children_of(pid: i32) -> Vec<i32> {
+    match fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) {
+        Ok(pids) => pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+        Err(_) if !support::is_alive(pid) => Vec::new(),
+        Err(_) => support::children_of(pid),
+    }
+}
+
+/// Whether the process has `file` open, and no socket.
+pub fn works_without_connection(pid: i32, file: &Path) -> bool {
+    let open = support::descriptors(pid);
+    let has_file = open.values().any(|target| Path::new(target) == file);
+    has_file && !open.values().any(|target| target.starts_with("socket:"))
+}
