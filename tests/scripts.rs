@@ -384,3 +384,22 @@ fn every_script_is_executable_and_parses() {
         }
     }
 }
+
+// ---- mutants -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_mutant_names_its_judge_and_applies_to_the_program() {
+    if !has_program("patch") {
+        return skipped("whether the mutants apply", "there is no patch");
+    }
+    let patches = fs::read_dir(project("tests/mutants")).unwrap().map(|entry| entry.unwrap().path());
+    for path in patches {
+        let patch = fs::read_to_string(&path).unwrap();
+        let has = |field| patch.lines().any(|line| line.strip_prefix(field).is_some_and(|value| !value.is_empty()));
+        assert!(has("Judge: ") && has("Sees: "), "{}", path.display());
+        let mut dry_run = Command::new("patch");
+        dry_run.args(["--dry-run", "--strip=1", "--batch", "--forward", "--input"]).arg(&path).current_dir(project(""));
+        let output = dry_run.output().unwrap();
+        assert!(output.status.success(), "{}: {}", path.display(), text(&output.stdout));
+    }
+}
