@@ -94,7 +94,7 @@ pub fn prepare(files: &Files, durability: Durability) -> Result<(Store, Adopted)
     let store = Store::open(files, durability)?;
     for (file, path) in [(&store.bets, &files.bets), (&store.ends, &files.ends), (&store.draw, &files.draw)] {
         store.sync(file, path)?;
-        read_from_disk(file, path)?;
+        read_from_disk(file);
     }
     let committed = {
         let _guard = store.lock()?;
@@ -133,9 +133,9 @@ fn open_or_make(path: &Path) -> Result<File> {
 }
 
 /// Drops what is cached of the file: of a server whose sync has failed, that may be more than the disk has.
-fn read_from_disk(file: &File, path: &Path) -> Result<()> {
-    let dropped = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-    dropped.map_err(|e| Error::io("drop the cache of", path)(e.into()))
+fn read_from_disk(file: &File) {
+    // An advice: a file system that does not know it has no cache either, or is no worse off than without.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
 /// So that a power cut does not take the names of files just made.

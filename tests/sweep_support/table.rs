@@ -79,6 +79,8 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_ftruncate, "ftruncate", On::Any, &[EIO, EINTR], How::Undone),
     Row(libc::SYS_fdatasync, "fdatasync", On::Any, &[EIO, ENOSPC, EINTR], How::Undone),
     Row(libc::SYS_fsync, "fsync", On::Any, &[EIO, ENOSPC, EINTR], How::Undone),
+    // Only an advice.
+    Row(libc::SYS_fadvise64, "fadvise64", On::Any, &[EINVAL], How::Undone),
     // EAGAIN is EWOULDBLOCK: somebody else has the lock.
     Row(libc::SYS_flock, "flock", On::Release, &[EINTR], How::Undone),
     Row(libc::SYS_flock, "flock", On::Any, &[EINTR, EAGAIN, ENOLCK], How::Undone),
