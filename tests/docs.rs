@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use loteria::bet::{AgencyId, Bet};
 use loteria::protocol::{Answer, Code, Generation, Holding, batch, single, typed};
@@ -183,4 +183,29 @@ fn the_readme_names_every_key_of_the_server() {
     for key in loteria::config::server::KEYS {
         assert!(readme.contains(&format!("| `{key}` | ")), "{key}");
     }
+}
+
+#[test]
+fn every_test_that_the_promises_name_is_there() {
+    let sources: String = ["tests", "ipc/tests"].iter().map(|dir| sources_in(&root().join(dir))).collect();
+    let page = read("docs/promises.md");
+    let is_test = |name: &&str| {
+        name.matches('_').count() > 2 && name.bytes().all(|b| b"_0123456789".contains(&b) || b.is_ascii_lowercase())
+    };
+    let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(names.len() > 100, "{}", names.len());
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}()")), "{name}");
+    }
+}
+
+/// All Rust sources below `dir`, one behind the other.
+fn sources_in(dir: &Path) -> String {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| match path.extension() {
+        _ if path.is_dir() => sources_in(&path),
+        Some(extension) if extension == "rs" => fs::read_to_string(&path).unwrap(),
+        _ => String::new(),
+    };
+    entries.map(text).collect()
 }
