@@ -1,8 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-docker chaos sweep test-faults model stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: help build run test test-docker fuzz chaos sweep test-faults model stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
 
 # where cargo puts programs
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
+# what `make fuzz` runs, and for how long each
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= decoder recovery agency_file config
 SCRIPTS := generar-compose.sh validar-echo-server.sh $(wildcard scripts/*.sh)
 
 help: ## Lists the targets
@@ -38,9 +41,14 @@ sweep: ## Lets every system call of server and client fail once, and judges what
 chaos: ## Kills processes and cuts power at random, judges what is left (RUNS=200 SEED=1; default: 50, a fresh one)
 	cargo test --release --locked --features faults --test chaos -- --runs $(or $(RUNS),50) $(addprefix --seed ,$(SEED))
 
+fuzz: ## Fuzzes the readers of strangers' bytes (FUZZ_SECONDS=60 each, FUZZ_TARGETS='decoder config' for a part)
+	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 lint: ## Format, clippy, documentation and shell scripts, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo 'shellcheck is not installed: the scripts were not checked'; fi

@@ -1,0 +1,262 @@
+//! The settings: no text makes the readers fall over; what is accepted has the values that the text gives, within their
+//! ranges; what is refused is told in one line that names the key.
+//!
+//! Input: `i` and an INI file of the server, `y` and a YAML file of the client, or `d` and a duration.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::sync::Once;
+use std::time::Duration;
+
+use loteria::config::server::{Config, Durability, KEYS};
+use loteria::config::{Error, client, parse_duration};
+use loteria::logging::Level;
+
+use super::oracle::{decimal, ini};
+use super::scratch;
+
+type Settings = BTreeMap<String, String>;
+
+/// Judges one input.
+pub fn check(input: &[u8]) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(no_variable_beats_the_file);
+    match input.split_first() {
+        Some((b'i', text)) => server(text),
+        Some((b'y', text)) => client(text),
+        Some((b'd', text)) => duration(text),
+        _ => {}
+    }
+}
+
+fn no_variable_beats_the_file() {
+    let set = env::vars_os().filter_map(|(key, _)| key.into_string().ok());
+    let beats: Vec<_> = set.filter(|key| KEYS.contains(&key.as_str()) || key.starts_with("CLI_")).collect();
+    assert!(beats.is_empty(), "unset {beats:?}: these variables beat the file");
+}
+
+/// One line, which names the file or the key and its value.
+fn told_well(error: &Error) {
+    let told = error.to_string();
+    assert!(!told.contains(['\n', '\r']), "{told:?}");
+    match error {
+        Error::Value { key, value, .. } => assert!(told.starts_with(&format!("{key}: {value:?} is not allowed"))),
+        Error::Missing { key, .. } => assert!(told.starts_with(&format!("{key} is not set"))),
+        Error::Form { path, .. } | Error::Unreadable { path, .. } => {
+            assert!(told.starts_with(&path.display().to_string()));
+        }
+    }
+}
+
+// ---- the server's INI ----
+
+fn server(bytes: &[u8]) {
+    let loaded = Config::load(Some(&scratch::file("server.ini", bytes))).inspect_err(told_well);
+    let Some(python) = std::str::from_utf8(bytes).ok().and_then(ini::read) else {
+        return assert!(loaded.is_err(), "Python refuses it: {loaded:?}");
+    };
+    let keys: Settings = python.keys.into_iter().map(|(key, value)| (key.to_ascii_uppercase(), value)).collect();
+    let unknown = keys.keys().filter(|key| !KEYS.contains(&key.as_str()));
+    match loaded {
+        Ok(config) => {
+            assert!(!python.beyond && unknown.count() == 0, "accepted: {config:?}");
+            server_has(&config, &keys);
+        }
+        Err(_) if python.beyond || python.strange => {}
+        Err(error @ Error::Form { .. }) => {
+            let told = error.to_string().to_lowercase();
+            let named = |key: &&String| told.contains(&format!("unknown key {};", key.to_lowercase()));
+            assert!(unknown.clone().any(|key| named(&key)), "refused without need: {error}");
+        }
+        Err(Error::Value { key, value, .. }) => {
+            assert_eq!(keys.get(&key), Some(&value));
+            assert!(!allowed(&keys, &key, &value), "{key}: {value:?} is allowed");
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Every key of `keys` has the value that the server goes by.
+fn server_has(config: &Config, keys: &Settings) {
+    for (key, value) in keys {
+        assert!(allowed(keys, key, value), "{key}: {value:?} is not allowed");
+    }
+    let number = |key: &str, default| keys.get(key).map_or(Some(default), |value| decimal(value.as_bytes()));
+    let text = |key: &str, default: &str| keys.get(key).cloned().unwrap_or(default.into());
+    let agencies = number("CLIENT_AMOUNT", 5);
+    let connections = agencies.map(|agencies| agencies.saturating_add(64).max(1024)).unwrap_or_default();
+    assert_eq!(Some(u32::from(config.port)), number("SERVER_PORT", 12345));
+    assert_eq!(Some(config.listen_backlog), number("SERVER_LISTEN_BACKLOG", 5));
+    assert_eq!(Some(config.client_amount), agencies);
+    assert_eq!(Some(config.winning_number), number("LOTTERY_WINNER_NUMBER", 7574));
+    assert_eq!(Some(config.max_connections), number("MAX_CONNECTIONS", connections));
+    assert!(config.max_connections > config.client_amount || config.client_amount == u32::MAX);
+    assert_eq!(config.storage, Path::new(&text("STORAGE_FILEPATH", ".data/bets.csv")));
+    assert_eq!(config.logging_level.as_str(), text("LOGGING_LEVEL", "INFO").to_ascii_uppercase());
+    let targets = text("LOG_TARGET", "stdout");
+    assert_eq!(config.log_targets.stdout, targets != "syslog");
+    let socket = (targets != "stdout").then(|| text("SYSLOG_SOCKET", "/dev/log").into());
+    assert_eq!(config.log_targets.syslog, socket);
+    let durability = match config.durability {
+        Durability::Process => "process",
+        Durability::End => "end",
+        Durability::Batch => "batch",
+    };
+    assert_eq!(durability, text("DURABILITY", "end"));
+    for (key, default, found) in [
+        ("IDLE_TIMEOUT", "120s", Some(config.idle_timeout)),
+        ("MESSAGE_TIMEOUT", "30s", Some(config.message_timeout)),
+        ("DRAW_WAIT", "forever", config.draw_wait),
+        ("SHUTDOWN_GRACE", "5s", Some(config.shutdown_grace)),
+    ] {
+        match text(key, default).as_str() {
+            "forever" => assert_eq!(found, None),
+            length => assert!(found.is_some_and(|found| is_close(found, seconds(length).unwrap_or(-1.0)))),
+        }
+    }
+}
+
+/// What the table of settings says of one of them.
+fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
+    let up_to = |most: u32| decimal(value.as_bytes()).is_some_and(|number| number <= most);
+    match key {
+        "SERVER_PORT" => up_to(65535),
+        "SERVER_LISTEN_BACKLOG" => up_to(u32::MAX / 2),
+        "CLIENT_AMOUNT" | "LOTTERY_WINNER_NUMBER" => up_to(u32::MAX),
+        "MAX_CONNECTIONS" => {
+            let agencies = keys.get("CLIENT_AMOUNT").map_or(Some(5), |value| decimal(value.as_bytes()));
+            up_to(u32::MAX) && decimal(value.as_bytes()) > agencies
+        }
+        "LOGGING_LEVEL" => is_level(value),
+        "STORAGE_FILEPATH" => !value.is_empty(),
+        "IDLE_TIMEOUT" | "MESSAGE_TIMEOUT" | "SHUTDOWN_GRACE" => seconds(value).is_some(),
+        "DRAW_WAIT" => value == "forever" || seconds(value).is_some(),
+        "DURABILITY" => ["process", "end", "batch"].contains(&value),
+        "LOG_TARGET" => ["stdout", "syslog", "both"].contains(&value),
+        _ => true,
+    }
+}
+
+fn is_level(word: &str) -> bool {
+    ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"].contains(&word.to_ascii_uppercase().as_str())
+}
+
+// ---- the client's YAML ----
+
+fn client(bytes: &[u8]) {
+    let loaded = client::Config::load(Some(&scratch::file("client.yaml", bytes))).inspect_err(told_well);
+    let Ok(config) = loaded else { return };
+    let keys = std::str::from_utf8(bytes).ok().and_then(flatten).unwrap_or_else(|| panic!("accepted: {config:?}"));
+    let text = |key: &str, default: &str| keys.get(key).cloned().unwrap_or(default.into());
+    let number = |key, default| decimal(text(key, default).as_bytes());
+    let id = config.id.get();
+    assert_eq!(Some(id), number("id", ""));
+    assert_eq!(config.mode.as_str(), text("mode", "draw"));
+    assert!(config.mode != client::Mode::Batch || id < 1 << 24);
+    assert_eq!(config.server_address, text("server.address", "server:12345"));
+    let port = config.server_address.rsplit(':').next().and_then(|port| decimal(port.as_bytes()));
+    assert!(port.is_some_and(|port| (1..=65535).contains(&port)) && !config.server_address.starts_with(':'));
+    assert_eq!(Some(config.loop_amount), number("loop.amount", "5"));
+    assert_eq!(config.loop_period_text, text("loop.period", "5s"));
+    assert!(config.log_level <= Level::Debug && is_level(&text("log.level", "INFO")));
+    assert_eq!(config.log_level.as_str(), text("log.level", "INFO").to_ascii_uppercase());
+    assert_eq!(Some(config.batch_max_amount.into()), number("batch.maxAmount", "99").filter(|&most| most > 0));
+    assert_eq!(Some(config.batch_window), number("batch.window", "1").filter(|&most| most > 0));
+    assert_eq!(config.data_path, Path::new(&text("data.path", &format!(".data/agency-{id}.csv"))));
+    assert_eq!(config.resume.to_string(), text("resume", "true"));
+    for (key, default, found) in [
+        ("loop.period", "5s", config.loop_period),
+        ("log.settle", "0s", config.log_settle),
+        ("retry.timeout", "60s", config.retry_timeout),
+    ] {
+        assert!(is_close(found, seconds(&text(key, default)).unwrap_or(-1.0)), "{key}: {found:?}");
+    }
+}
+
+/// The scalars of a YAML file, sections joined by a dot; `None` for one that has anything else.
+fn flatten(text: &str) -> Option<Settings> {
+    let mut keys = Settings::new();
+    for (key, value) in mapping(&serde_yaml::from_str(text).ok()?)? {
+        if let Some(scalar) = scalar(value) {
+            keys.insert(key.to_owned(), scalar);
+            continue;
+        }
+        for (inner, value) in mapping(value)? {
+            keys.extend(scalar(value).map(|scalar| (format!("{key}.{inner}"), scalar)));
+        }
+    }
+    Some(keys)
+}
+
+fn mapping(value: &serde_yaml::Value) -> Option<Vec<(&str, &serde_yaml::Value)>> {
+    if value.is_null() {
+        return Some(Vec::new());
+    }
+    value.as_mapping()?.iter().map(|(key, value)| Some((key.as_str()?, value))).collect()
+}
+
+fn scalar(value: &serde_yaml::Value) -> Option<String> {
+    match value {
+        serde_yaml::Value::Bool(value) => Some(value.to_string()),
+        serde_yaml::Value::Number(number) => {
+            let whole = number.as_u64().map(|n| n.to_string()).or(number.as_i64().map(|n| n.to_string()));
+            whole.or(number.as_f64().map(|n| n.to_string()))
+        }
+        serde_yaml::Value::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+// ---- durations ----
+
+fn duration(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (parsed, expected) = (parse_duration(text), seconds(text));
+    match (parsed, expected) {
+        (Some(parsed), Some(seconds)) => assert!(is_close(parsed, seconds), "{text}: {parsed:?}, not {seconds} s"),
+        // At the edge of what can be counted, either.
+        (None, Some(seconds)) => assert!(seconds > 1.8e19, "{text} is refused"),
+        (parsed, None) => assert_eq!(parsed, None, "{text}"),
+    }
+}
+
+/// The seconds of a duration as Go writes them: "0", or a sequence of decimal numbers, each with optional fraction and a
+/// unit; without a sign, and not longer than 64 bits of seconds count.
+fn seconds(text: &str) -> Option<f64> {
+    if text == "0" {
+        return Some(0.0);
+    }
+    let mut total = 0.0;
+    let mut rest: Vec<char> = text.chars().collect();
+    while !rest.is_empty() {
+        let number = take_while(&mut rest, |c| "0123456789.".contains(c));
+        let unit = match take_while(&mut rest, |c| !"0123456789.".contains(c)).as_str() {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
+        if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
+            return None;
+        }
+        let value = |digits: &str| digits.chars().fold(0.0, |value, digit| value * 10.0 + f64::from(digit as u32 - 48));
+        let fraction = fraction.get(..300.min(fraction.len())).map(|f| value(f) / 10_f64.powi(f.len() as i32));
+        total += (value(whole) + fraction.unwrap_or_default()) * unit;
+    }
+    (!text.is_empty() && total < 1.85e19).then_some(total)
+}
+
+fn take_while(rest: &mut Vec<char>, take: impl Fn(char) -> bool) -> String {
+    let len = rest.iter().position(|&c| !take(c)).unwrap_or(rest.len());
+    rest.drain(..len).collect()
+}
+
+/// To what floating point and whole nanoseconds leave of each part.
+fn is_close(length: Duration, seconds: f64) -> bool {
+    (length.as_secs_f64() - seconds).abs() <= 1e-6 + seconds * 1e-9
+}

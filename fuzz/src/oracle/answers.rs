@@ -1,0 +1,43 @@
+//! The server's answers, typed: the table of `docs/protocol.md`, on all bytes at once.
+
+use loteria::protocol::{Answer, Code, Holding, Malformed, Stop};
+
+use super::number;
+
+/// The answer at the front of `bytes` and its length.
+pub fn read(bytes: &[u8]) -> Result<(Answer, usize), Stop> {
+    let word = |at: usize| u32::try_from(number(&bytes[at..at + 4])).unwrap_or_default();
+    let needs = |len: usize| if bytes.len() < len { Err(Stop::Incomplete) } else { Ok(len) };
+    needs(1)?;
+    match bytes[0] {
+        2 => Ok((Answer::Confirmation(confirmation(bytes[needs(2)? - 1])?), 2)),
+        4 => Ok((Answer::NotDrawn, 1)),
+        5 => {
+            needs(5)?;
+            let len = needs(5 + 4 * word(1) as usize)?;
+            Ok((Answer::Winners((5..len).step_by(4).map(word).collect()), len))
+        }
+        7 => {
+            let len = needs(1 + 4 + 8 + 1 + 4)?;
+            let holding = Holding { count: number(&bytes[5..13]), crc: word(14) };
+            Ok((Answer::Received { agency: word(1), holding, ended: bytes[13] == 1 }, len))
+        }
+        client @ (1 | 3 | 6) => Err(Stop::Malformed(Malformed::WrongDirection(client))),
+        unknown => Err(Stop::Malformed(Malformed::UnknownType(unknown))),
+    }
+}
+
+fn confirmation(byte: u8) -> Result<Result<(), Code>, Stop> {
+    let code = match byte {
+        0 => return Ok(Ok(())),
+        1 => Code::InvalidBet,
+        2 => Code::UnknownAgency,
+        3 => Code::AlreadyEnded,
+        4 => Code::StorageFailed,
+        5 => Code::ConnectedElsewhere,
+        6 => Code::ProtocolBroken,
+        7 => Code::Stopping,
+        unknown => return Err(Stop::Malformed(Malformed::UnknownCode(unknown))),
+    };
+    Ok(Err(code))
+}

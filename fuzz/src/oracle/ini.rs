@@ -1,0 +1,56 @@
+//! Python's ConfigParser (as `ConfigParser(interpolation=None).read(file)`), line by line, and what of it the server
+//! takes.
+
+use std::collections::BTreeMap;
+
+/// What Python makes of a file.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// The defaults: lower-case keys.
+    pub keys: BTreeMap<String, String>,
+    /// Whether something was used that the server refuses: another section, a value over several lines, words behind a
+    /// section's name, a key that begins like a section.
+    pub beyond: bool,
+    /// Whether there are control characters, which the server may refuse.
+    pub strange: bool,
+}
+
+/// `None` where Python refuses the file.
+pub fn read(text: &str) -> Option<Read> {
+    let mut read = Read::default();
+    let mut section: Option<String> = None;
+    let mut key = None;
+    let mut key_indent = 0;
+    for line in text.replace("\r\n", "\n").replace('\r', "\n").split('\n') {
+        let content = line.trim_matches(is_space);
+        read.strange |= line.contains(|c: char| c.is_control() && c != '\t');
+        if content.starts_with(['#', ';']) || content.is_empty() {
+            continue;
+        }
+        let indent = line.chars().take_while(|&c| is_space(c)).count();
+        if section.is_some() && key.is_some() && indent > key_indent {
+            read.beyond = true;
+            continue;
+        }
+        key_indent = indent;
+        read.beyond |= content.starts_with('[') && content != "[DEFAULT]";
+        if let Some(end) = content.rfind(']').filter(|&end| content.starts_with('[') && end > 1) {
+            (section, key) = (Some(content[1..end].to_owned()), None);
+            continue;
+        }
+        section.as_ref()?;
+        let (name, value) = content.split_once(['=', ':'])?;
+        let name = name.trim_end_matches(is_space).to_lowercase();
+        let known = read.keys.insert(name.clone(), value.trim_start_matches(is_space).to_owned());
+        if name.is_empty() || known.is_some() {
+            return None;
+        }
+        key = Some(name);
+    }
+    Some(read)
+}
+
+/// Python's `str.isspace`, which knows four separators more than Unicode's White_Space.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}

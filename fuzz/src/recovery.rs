@@ -1,0 +1,222 @@
+//! A start on files of any content: the longest run of whole valid rows is kept, the rest put aside, byte for byte; what
+//! is damaged does not count; a second start finds the same and changes nothing; and the store takes bets and ends.
+//!
+//! Input: a byte of [`Options`]; then bets.csv, ends, draw and bets.lock, with [`SEPARATOR`] between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+
+use loteria::bet::{AgencyId, Bet};
+use loteria::config::server::Durability;
+use loteria::storage::start::{self, Adopted};
+use loteria::storage::{Admission, Error, Files, Store};
+
+use super::oracle::{crc32, csv, number, records};
+use super::scratch;
+
+/// Between the files of an input; never in valid text.
+const SEPARATOR: &[u8] = b"\xff=\xff";
+
+/// The bits of the first byte.
+struct Options(u8);
+
+impl Options {
+    fn mends_ends(&self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    fn mends_draw(&self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    /// The record is one that a server of this boot wrote for this file.
+    fn has_record(&self) -> bool {
+        self.0 & 0x0c == 4
+    }
+
+    /// The same, with one bit flipped.
+    fn has_flipped_record(&self) -> bool {
+        self.0 & 0x0c == 8
+    }
+
+    fn durability(&self) -> Durability {
+        if self.0 & 0x10 != 0 { Durability::End } else { Durability::Process }
+    }
+}
+
+/// What lies there when the server starts.
+struct Found {
+    bets: Vec<u8>,
+    ends: Vec<u8>,
+    draw: Vec<u8>,
+    /// What a record that is valid says.
+    committed: Option<usize>,
+    durability: Durability,
+}
+
+/// Judges one input.
+pub fn check(input: &[u8]) {
+    let Some((&options, rest)) = input.split_first() else { return };
+    let files = Files::beside(&scratch::path("bets.csv"));
+    let found = lay_out(&files, &Options(options), rest);
+    let kept = found.committed.unwrap_or_else(|| rows(&found.bets).last().map_or(0, |(place, _)| place.end));
+    if kept > found.bets.len() {
+        return refused_and_left_alone(&files, &found);
+    }
+    let all_bets = rows(&found.bets[..kept]);
+    let (store, adopted) = start::prepare(&files, found.durability).unwrap();
+    files_are(&files, &found, kept);
+    loaded_are(&store, &all_bets, kept);
+    adopted_are(&store, &adopted, &found, &all_bets, kept);
+    drop(store);
+
+    let (store, again) = start::prepare(&files, found.durability).unwrap();
+    files_are(&files, &found, kept);
+    assert_eq!(adopted.tally.len(), again.tally.len());
+    adopted_are(&store, &again, &found, &all_bets, kept);
+    goes_on(&store, &found, all_bets, kept);
+}
+
+/// Puts the files of `input` there.
+fn lay_out(files: &Files, options: &Options, input: &[u8]) -> Found {
+    let mut parts = split(input).map(<[u8]>::to_vec);
+    let [bets, mut ends, mut draw, lock] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    if options.mends_ends() {
+        records::mend_ends(&mut ends);
+    }
+    if options.mends_draw() {
+        records::mend_draw(&mut draw);
+    }
+    let _ = fs::remove_file(&files.rejected);
+    for (path, bytes) in [(&files.bets, &bets), (&files.ends, &ends), (&files.draw, &draw)] {
+        fs::write(path, bytes).unwrap();
+    }
+    let (lock, committed) = lock_of(files, options, lock);
+    fs::write(&files.lock, lock).unwrap();
+    Found { bets, ends, draw, committed, durability: options.durability() }
+}
+
+fn split(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut done = false;
+    std::iter::from_fn(move || {
+        let end = input.windows(SEPARATOR.len()).position(|window| window == SEPARATOR);
+        let (part, rest) = input.split_at(end.unwrap_or(input.len()));
+        input = rest.strip_prefix(SEPARATOR).unwrap_or_default();
+        (!std::mem::replace(&mut done, end.is_none())).then_some(part)
+    })
+}
+
+/// The content of bets.lock and the committed length in it. `raw` begins with two bytes of that length where a record is
+/// asked for, then which bit is flipped.
+fn lock_of(files: &Files, options: &Options, raw: Vec<u8>) -> (Vec<u8>, Option<usize>) {
+    if !options.has_record() && !options.has_flipped_record() {
+        return (raw, None);
+    }
+    let len = number(&raw[..raw.len().min(2)]);
+    let mut record = records::committed(&files.bets, len).unwrap();
+    if options.has_record() {
+        return (record, Some(len as usize));
+    }
+    let bit = number(&raw[raw.len().min(2)..raw.len().min(4)]) as usize % (record.len() * 8);
+    record[bit / 8] ^= 1 << (bit % 8);
+    (record, None)
+}
+
+/// The longest run of whole valid rows: where each stands, and its bet.
+fn rows(bets: &[u8]) -> Vec<(Range<usize>, Bet)> {
+    let mut start = 0;
+    let lines = bets.split_inclusive(|&byte| byte == b'\n').map(|line| {
+        start += line.len();
+        (start - line.len()..start, line)
+    });
+    lines.map_while(|(place, line)| Some((place, csv::stored_bet(line)?))).collect()
+}
+
+/// Committed rows are missing: no start, and nothing is touched.
+fn refused_and_left_alone(files: &Files, found: &Found) {
+    let refused = start::prepare(files, found.durability);
+    assert!(matches!(refused, Err(Error::Truncated { .. })), "{refused:?}");
+    files_are(files, found, found.bets.len());
+}
+
+fn files_are(files: &Files, found: &Found, kept: usize) {
+    let rejected = fs::read(&files.rejected).unwrap_or_default();
+    for (path, is, should) in [
+        (&files.bets, fs::read(&files.bets).unwrap(), &found.bets[..kept]),
+        (&files.rejected, rejected, &found.bets[kept..]),
+        (&files.ends, fs::read(&files.ends).unwrap(), &found.ends),
+        (&files.draw, fs::read(&files.draw).unwrap(), &found.draw),
+    ] {
+        assert!(is == should, "{}: {}, not {}", path.display(), is.escape_ascii(), should.escape_ascii());
+    }
+}
+
+fn adopted_are(store: &Store, adopted: &Adopted, found: &Found, bets: &[(Range<usize>, Bet)], kept: usize) {
+    assert_eq!(adopted.tally.len(), kept as u64);
+    // A record may have committed to what is no bet, which nobody writes: then there is nothing to count.
+    if bets.last().map_or(0, |(place, _)| place.end) == kept {
+        tally_is(store, adopted, &found.bets, bets);
+    }
+    assert_eq!(adopted.ended, records::ended(&found.ends));
+    assert_eq!(store.ended().unwrap(), adopted.ended);
+    let drawn = records::drawn(&found.draw);
+    assert_eq!(adopted.drawn, drawn.as_ref().map(|drawn| drawn.terms));
+    for (&agency, documents) in drawn.iter().flat_map(|drawn| &drawn.winners) {
+        if let Some(agency) = AgencyId::new(agency) {
+            assert_eq!(store.winners(agency).unwrap().as_ref(), Some(documents));
+        }
+    }
+}
+
+fn tally_is(store: &Store, adopted: &Adopted, bytes: &[u8], bets: &[(Range<usize>, Bet)]) {
+    let mut by_agency: BTreeMap<AgencyId, (u64, Vec<u8>)> = BTreeMap::new();
+    for (place, bet) in bets {
+        let (count, rows) = by_agency.entry(bet.agency).or_default();
+        *count += 1;
+        rows.extend(&bytes[place.clone()]);
+    }
+    assert_eq!(adopted.tally.bets(), bets.len() as u64);
+    for (agency, (count, rows)) in by_agency {
+        let holding = adopted.tally.holding(agency);
+        assert_eq!((holding.count, holding.crc), (count, crc32(&rows)), "agency {agency}");
+        assert_eq!(store.holding(agency, &adopted.tally).unwrap(), holding);
+    }
+}
+
+/// What is read back: the bets, and behind them the first row that is none, if one was committed.
+fn loaded_are(store: &Store, bets: &[(Range<usize>, Bet)], kept: usize) {
+    let end = bets.last().map_or(0, |(place, _)| place.end);
+    let mut loaded = store.load_bets().unwrap();
+    for (_, bet) in bets {
+        assert_eq!(loaded.next().unwrap().unwrap(), *bet);
+    }
+    match loaded.next() {
+        None => assert_eq!(end, kept),
+        Some(Err(Error::Damaged { offset, .. })) => assert!(end < kept && offset == end as u64),
+        Some(other) => panic!("{other:?}"),
+    }
+    assert!(loaded.next().is_none());
+    drop(loaded);
+    for number in bets.iter().map(|(_, bet)| bet.number).take(2) {
+        let on = bets.iter().map(|(_, bet)| bet).filter(|bet| bet.number == number);
+        let loaded: Vec<_> =
+            store.load_bets_on(number).unwrap().map_while(Result::ok).take(on.clone().count()).collect();
+        assert!(loaded.iter().eq(on), "bets on {number}: {loaded:?}");
+    }
+}
+
+/// Whatever was there, new bets and ends come behind it.
+fn goes_on(store: &Store, found: &Found, bets: Vec<(Range<usize>, Bet)>, kept: usize) {
+    let agency = AgencyId::new(7).unwrap();
+    let bet = Bet::new(agency, ["Ana, \"La\"".as_bytes(), "Díaz".as_bytes()], 1, b"2000-02-29", 7574).unwrap();
+    store.store_bets(std::slice::from_ref(&bet), Admission::Claimed).unwrap();
+    if bets.last().map_or(0, |(place, _)| place.end) == kept {
+        let all: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_, _>>().unwrap();
+        assert!(all.iter().eq(bets.iter().map(|(_, bet)| bet).chain([&bet])));
+    }
+    store.end(agency).unwrap();
+    let ended: BTreeSet<_> = records::ended(&found.ends).into_iter().chain([agency]).collect();
+    assert_eq!(store.ended().unwrap(), ended);
+    assert!(matches!(store.store_bets(&[bet], Admission::Unclaimed), Err(Error::Ended)));
+}

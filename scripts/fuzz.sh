@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Fuzzes each target of fuzz/ for a while, from the committed corpus; what it finds on its way stays in fuzz/scratch.
+#   scripts/fuzz.sh SECONDS TARGET…
+# Exit 1 where a target has found something: the input lies in fuzz/artifacts, and the end of the log says how to run it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+skip() { # WHY
+  printf 'SKIPPED: fuzzing: %s\n' "$1" >&2
+  exit 0
+}
+
+[[ $# -ge 2 && $1 =~ ^[0-9]+$ ]] || { printf 'usage: scripts/fuzz.sh SECONDS TARGET…\n' >&2; exit 2; }
+seconds=$1
+shift
+cargo +nightly --version >/dev/null 2>&1 || skip 'there is no nightly compiler: rustup toolchain install nightly'
+cargo +nightly fuzz --version >/dev/null 2>&1 || skip 'there is no cargo-fuzz: cargo install --locked cargo-fuzz'
+command -v "${CXX:-c++}" >/dev/null || skip 'there is no C++ compiler, which libFuzzer needs: apt-get install g++'
+
+# Bytes of the longest input: for the decoder more than its buffer, for the others many lines.
+declare -A longest=([decoder]=10000 [recovery]=4000 [agency_file]=3000 [config]=2000)
+# The project is without unsafe code, and runs ten times faster without an address sanitizer; the YAML crate is not.
+declare -A sanitizer=([config]=address)
+
+memory=/dev/shm
+[[ -d $memory && -w $memory ]] || memory=${TMPDIR:-/tmp}
+TMPDIR=$(mktemp -d "$memory/fuzz.XXXXXX")
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+
+found=0
+for target in "$@"; do
+  printf '== fuzz %s for %s s\n' "$target" "$seconds"
+  mkdir -p "fuzz/scratch/$target"
+  log=fuzz/scratch/$target.log
+  if cargo +nightly fuzz run --sanitizer "${sanitizer[$target]:-none}" "$target" "fuzz/scratch/$target" "fuzz/corpus/$target" -- \
+    -max_total_time="$seconds" -max_len="${longest[$target]:-4096}" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=64 \
+    -print_final_stats=1 >"$log" 2>&1; then
+    grep -E '^#[0-9]+\s+DONE|^Done |^stat::number_of_executed_units|^stat::peak_rss_mb' "$log"
+  else
+    found=1
+    tail -n 40 "$log"
+  fi
+done
+exit "$found"
