@@ -1,0 +1,43 @@
+//! What the fuzz targets were fed with, and every defect that they have found, goes through their checks here too: without
+//! any fuzzer, and with every run of the tests.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::fs;
+use std::path::PathBuf;
+
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
+
+/// The fuzzer's build measures; here the same process runs other tests at the same time.
+const UNMEASURED: fuzz::Memory = fuzz::Memory { restart: || 0, peak: || 0 };
+
+fn judge(target: &str, check: impl Fn(&[u8])) {
+    let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let inputs: Vec<_> = fs::read_dir(&corpus).unwrap().map(|input| input.unwrap().path()).collect();
+    assert!(inputs.len() > 10, "{} has no corpus", corpus.display());
+    for input in inputs {
+        eprintln!("{}", input.display());
+        check(&fs::read(&input).unwrap());
+    }
+}
+
+#[test]
+fn the_decoder_reads_the_corpus_as_the_page_does() {
+    judge("decoder", |input| fuzz::decoder::check(input, &UNMEASURED));
+}
+
+#[test]
+fn a_start_on_the_files_of_the_corpus_keeps_whole_rows_alone() {
+    judge("recovery", fuzz::recovery::check);
+}
+
+#[test]
+fn the_agency_files_of_the_corpus_are_read_line_by_line() {
+    judge("agency_file", fuzz::agency_file::check);
+}
+
+#[test]
+fn the_settings_of_the_corpus_are_read_as_python_reads_them_or_refused() {
+    judge("config", fuzz::config::check);
+}
