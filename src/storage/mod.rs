@@ -390,9 +390,7 @@ impl Store {
     fn recover(&self) -> Result<Record> {
         let path = &self.files.bets;
         let found = self.bets.metadata().map_err(Error::io("stat", path))?;
-        let mut valid = Tally::default();
-        valid.extend_valid(self.lines(0, found.len())?).map_err(Error::io("read", path))?;
-        let committed = valid.len();
+        let committed = self.valid_rows(found.len())?.len();
         if found.len() > committed {
             self.keep_aside(committed, found.len())?;
             self.bets.set_len(committed).map_err(Error::io("truncate", path))?;
@@ -400,6 +398,13 @@ impl Store {
         let record = Record::new(self.identity, committed).map_err(Error::io("read", Path::new(record::BOOT_ID)))?;
         record.write(&self.lock).map_err(Error::io("write", &self.files.lock))?;
         Ok(record)
+    }
+
+    /// The longest run of whole valid rows in front of byte `to`.
+    fn valid_rows(&self, to: u64) -> Result<Tally> {
+        let mut valid = Tally::default();
+        valid.extend_valid(self.lines(0, to)?).map_err(Error::io("read", &self.files.bets))?;
+        Ok(valid)
     }
 
     fn keep_aside(&self, from: u64, to: u64) -> Result<()> {

@@ -96,35 +96,36 @@ pub fn prepare(files: &Files, durability: Durability) -> Result<(Store, Adopted)
         store.sync(file, path)?;
         read_from_disk(file);
     }
-    let committed = {
+    let tally = {
         let _guard = store.lock()?;
         adopt(&store)?
     };
-    let mut tally = Tally::default();
-    tally.extend_valid(store.lines(0, committed)?).map_err(Error::io("read", &files.bets))?;
-    if tally.len() < committed {
-        return Err(Error::Damaged { path: files.bets.clone(), offset: tally.len() });
-    }
     let ended = store.ended()?;
     let drawn = results::verify(&store.draw).map_err(Error::io("read", &files.draw))?;
     Ok((store, Adopted { tally, ended, drawn }))
 }
 
-/// Under the lock: the committed length. A tail behind it is kept aside; without a record of this boot and this file,
-/// the longest run of whole valid rows is committed.
-fn adopt(store: &Store) -> Result<u64> {
+/// Under the lock: what is committed. A tail behind it is kept aside; without a record of this boot and this file, the
+/// longest run of whole valid rows is committed.
+fn adopt(store: &Store) -> Result<Tally> {
     let files = &store.files;
     let found = store.bets.metadata().map_err(Error::io("stat", &files.bets))?;
     let record = Record::read(&store.lock).map_err(Error::io("read", &files.lock))?;
     let this_boot = |record: &Record| record.is_of_this_boot().map_err(Error::io("read", Path::new(BOOT_ID)));
     match record {
         Some(record) if record.is_of(store.identity) && this_boot(&record)? => {
-            if found.len() > record.committed {
-                store.keep_aside(record.committed, found.len())?;
+            let (len, committed) = (found.len(), record.committed);
+            let tally = store.valid_rows(committed)?;
+            if tally.len() < committed && committed <= len {
+                return Err(Error::Damaged { path: files.bets.clone(), offset: tally.len() });
             }
-            Ok(store.committed()?.committed)
+            if len > committed {
+                store.keep_aside(committed, len)?;
+            }
+            store.committed()?;
+            Ok(tally)
         }
-        _ => Ok(store.recover()?.committed),
+        _ => store.valid_rows(store.recover()?.committed),
     }
 }
 
