@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the hand-made part of the corpus: one small file a case, named after it. `fuzz/seeds.py` from anywhere.
+"""Writes the hand-made part of the corpus: one small file a case, seed-CASE; run it from anywhere. Beside them lie the
+found-HASH, which fuzzing has added for the code that they reach.
 
 The layout of each target's input is at the head of fuzz/src/TARGET.rs."""
 
