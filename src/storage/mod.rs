@@ -365,9 +365,9 @@ impl Store {
         // By path, not by descriptor: a file that was moved away is still open here.
         let found = path.metadata().map_err(Error::io("stat", path))?;
         let Some(record) = Record::read(&self.lock).map_err(Error::io("read", &self.files.lock))? else {
-            return self.recover();
+            return self.recover(found.len());
         };
-        if record.is_distrusted() {
+        if record.doubtful {
             let source = io::Error::other("an earlier one has failed");
             return Err(Error::Sync { path: path.clone(), source });
         }
@@ -385,12 +385,12 @@ impl Store {
         Ok(record)
     }
 
-    /// Under the lock, where the record is lost: what is committed is the longest run of whole valid rows. The rest is
-    /// kept aside.
-    fn recover(&self) -> Result<Record> {
+    /// Under the lock, where the record is lost: what is committed is the longest run of whole valid rows in front of byte
+    /// `to`. The rest is kept aside.
+    fn recover(&self, to: u64) -> Result<Record> {
         let path = &self.files.bets;
         let found = self.bets.metadata().map_err(Error::io("stat", path))?;
-        let committed = self.valid_rows(found.len())?.len();
+        let committed = self.valid_rows(to)?.len();
         if found.len() > committed {
             self.keep_aside(committed, found.len())?;
             self.bets.set_len(committed).map_err(Error::io("truncate", path))?;
@@ -439,11 +439,18 @@ impl Store {
     /// lets the next sync succeed. So nobody counts on what is committed any more, until a start has read it anew.
     fn sync(&self, file: &File, path: &Path) -> Result<()> {
         file.sync_data().map_err(|source| {
-            if let Ok(_guard) = self.lock() {
-                let _ = Record::distrusted().write(&self.lock);
-            }
+            self.doubt();
             Error::Sync { path: path.to_owned(), source }
         })
+    }
+
+    /// Marks the record, if there is one. It goes on telling that what lies behind it is no bet.
+    fn doubt(&self) {
+        let Ok(_guard) = self.lock() else { return };
+        if let Ok(Some(mut record)) = Record::read(&self.lock) {
+            record.doubtful = true;
+            let _ = record.write(&self.lock);
+        }
     }
 
     fn lines(&self, from: u64, to: u64) -> Result<Lines<BufReader<impl Read>>> {

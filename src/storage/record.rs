@@ -12,6 +12,8 @@ use super::{Identity, read_front};
 /// Where the kernel tells which boot this is.
 pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MAGIC: &[u8; 8] = b"LOTBETS1";
+/// The same, of a record that is doubtful.
+const DOUBTFUL: &[u8; 8] = b"LOTBETS?";
 /// Bytes of the boot's name: a UUID as text.
 const BOOT_LEN: usize = 36;
 /// Magic, boot, device, inode, committed length; then the checksum of these.
@@ -26,6 +28,8 @@ pub struct Record {
     inode: u64,
     /// Bytes of `bets.csv` that are bets.
     pub committed: u64,
+    /// A sync has failed: some of these bytes may not be on the disk, and nobody may count on them.
+    pub doubtful: bool,
 }
 
 impl Record {
@@ -34,17 +38,7 @@ impl Record {
     /// # Errors
     /// What reading [`BOOT_ID`] reports.
     pub fn new((device, inode): Identity, committed: u64) -> io::Result<Self> {
-        Ok(Self { boot: this_boot()?, device, inode, committed })
-    }
-
-    /// Of no file and no boot: what stands in its place once a sync has failed.
-    pub fn distrusted() -> Self {
-        Self { boot: [0; BOOT_LEN], device: 0, inode: 0, committed: 0 }
-    }
-
-    /// Whether a sync has failed.
-    pub fn is_distrusted(&self) -> bool {
-        *self == Self::distrusted()
+        Ok(Self { boot: this_boot()?, device, inode, committed, doubtful: false })
     }
 
     /// The same with more bytes committed.
@@ -84,7 +78,7 @@ impl Record {
     fn encode(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         let (body, checksum) = bytes.split_at_mut(BODY_LEN);
-        body[..8].copy_from_slice(MAGIC);
+        body[..8].copy_from_slice(if self.doubtful { DOUBTFUL } else { MAGIC });
         body[8..8 + BOOT_LEN].copy_from_slice(&self.boot);
         for (field, value) in body[8 + BOOT_LEN..].chunks_exact_mut(8).zip([self.device, self.inode, self.committed]) {
             field.copy_from_slice(&value.to_be_bytes());
@@ -98,10 +92,11 @@ impl Record {
         if crc32fast::hash(body).to_be_bytes() != checksum {
             return None;
         }
-        let (boot, numbers) = body.strip_prefix(MAGIC)?.split_at(BOOT_LEN);
+        let doubtful = body.starts_with(DOUBTFUL);
+        let (boot, numbers) = body.strip_prefix(if doubtful { DOUBTFUL } else { MAGIC })?.split_at(BOOT_LEN);
         let mut numbers = numbers.chunks_exact(8).map(|number| number.try_into().map(u64::from_be_bytes));
         let mut next = || numbers.next()?.ok();
-        Some(Self { boot: boot.try_into().ok()?, device: next()?, inode: next()?, committed: next()? })
+        Some(Self { boot: boot.try_into().ok()?, device: next()?, inode: next()?, committed: next()?, doubtful })
     }
 }
 

@@ -106,27 +106,34 @@ pub fn prepare(files: &Files, durability: Durability) -> Result<(Store, Adopted)
 }
 
 /// Under the lock: what is committed. A tail behind it is kept aside; without a record of this boot and this file, the
-/// longest run of whole valid rows is committed.
+/// longest run of whole valid rows is committed, as it is where a sync has failed since: what that has lost is not there.
 fn adopt(store: &Store) -> Result<Tally> {
     let files = &store.files;
-    let found = store.bets.metadata().map_err(Error::io("stat", &files.bets))?;
+    let len = store.bets.metadata().map_err(Error::io("stat", &files.bets))?.len();
     let record = Record::read(&store.lock).map_err(Error::io("read", &files.lock))?;
     let this_boot = |record: &Record| record.is_of_this_boot().map_err(Error::io("read", Path::new(BOOT_ID)));
-    match record {
+    let may_be_bets = match record {
         Some(record) if record.is_of(store.identity) && this_boot(&record)? => {
-            let (len, committed) = (found.len(), record.committed);
-            let tally = store.valid_rows(committed)?;
-            if tally.len() < committed && committed <= len {
-                return Err(Error::Damaged { path: files.bets.clone(), offset: tally.len() });
+            if !record.doubtful {
+                return adopt_committed(store, record.committed, len);
             }
-            if len > committed {
-                store.keep_aside(committed, len)?;
-            }
-            store.committed()?;
-            Ok(tally)
+            record.committed
         }
-        _ => store.valid_rows(store.recover()?.committed),
+        _ => len,
+    };
+    store.valid_rows(store.recover(may_be_bets)?.committed)
+}
+
+fn adopt_committed(store: &Store, committed: u64, len: u64) -> Result<Tally> {
+    let tally = store.valid_rows(committed)?;
+    if tally.len() < committed && committed <= len {
+        return Err(Error::Damaged { path: store.files.bets.clone(), offset: tally.len() });
     }
+    if len > committed {
+        store.keep_aside(committed, len)?;
+    }
+    store.committed()?;
+    Ok(tally)
 }
 
 fn open_or_make(path: &Path) -> Result<File> {

@@ -224,7 +224,7 @@ fn warn_others(world: &mut World, settings: &Settings) {
     if settings.sync_lies {
         world.sessions.iter_mut().for_each(|session| session.warned = true);
         world.drawings.iter_mut().for_each(|drawing| drawing.warned = true);
-        world.drop_data(settings);
+        world.dropped = true;
     }
 }
 

@@ -262,9 +262,9 @@ fn without_a_look_at_the_disk_what_a_failed_sync_has_dropped_is_told_until_the_p
 }
 
 #[test]
-fn without_voiding_the_record_a_server_believes_one_of_rows_that_a_failed_sync_has_dropped() {
+fn without_a_mark_on_the_record_a_server_believes_one_of_rows_that_a_failed_sync_has_dropped() {
     for level in [Level::End, Level::Batch] {
-        let settings = Settings { without: vec![Mechanism::VoidRecord], faults: 1, ..syncs_that_drop_data(level) };
+        let settings = Settings { without: vec![Mechanism::DoubtRecord], faults: 1, ..syncs_that_drop_data(level) };
         breaks(&settings, "were acknowledged, 0 are stored");
     }
 }

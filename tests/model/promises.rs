@@ -30,8 +30,7 @@ fn of_bets(world: &World, settings: &Settings) -> Option<String> {
         if count < acknowledged {
             return Some(format!("P1: {acknowledged} bets of agency {name} were acknowledged, {count} are stored"));
         }
-        let whole_batches = !world.promised.power_was_cut && !world.dropped;
-        if whole_batches && count % plan.batch != 0 && count != plan.bets {
+        if !world.promised.power_was_cut && count % plan.batch != 0 && count != plan.bets {
             return Some(format!("P1: a part of a batch of agency {name} is stored"));
         }
     }

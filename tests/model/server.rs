@@ -77,6 +77,9 @@ fn adopt(mut world: World, settings: &Settings) -> World {
     if std::mem::take(&mut world.dropped) {
         // It is gone as if by a power cut.
         world.power_is_cut(settings.promised);
+        if settings.has(Mechanism::DoubtRecord) {
+            world.shorten_record(settings);
+        }
     }
     // A file that is shorter than the record is left as it is: every write will be refused.
     let _ = world.repair(settings);

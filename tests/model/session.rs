@@ -146,8 +146,8 @@ fn lock(mut world: World, index: usize, settings: &Settings, next: Next) -> Opti
 
 /// `Store::committed`: of rows that are gone, or where a sync has failed.
 fn refused(world: World, index: usize, settings: &Settings) -> (&'static str, World) {
-    if world.dropped && settings.has(Mechanism::VoidRecord) {
-        at("finds the record void", world, index, Next::TellBroken)
+    if world.dropped && settings.has(Mechanism::DoubtRecord) {
+        at("finds the record doubtful", world, index, Next::TellBroken)
     } else {
         ("refused: rows are gone", closed(&world, index, settings))
     }

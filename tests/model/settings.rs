@@ -47,8 +47,8 @@ pub enum Mechanism {
     SyncResult,
     /// A start syncs the files that it finds, drops the cache, and reads them: what it tells is durable.
     ReadFromDisk,
-    /// Who meets a failed sync voids the record: nobody counts on what is committed until the next start.
-    VoidRecord,
+    /// Who meets a failed sync marks the record: nobody counts on what is committed until the next start.
+    DoubtRecord,
     /// Checksums of `ends` and `draw`.
     Checksums,
     /// The record in `bets.lock` names its boot.

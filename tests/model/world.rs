@@ -213,7 +213,7 @@ impl World {
 
     /// Under the lock: `Store::committed`. `None` where it refuses all writes: committed rows are gone, or may be.
     pub fn repair(&mut self, settings: &Settings) -> Option<()> {
-        if self.dropped && settings.has(Mechanism::VoidRecord) {
+        if self.dropped && settings.has(Mechanism::DoubtRecord) {
             return None;
         }
         if !settings.has(Mechanism::CommittedLength) {
@@ -230,6 +230,13 @@ impl World {
         }
         self.set_record(settings, committed as u8);
         Some(())
+    }
+
+    /// `Store::recover` within what was committed.
+    pub fn shorten_record(&mut self, settings: &Settings) {
+        let whole = valid_run(self.bets.read()) as u8;
+        let committed = self.record.read().map_or(whole, |committed| committed.min(whole));
+        self.set_record(settings, committed);
     }
 
     pub fn set_record(&mut self, settings: &Settings, committed: u8) {
@@ -260,14 +267,6 @@ impl World {
             Draw::Result(result) => Some(*result),
             Draw::Torn if !settings.has(Mechanism::Checksums) => Some([0; 2]),
             Draw::Torn | Draw::Empty => None,
-        }
-    }
-
-    /// By a sync that failed, which can be read all the same until somebody looks at the disk.
-    pub fn drop_data(&mut self, settings: &Settings) {
-        self.dropped = true;
-        if settings.has(Mechanism::VoidRecord) {
-            self.record = File::new(None);
         }
     }
 
