@@ -130,7 +130,7 @@ fn every_promise_holds_over_syncs_that_fail_and_drop_data() {
 #[test]
 fn every_promise_holds_over_three_faults_of_any_kind() {
     for level in LEVELS {
-        holds(&all_faults(level, SMALL, 3), 3_500_000);
+        holds(&all_faults(level, SMALL, 3), 3_000_000);
     }
 }
 
@@ -138,7 +138,7 @@ fn every_promise_holds_over_three_faults_of_any_kind() {
 #[test]
 fn every_promise_holds_over_two_faults_with_two_batches_of_two() {
     for level in LEVELS {
-        holds(&all_faults(level, LARGE, 2), 650_000);
+        holds(&all_faults(level, LARGE, 2), 550_000);
     }
 }
 
