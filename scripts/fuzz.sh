@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes each target of fuzz/ for a while, from the committed corpus; what it finds on its way stays in fuzz/scratch.
 #   scripts/fuzz.sh SECONDS TARGET…
+# With FUZZ_SEED set, and no scratch yet, it goes the same way each time.
 # Exit 1 where a target has found something: the input lies in fuzz/artifacts, and the end of the log says how to run it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,7 +35,7 @@ for target in "$@"; do
   mkdir -p "fuzz/scratch/$target"
   log=fuzz/scratch/$target.log
   if cargo +nightly fuzz run --sanitizer "${sanitizer[$target]:-none}" "$target" "fuzz/scratch/$target" "fuzz/corpus/$target" -- \
-    -max_total_time="$seconds" -max_len="${longest[$target]:-4096}" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=64 \
+    -seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -max_len="${longest[$target]:-4096}" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=64 \
     -print_final_stats=1 >"$log" 2>&1; then
     grep -E '^#[0-9]+\s+DONE|^Done |^stat::number_of_executed_units|^stat::peak_rss_mb' "$log"
   else

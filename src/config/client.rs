@@ -1,6 +1,7 @@
 //! The client's settings: YAML file, and variables with `CLI_` in front and `_` for `.`.
 
 use std::env;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -118,8 +119,13 @@ fn variable(key: &str) -> String {
 /// A host, which may be an IPv6 address in brackets, and a port.
 fn address(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
-    let port = number(1..=u16::MAX)(port);
-    (!host.is_empty() && port.is_some()).then(|| text.to_owned())
+    number(1..=u16::MAX)(port)?;
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match in_brackets {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains(|c: char| c == ':' || c.is_whitespace()),
+    };
+    is_host.then(|| text.to_owned())
 }
 
 fn mode(set: &Settings, id: AgencyId) -> Result<Mode, Error> {
@@ -200,6 +206,9 @@ mod tests {
             ("mode", "win"),
             ("server.address", "server"),
             ("server.address", ":1"),
+            ("server.address", "::1:12345"),
+            ("server.address", "[server]:12345"),
+            ("server.address", "the server:12345"),
             ("loop.period", "5"),
             ("batch.maxAmount", "0"),
             ("batch.maxAmount", "256"),
