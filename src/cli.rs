@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::logging;
+
 /// Exit code for wrong use or configuration.
 pub const WRONG_USE: u8 = 2;
 
@@ -27,8 +29,7 @@ pub fn arguments<T: Parser>() -> Result<T, ExitCode> {
 
 /// Says in one line what is wrong with arguments or settings.
 pub fn wrong_use(program: &str, what: &dyn Display) -> ExitCode {
-    // With standard error closed there is nobody left to tell; the exit code still does.
-    let _ = writeln!(io::stderr(), "{program}: {what}");
+    logging::complain(program, what);
     ExitCode::from(WRONG_USE)
 }
 

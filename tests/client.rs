@@ -33,6 +33,8 @@ fn wrong_settings_are_one_line_on_stderr_and_exit_code_2() {
         (Setup::new("bet"), "DOCUMENTO"),
         (Setup::new("draw").argument("--config").argument("none.yaml"), "none.yaml"),
         (Setup::new("draw").file("c.yaml", "lop:\n  amount: 1\n").argument("--config").argument("c.yaml"), "lop"),
+        (Setup::new("draw").file("c.yaml", "\"l\\rp\": 1\n").argument("--config").argument("c.yaml"), "l\\u{d}p"),
+        (Setup::new("draw").argument("--config").argument("n\n.yaml"), "n\\u{a}.yaml"),
         (Setup::new("draw").argument("--confg"), "--confg"),
         (Setup::new("draw").argument("surplus"), "surplus"),
     ];

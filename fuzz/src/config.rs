@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use loteria::config::server::{Config, Durability, KEYS};
 use loteria::config::{Error, client, parse_duration};
-use loteria::logging::Level;
+use loteria::logging::{Level, value};
 
 use super::oracle::{decimal, ini};
 use super::scratch;
@@ -36,17 +36,17 @@ fn no_variable_beats_the_file() {
     assert!(beats.is_empty(), "unset {beats:?}: these variables beat the file");
 }
 
-/// One line, which names the file or the key and its value.
+/// In one line, as it is printed; first the file, or the key and its value.
 fn told_well(error: &Error) {
     let told = error.to_string();
-    assert!(!told.contains(['\n', '\r']), "{told:?}");
-    match error {
-        Error::Value { key, value, .. } => assert!(told.starts_with(&format!("{key}: {value:?} is not allowed"))),
-        Error::Missing { key, .. } => assert!(told.starts_with(&format!("{key} is not set"))),
-        Error::Form { path, .. } | Error::Unreadable { path, .. } => {
-            assert!(told.starts_with(&path.display().to_string()));
-        }
-    }
+    let printed = value(&told).to_string();
+    assert!(!printed.contains(char::is_control), "{printed:?}");
+    let begins = match error {
+        Error::Value { key, value, .. } => format!("{key}: {value:?} is not allowed"),
+        Error::Missing { key, .. } => format!("{key} is not set"),
+        Error::Form { path, .. } | Error::Unreadable { path, .. } => path.display().to_string(),
+    };
+    assert!(told.starts_with(&begins), "{told}");
 }
 
 // ---- the server's INI ----

@@ -1,10 +1,10 @@
 //! `dataset`: writes synthetic agency files. All it does is in `loteria::dataset`.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
-use loteria::{cli, dataset};
+use loteria::{cli, dataset, logging};
 
 fn main() -> ExitCode {
     let arguments = match cli::arguments() {
@@ -14,8 +14,7 @@ fn main() -> ExitCode {
     match dataset::run(&arguments, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // With stderr closed there is nobody left to tell; the exit code still does.
-            let _ = writeln!(io::stderr(), "dataset: {error}");
+            logging::complain("dataset", &error);
             ExitCode::from(error.exit_code())
         }
     }

@@ -43,7 +43,7 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
         key_indent = indent;
         let (key, value) =
             key_value(content).ok_or_else(|| format!("line {number}: {content:?} is not key = value"))?;
-        if keys.insert(key.to_ascii_uppercase(), value.to_owned()).is_some() {
+        if keys.insert(canonical(key), value.to_owned()).is_some() {
             return Err(format!("line {number}: key {key:?} is given twice"));
         }
     }
@@ -54,6 +54,11 @@ fn key_value(content: &str) -> Option<(&str, &str)> {
     let (key, value) = content.split_once(['=', ':'])?;
     let key = key.trim_end();
     (!key.is_empty()).then_some((key, value.trim_start()))
+}
+
+/// Keys are alike if Python's `str.lower` makes the same of them, a KELVIN SIGN and a K for one.
+fn canonical(key: &str) -> String {
+    key.to_lowercase().to_ascii_uppercase()
 }
 
 #[cfg(test)]
@@ -69,7 +74,7 @@ try:
     c.read_file(io.StringIO(sys.argv[1], newline=None))
 except configparser.Error:
     sys.exit()
-print('\\n'.join(f'{k.upper()}={v}' for k, v in sorted(c.defaults().items())) + '\\n.', end='')
+print('\\n'.join(f'{k}={v}' for k, v in sorted(c.defaults().items())) + '\\n.', end='')
 ";
 
     fn python(text: &str) -> Option<String> {
@@ -80,7 +85,12 @@ print('\\n'.join(f'{k.upper()}={v}' for k, v in sorted(c.defaults().items())) + 
 
     fn ours(text: &str) -> Option<String> {
         let keys = parse(text).ok()?;
-        Some(keys.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("\n"))
+        Some(
+            keys.iter()
+                .map(|(key, value)| format!("{}={value}", key.to_ascii_lowercase()))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
     }
 
     #[test]
@@ -93,6 +103,7 @@ print('\\n'.join(f'{k.upper()}={v}' for k, v in sorted(c.defaults().items())) + 
             "[DEFAULT]\nA =\nB = 100%\n[DEFAULT]\nC = 1",
             "[DEFAULT]\n  # indented comment\nA = 1\n  ; another\nB = 2\n",
             "[DEFAULT]\nÑ = sí\n",
+            "[DEFAULT]\nBAC\u{212a}LOG = 5\n",
             "[DEFAULT]\rA = 1\rB = 2\r",
             "[DEFAULT]\n\u{3000}A = 1\n B = 2\n",
             "",

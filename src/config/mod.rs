@@ -1,7 +1,7 @@
 //! Settings: environment beats file, file beats default.
 //!
 //! Owns the two files' forms and the meaning of every key. Used by the binaries; nothing below them reads the
-//! environment. Whatever is wrong is one [`Error`] of one line that names the key, its value and what is allowed.
+//! environment. Whatever is wrong is one [`Error`] that names the key, its value and what is allowed.
 
 pub mod client;
 mod duration;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use duration::parse as parse_duration;
 
-/// What is wrong with a setting; the text is one line.
+/// What is wrong with a setting. It may quote the file: [`complain`](crate::logging::complain) makes one line of it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file that was asked for cannot be read.

@@ -49,9 +49,9 @@ sections! {
 /// The keys that are set, sections joined by a dot, and their values as they are written.
 ///
 /// # Errors
-/// What is wrong and where, in one line: a key that does not exist, a value that is no scalar, no YAML at all.
+/// What is wrong and where: a key that does not exist, a value that is no scalar, no YAML at all.
 pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let file: Option<File> = yaml::from_str(text).map_err(|e| e.to_string().replace('\n', " "))?;
+    let file: Option<File> = yaml::from_str(text).map_err(|e| e.to_string())?;
     let file = file.unwrap_or_default();
     let sections = [
         ("server.", file.server.unwrap_or_default().keys()),
@@ -137,7 +137,7 @@ mod tests {
     fn unknown_keys_are_named() {
         for (text, key) in [("lop:\n  amount: 5\n", "lop"), ("batch:\n  maxamount: 5\n", "maxamount")] {
             let error = parse(text).unwrap_err();
-            assert!(error.contains(key) && !error.contains('\n'), "{error}");
+            assert!(error.contains(key), "{error}");
         }
         for bad in ["- a\n", "server: [1]\n", "id: {a: 1}\n", "id: 1\nid: 2\n", "\t:"] {
             assert!(parse(bad).is_err(), "{bad:?}");

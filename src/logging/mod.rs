@@ -310,9 +310,10 @@ fn locked(outputs: &Mutex<Outputs>) -> MutexGuard<'_, Outputs> {
     outputs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One line on standard error, for what is wrong before logging has started.
+/// One line on standard error, for what is wrong before logging has started. Whatever it quotes stays in that line.
 pub fn complain(program: &str, what: &dyn fmt::Display) {
-    let _ = writeln!(io::stderr(), "{program}: {what}");
+    // With standard error closed there is nobody left to tell; the exit code still does.
+    let _ = writeln!(io::stderr(), "{program}: {}", value(what));
 }
 
 #[cfg(test)]
