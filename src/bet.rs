@@ -130,7 +130,11 @@ pub fn decimal(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() { None } else { digits.iter().try_fold(0, value) }
 }
 
-fn name(field: &'static str, bytes: &[u8]) -> Result<String, InvalidBet> {
+/// A name, called `field` where it is none.
+///
+/// # Errors
+/// [`InvalidBet::NotUtf8`], [`InvalidBet::Empty`], [`InvalidBet::Control`].
+pub fn name(field: &'static str, bytes: &[u8]) -> Result<String, InvalidBet> {
     let text = str::from_utf8(bytes).map_err(|_| InvalidBet::NotUtf8(field))?;
     if text.is_empty() {
         return Err(InvalidBet::Empty(field));

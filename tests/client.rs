@@ -4,11 +4,15 @@
 
 mod client_support;
 
+use std::ffi::OsStr;
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use client_support::{Ledger, Message, Reserved, Server, Setup, confirmation, received, rows, stored_rows, winners};
+use nix::pty::openpty;
 use nix::sys::signal::Signal;
+use nix::sys::termios::{FlowArg, tcflow};
 
 const CLOSE_FILE: &str = "action: close_file | result: success";
 const CLOSE_CONNECTION: &str = "action: close_connection | result: success";
@@ -30,7 +34,7 @@ fn wrong_settings_are_one_line_on_stderr_and_exit_code_2() {
         (Setup::new("draw").set("BATCH_MAXAMOUNT", "256"), "batch.maxAmount"),
         (Setup::new("draw").set("SERVER_ADDRESS", "server"), "server.address"),
         (Setup::new("batch").set("ID", "16777216"), "id"),
-        (Setup::new("bet"), "DOCUMENTO"),
+        (Setup::new("bet"), "NOMBRE"),
         (Setup::new("draw").argument("--config").argument("none.yaml"), "none.yaml"),
         (Setup::new("draw").file("c.yaml", "lop:\n  amount: 1\n").argument("--config").argument("c.yaml"), "lop"),
         (Setup::new("draw").file("c.yaml", "\"l\\rp\": 1\n").argument("--config").argument("c.yaml"), "l\\u{d}p"),
@@ -42,6 +46,17 @@ fn wrong_settings_are_one_line_on_stderr_and_exit_code_2() {
         let ended = setup.start().end();
         assert_eq!((ended.code(), ended.log.len()), (2, 0), "{key}: {ended:?}");
         assert!(ended.stderr.contains(key) && ended.stderr.trim_end().lines().count() == 1, "{key}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_refused_and_not_altered() {
+    let latin_1 = OsStr::from_bytes(b"Jos\xe9");
+    let name = bet(&Server::new()).variable("NOMBRE", latin_1);
+    for (setup, key) in [(name, "NOMBRE"), (Setup::new("draw").variable("CLI_DATA_PATH", latin_1), "data.path")] {
+        let ended = setup.start().end();
+        assert_eq!((ended.code(), ended.log.len()), (2, 0), "{ended:?}");
+        assert!(ended.stderr.starts_with(&format!("client: {key}: ")), "{ended:?}");
     }
 }
 
@@ -326,6 +341,9 @@ fn without_a_file_nobody_connects() {
         setup.start().end().failed(1, &[".data/agency-1.csv", "No such file"]);
         let setup = Setup::new(mode).server(server.address()).file(".data/agency-1.csv/x", "");
         setup.start().end().failed(1, &[".data/agency-1.csv", "is a directory"]);
+        // Nor one that only looks empty for now.
+        let setup = Setup::new(mode).server(server.address()).set("DATA_PATH", "/dev/null");
+        setup.start().end().failed(1, &["/dev/null", "not a regular file"]);
         assert!(server.is_quiet());
     }
 }
@@ -532,6 +550,26 @@ fn draw_with(at: usize, fault: impl FnOnce(&mut Ledger, &Message, client_support
     ended.succeeded();
     assert_eq!(ended.count("| cant_ganadores: 2"), 1);
     assert_eq!(ledger.rows, stored_rows(25), "message {at}");
+}
+
+#[test]
+fn a_long_wait_for_the_draw_ends_an_outage_however_it_ends() {
+    let server = Server::new();
+    let client = draw(&server).set("RETRY_TIMEOUT", "3s").bets(rows(25)).start();
+    let mut ledger = Ledger::default();
+    let mut peer = server.accept();
+    for _ in 0..BATCHES + 2 {
+        ledger.serve(&mut peer);
+    }
+    for wait in [0, 6] {
+        assert_eq!(peer.message(), Message::Winners);
+        // The length of the wait is the point.
+        std::thread::sleep(Duration::from_secs(wait));
+        peer.send(&confirmation(7));
+        peer = server.accept();
+    }
+    ledger.serve(&mut peer);
+    client.end().succeeded();
 }
 
 #[test]
@@ -888,6 +926,16 @@ fn a_signal_while_the_server_takes_nothing_is_heard() {
     peer.message();
     let ended = client.stop();
     assert_eq!((ended.count(CLOSE_FILE), ended.count(CLOSE_CONNECTION)), (1, 1), "{ended:#?}");
+}
+
+#[test]
+fn a_terminal_that_is_stopped_stops_nothing() {
+    let server = Server::new();
+    let terminal = openpty(None, None).unwrap();
+    tcflow(&terminal.slave, FlowArg::TCOOFF).unwrap();
+    let client = draw(&server).bets(rows(25)).variable("TERM", "xterm").terminal(terminal.slave).start();
+    Ledger::default().serve_all(&mut server.accept());
+    client.end().succeeded();
 }
 
 #[test]

@@ -181,16 +181,20 @@ impl<'a> Connection<'a> {
         self.sent = 0;
     }
 
+    /// Whether a question is not yet sent or an answer not yet complete: neither waits for anything but the peer.
+    fn is_amid_something(&self) -> bool {
+        self.backlog() > 0 || !self.unread().is_empty()
+    }
+
     fn backlog(&self) -> usize {
         self.outgoing.len() - self.sent
     }
 
     fn wait(&mut self, patience: Option<Duration>) -> Result<(), Error> {
-        let (events, patience) = match self.backlog() {
-            0 => (PollFlags::POLLIN, patience),
-            _ => (PollFlags::POLLIN | PollFlags::POLLOUT, patience.or(Some(SILENCE))),
-        };
-        let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let takes = if self.backlog() > 0 { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let events = PollFlags::POLLIN | takes;
+        let patience = patience.or(self.is_amid_something().then_some(SILENCE));
+        let deadline = patience.map(|patience| Instant::now() + patience);
         let ready = self.dialer.stop.wait(self.stream.as_fd(), events, deadline)?;
         if ready.is_empty() {
             return Err(Lost::Silent { peer: self.peer, patience: patience.unwrap_or_default() }.into());
@@ -314,6 +318,16 @@ mod tests {
         peer.write_all(&[2, 1]).unwrap();
         let answer = connection.ask(Question::End, None, typed::decode_answer).unwrap();
         assert_eq!(answer, crate::protocol::Answer::Confirmation(Err(crate::protocol::Code::InvalidBet)));
+    }
+
+    #[test]
+    fn an_answer_may_be_waited_for_without_limit_but_not_the_rest_of_one() {
+        let stop = StopSignal::never();
+        let (mut connection, mut peer) = pair(&stop);
+        assert!(!connection.is_amid_something());
+        peer.write_all(&[5, 0, 0]).unwrap();
+        assert_eq!(connection.step(Question::Winners, None, typed::decode_answer).unwrap(), None);
+        assert!(connection.is_amid_something());
     }
 
     #[test]

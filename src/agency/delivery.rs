@@ -167,7 +167,8 @@ impl<'a> Delivery<'a> {
     fn send_batches(&mut self, connection: &mut Connection<'_>, retry: &Retry<'_>) -> Result<(), Error> {
         let mut under_way: VecDeque<u8> = VecDeque::new();
         loop {
-            while under_way.len() < self.window && connection.has_room() {
+            // With none under way there is room, or the connection is lost, which the next step tells.
+            while under_way.len() < self.window && (under_way.is_empty() || connection.has_room()) {
                 let Some(bets) = self.bets.next_batch()? else { break };
                 typed::encode_batch_into(connection.outgoing(), self.agency, bets);
                 under_way.push_back(u8::try_from(bets.len()).unwrap_or(u8::MAX));

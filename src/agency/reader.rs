@@ -64,10 +64,15 @@ impl<'a> Reader<'a> {
     /// [`Error::File`], [`Error::Directory`].
     pub fn open(agency: AgencyId, path: &Path, stop: &'a StopSignal) -> Result<Self, Error> {
         let failed = |source| Error::File { path: path.to_owned(), source };
-        // Not blocking, so that a FIFO without a writer is an empty file instead of a wait that no signal ends.
+        // Not blocking: opening a FIFO without a writer would be a wait that no signal ends.
         let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.is_dir() {
+        let kind = file.metadata().map_err(failed)?.file_type();
+        if kind.is_dir() {
             return Err(Error::Directory { path: path.to_owned() });
+        }
+        // Only such a file can be read again from its start, and is empty only if there are no bets.
+        if !kind.is_file() {
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
         }
         Ok(Self {
             agency,
@@ -369,8 +374,10 @@ mod tests {
     #[test]
     fn a_request_to_stop_ends_the_reading() {
         let stop = StopSignal::of(&[ipc::signals::Signal::SIGVTALRM]).unwrap();
-        // Without a line end, for ever.
-        let mut reader = Reader::open(agency(), Path::new("/dev/zero"), &stop).unwrap();
+        // Zeros without a line end; a hole takes no room.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 32).unwrap();
+        let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();
         nix::sys::signal::raise(ipc::signals::Signal::SIGVTALRM).unwrap();
         assert!(matches!(reader.next_bet(), Err(Error::Stopped)));
     }

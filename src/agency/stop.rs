@@ -71,18 +71,18 @@ impl StopSignal {
     /// # Errors
     /// As [`StopSignal::wait`].
     pub fn pause(&self, length: Duration) -> Result<(), Error> {
-        self.check()?;
-        // A length beyond what the clock can count is a pause for ever.
-        let deadline = Instant::now().checked_add(length);
-        self.poll(&mut [self.watched()], deadline)
+        self.poll(&mut [self.watched()], Some(Instant::now() + length))
     }
 
     fn watched(&self) -> PollFd<'_> {
         PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)
     }
 
-    /// The signals are the first of `fds`.
+    /// The signals are the first of `fds`. A request that has been taken from there is still one.
     fn poll(&self, fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Error> {
+        if self.requested.get() {
+            return Err(Error::Stopped);
+        }
         events::wait(fds, deadline).map_err(Error::Wait)?;
         let signalled = fds.first().and_then(PollFd::any).unwrap_or(false);
         if signalled { self.check() } else { Ok(()) }
@@ -93,6 +93,8 @@ impl StopSignal {
 mod tests {
     use super::*;
     use nix::sys::signal::raise;
+
+    const FOR_EVER: Duration = Duration::from_secs(3600);
 
     #[test]
     fn a_signal_ends_the_wait_that_it_meets_and_every_later_one() {
@@ -105,7 +107,15 @@ mod tests {
         assert!(!stop.requested());
         raise(Signal::SIGUSR2).unwrap();
         assert!(matches!(stop.wait(one.as_fd(), PollFlags::POLLIN, None), Err(Error::Stopped)));
-        assert!(matches!(stop.pause(Duration::MAX), Err(Error::Stopped)));
+        assert!(matches!(stop.pause(FOR_EVER), Err(Error::Stopped)));
         assert!(stop.requested());
+    }
+
+    #[test]
+    fn a_signal_that_somebody_has_asked_for_ends_the_waits_behind_that() {
+        let stop = StopSignal::of(&[Signal::SIGALRM]).unwrap();
+        raise(Signal::SIGALRM).unwrap();
+        assert!(stop.requested());
+        assert!(matches!(stop.pause(FOR_EVER), Err(Error::Stopped)));
     }
 }

@@ -14,7 +14,7 @@ use crate::bet::AgencyId;
 use crate::event;
 use crate::protocol::{Answer, typed};
 
-/// A server that kept a question for so long before it was lost was at work: its loss begins a new outage.
+/// A server that kept a question for so long was at work: that it is lost, or refuses then, begins a new outage.
 const STEADY: Duration = Duration::from_secs(5);
 
 /// The question for the winners of one agency.
@@ -56,6 +56,9 @@ impl<'a> WinnersQuery<'a> {
         let began = Instant::now();
         let answer = connection.ask(Question::Winners, None, typed::decode_answer);
         let steady = began.elapsed() >= STEADY;
+        if steady {
+            retry.progress();
+        }
         match answer {
             Ok(Answer::Confirmation(Err(code))) => Err(Error::Refused { question: Question::Winners, code }),
             Ok(answer) => {
@@ -68,12 +71,7 @@ impl<'a> WinnersQuery<'a> {
                 drop(connection);
                 self.ask(retry)
             }
-            Err(error) => {
-                if steady {
-                    retry.progress();
-                }
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DURATION, Error, Settings, number, parse_duration, read, yaml};
-use crate::bet::{AgencyId, Bet, decimal};
+use crate::bet::{self, AgencyId, Bet, Birthdate, decimal};
 use crate::logging::Level;
 
 /// The file that is read where none is named.
@@ -98,7 +98,7 @@ impl Config {
             server_address: set.get("server.address", "server:12345".into(), "host:port", address)?,
             loop_amount: set.get("loop.amount", 5, "a number from 0 to 4294967295", number(0..=u32::MAX))?,
             loop_period,
-            loop_period_text: set.find("loop.period").map_or("5s".to_owned(), |(text, _)| text),
+            loop_period_text: set.get("loop.period", "5s".to_owned(), DURATION, |text| Some(text.to_owned()))?,
             log_level: set.get("log.level", Level::Info, Level::ALLOWED, |text| text.parse().ok())?,
             log_settle: duration("log.settle", 0)?,
             batch_max_amount: set.get("batch.maxAmount", 99, "a number from 1 to 255", number(1..=u8::MAX))?,
@@ -142,36 +142,26 @@ fn mode(set: &Settings, id: AgencyId) -> Result<Mode, Error> {
 
 /// The bet of exercise 5, from the variables that the assignment names.
 fn bet_from_environment(agency: AgencyId) -> Result<Bet, Error> {
-    let number = "a number from 0 to 4294967295";
-    let text = "1 to 255 bytes of text without control characters";
-    let day = "a day as YYYY-MM-DD";
-    let first = plain_variable("NOMBRE", text, Some)?;
-    let last = plain_variable("APELLIDO", text, Some)?;
-    let document = plain_variable("DOCUMENTO", number, |value| decimal(value.as_bytes()))?;
-    let birthdate = plain_variable("NACIMIENTO", day, Some)?;
-    let chosen = plain_variable("NUMERO", number, |value| decimal(value.as_bytes()))?;
-    let names = [first.as_bytes(), last.as_bytes()];
-    Bet::new(agency, names, document, birthdate.as_bytes(), chosen)
-        .ok()
-        .filter(|bet| bet.first_name.len().max(bet.last_name.len()) <= u8::MAX.into())
-        .ok_or_else(|| {
-            let (key, value, allowed) = if crate::bet::Birthdate::parse(birthdate.as_bytes()).is_none() {
-                ("NACIMIENTO", birthdate.clone(), day)
-            } else {
-                ("NOMBRE, APELLIDO", format!("{first}, {last}"), text)
-            };
-            Error::Value { key: key.into(), value, allowed: allowed.into(), origin: "the environment".into() }
+    let name = |key| {
+        plain_variable(key, "1 to 255 bytes of UTF-8 without control characters", |text| {
+            bet::name(key, text.as_bytes()).ok().filter(|name| name.len() <= u8::MAX.into())
         })
+    };
+    let number = |key| plain_variable(key, "a number from 0 to 4294967295", |text| decimal(text.as_bytes()));
+    let day = |key| plain_variable(key, "a day as YYYY-MM-DD", |text| Birthdate::parse(text.as_bytes()));
+    Ok(Bet {
+        agency,
+        first_name: name("NOMBRE")?,
+        last_name: name("APELLIDO")?,
+        document: number("DOCUMENTO")?,
+        birthdate: day("NACIMIENTO")?,
+        number: number("NUMERO")?,
+    })
 }
 
-fn plain_variable<T>(key: &str, allowed: &str, parse: impl Fn(String) -> Option<T>) -> Result<T, Error> {
-    let value = env::var_os(key).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
-    parse(value.clone()).ok_or_else(|| Error::Value {
-        key: key.into(),
-        value,
-        allowed: allowed.into(),
-        origin: "the environment".into(),
-    })
+fn plain_variable<T>(key: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
+    let value = env::var_os(key).unwrap_or_default();
+    value.to_str().and_then(parse).ok_or_else(|| Error::value(key, &value, allowed, "the environment"))
 }
 
 #[cfg(test)]

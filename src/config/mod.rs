@@ -11,6 +11,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    fn value(key: &str, value: &OsStr, allowed: &str, origin: impl Into<String>) -> Self {
+        let value = value.to_string_lossy().into_owned();
+        Self::Value { key: key.into(), value, allowed: allowed.into(), origin: origin.into() }
+    }
+}
+
 /// The settings of one program, still as text.
 #[derive(Debug)]
 struct Settings {
@@ -70,21 +78,18 @@ struct Settings {
 
 impl Settings {
     /// What `key` is set to and where; an empty variable counts as unset.
-    fn find(&self, key: &str) -> Option<(String, String)> {
+    fn find(&self, key: &str) -> Option<(OsString, String)> {
         let variable = (self.variable)(key);
         match env::var_os(&variable).filter(|value| !value.is_empty()) {
-            Some(value) => Some((value.to_string_lossy().into_owned(), format!("variable {variable}"))),
-            None => self.file.get(key).map(|value| (value.clone(), self.path.display().to_string())),
+            Some(value) => Some((value, format!("variable {variable}"))),
+            None => self.file.get(key).map(|value| (value.into(), self.path.display().to_string())),
         }
     }
 
     /// `key` read by `parse`; `None` where it is not set.
     fn optional<T>(&self, key: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
         let Some((value, origin)) = self.find(key) else { return Ok(None) };
-        match parse(&value) {
-            Some(parsed) => Ok(Some(parsed)),
-            None => Err(Error::Value { key: key.to_owned(), value, allowed: allowed.to_owned(), origin }),
-        }
+        value.to_str().and_then(parse).map(Some).ok_or_else(|| Error::value(key, &value, allowed, origin))
     }
 
     /// `key` read by `parse`, or `default`.

@@ -5,6 +5,7 @@
 //! one that Cargo has just built.
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -28,6 +29,7 @@ const QUIET: Duration = Duration::from_millis(150);
 pub struct Setup {
     home: TempDir,
     command: Command,
+    terminal: Option<OwnedFd>,
 }
 
 impl Setup {
@@ -37,7 +39,11 @@ impl Setup {
         let home = tempfile::tempdir().unwrap();
         let mut command = Command::new(binary);
         command.env_clear().current_dir(home.path());
-        Self { home, command }.set("ID", "1").set("MODE", mode).set("LOG_LEVEL", "DEBUG").set("LOOP_PERIOD", "0s")
+        Self { home, command, terminal: None }
+            .set("ID", "1")
+            .set("MODE", mode)
+            .set("LOG_LEVEL", "DEBUG")
+            .set("LOOP_PERIOD", "0s")
     }
 
     /// Sets `CLI_{key}`.
@@ -45,7 +51,7 @@ impl Setup {
         self.variable(&format!("CLI_{key}"), value)
     }
 
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
+    pub fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
@@ -77,22 +83,27 @@ impl Setup {
         self.file(".data/agency-1.csv", text)
     }
 
+    /// Its standard error is this terminal.
+    pub fn terminal(mut self, terminal: OwnedFd) -> Self {
+        self.terminal = Some(terminal);
+        self
+    }
+
     /// Runs it to its end, for what is no log.
     pub fn output(mut self) -> Output {
         self.command.output().unwrap()
     }
 
     pub fn start(mut self) -> Client {
-        let command = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stderr = self.terminal.map_or_else(Stdio::piped, Stdio::from);
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         let (send, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        let mut errors = child.stderr.take().unwrap();
-        let stderr = thread::spawn(move || {
-            let mut text = String::new();
-            errors.read_to_string(&mut text).map(|_| text).unwrap_or_default()
-        });
+        let errors = child.stderr.take();
+        let stderr =
+            thread::spawn(move || errors.and_then(|errors| io::read_to_string(errors).ok()).unwrap_or_default());
         Client { child, lines, log: Vec::new(), stderr: Some(stderr), _home: self.home }
     }
 }
