@@ -21,6 +21,7 @@ pub fn configure(socket: &impl AsFd, user_timeout: Duration) -> nix::Result<()> 
     setsockopt(socket, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE_S)?;
     setsockopt(socket, sockopt::TcpKeepInterval, &KEEPALIVE_INTERVAL_S)?;
     setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
-    let milliseconds = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
-    setsockopt(socket, sockopt::TcpUserTimeout, &milliseconds)
+    // The kernel takes a signed number.
+    let milliseconds = i32::try_from(user_timeout.as_millis()).unwrap_or(i32::MAX);
+    setsockopt(socket, sockopt::TcpUserTimeout, &milliseconds.unsigned_abs())
 }

@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -377,6 +378,41 @@ fn a_result_that_is_found_at_start_is_synced_before_anybody_is_told_of_it() {
 }
 
 #[test]
+fn an_end_that_a_child_could_record_but_not_report_is_not_forgotten() {
+    let server = Server::start(1);
+    let mut conn = server.connect();
+    assert_eq!(conn.send(&batch_of(1, 1, 7574)).ack(), 0);
+    // What it sends next is its report.
+    let fault = ["-e", "inject=sendto:error=ENOBUFS:when=1"];
+    let Some(_strace) = Strace::attach(server.children()[0], &fault) else { return };
+    assert_eq!(conn.send(&end(1)).rest_or_reset(), b"");
+    assert_eq!(server.connect().send(&ask(1)).winners(), Some(vec![0]), "the draw was held");
+    assert!(server.connect().send(&count(1)).received(1).1);
+    server.stop();
+}
+
+#[test]
+fn a_new_draw_that_is_interrupted_leaves_one_that_was_held_as_it_was() {
+    if !strace_starts() {
+        return;
+    }
+    for killed_at in 1..=4 {
+        let server = Server::start(1);
+        let mut conn = server.connect();
+        conn.send(&batch_of(1, 2, 7574)).send(&end(1)).send(&ask(1));
+        assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+        assert_eq!(conn.winners(), Some(vec![0, 1]));
+        let fault = format!("inject=rename:signal=KILL:when={killed_at}");
+        let strace = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", &fault];
+        let mut interrupted = server.kill().arg("--new-draw").under(&strace).spawn();
+        assert_eq!(interrupted.wait().signal(), Some(9), "{}", interrupted.own_log());
+        let again = interrupted.kill().plain().set("LOTTERY_WINNER_NUMBER", 1).start();
+        assert_eq!(again.connect().send(&ask(1)).winners(), Some(vec![0, 1]), "at {killed_at}");
+        assert_eq!(again.stop().matches(SORTEO).count(), 1);
+    }
+}
+
+#[test]
 fn a_draw_that_cannot_be_synced_ends_the_server_with_code_4_and_is_held_by_the_next_one() {
     // At a level at which nothing but the draw syncs: the result, and before it what it is held over.
     for file in ["bets.csv", "ends", "draw"] {
@@ -662,9 +698,8 @@ fn writes_to_the_store_and_to_the_log_that_are_interrupted_are_taken_up_again() 
 
 #[test]
 fn a_start_whose_system_calls_are_interrupted_adopts_what_is_there() {
-    let works = Command::new("strace").args(["-D", "-o", "/dev/null", "true"]).output();
-    if !works.as_ref().is_ok_and(|output| output.status.success()) {
-        return skipped(&this_test(), &format!("strace starts nothing here: {works:?}"));
+    if !strace_starts() {
+        return;
     }
     let setup = Setup::new(2);
     write_file(&setup.path("bets.csv"), "1,Ana,Paz,0,1999-03-17,7574\r\n1,Ana,Paz,1,1999-03-17,75");
@@ -1136,6 +1171,16 @@ impl Drop for Strace {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Whether programs can be started under strace; that they cannot has been said.
+fn strace_starts() -> bool {
+    let works = Command::new("strace").args(["-D", "-o", "/dev/null", "true"]).output();
+    let starts = works.as_ref().is_ok_and(|output| output.status.success());
+    if !starts {
+        skipped(&this_test(), &format!("strace starts nothing here: {works:?}"));
+    }
+    starts
 }
 
 fn this_test() -> String {

@@ -382,6 +382,19 @@ fn a_client_that_takes_no_byte_of_its_answer_is_closed_after_message_timeout() {
 }
 
 #[test]
+fn a_client_that_takes_its_answer_slowly_is_served_as_long_as_it_takes_any() {
+    let (server, mut conn) = streaming_to(Setup::new(1).set("MESSAGE_TIMEOUT", "1s"), Conn::narrow);
+    let begun = Instant::now();
+    // Two messages' time, and far less than the kernel would keep for a client by itself.
+    while begun.elapsed() < Duration::from_secs(3) {
+        conn.take::<16384>();
+        thread::sleep(Duration::from_millis(150));
+    }
+    assert_eq!(server.children().len(), 1, "{}", server.log());
+    server.stop();
+}
+
+#[test]
 fn a_query_that_waits_for_the_draw_has_no_deadline() {
     let server = Setup::new(1).set("IDLE_TIMEOUT", SHORT).set("MESSAGE_TIMEOUT", SHORT).start();
     let mut waiting = server.connect();
@@ -650,15 +663,22 @@ const ANSWER_LEN: usize = 1 + 4 + 4 * WINNERS as usize;
 
 /// A server in the middle of an answer that its client does not read: it is longer than all buffers in between.
 fn streaming(setup: Setup) -> (Server, Conn) {
+    streaming_to(setup, Conn::to)
+}
+
+fn streaming_to(setup: Setup, connect: impl Fn(u16) -> Conn) -> (Server, Conn) {
     let rows: String = (0..WINNERS).map(|document| format!("1,Ana,Paz,{document},1999-03-17,7574\r\n")).collect();
     write_file(&setup.path("bets.csv"), rows);
     let server = setup.start();
-    let mut conn = server.connect();
-    conn.send(&end(1)).send(&ask(1));
-    assert_eq!(conn.ack(), 0);
-    assert_eq!(conn.winners().map(|winners| winners.len()), Some(WINNERS as usize));
+    let mut ending = server.connect();
+    ending.send(&end(1)).send(&ask(1));
+    assert_eq!(ending.ack(), 0);
+    assert_eq!(ending.winners().map(|winners| winners.len()), Some(WINNERS as usize));
+    drop(ending);
+    server.await_alone();
+    let mut conn = connect(server.port());
     conn.send(&ask(1).repeat(200));
-    let is_stuck = || server.end_of(&conn).is_some_and(|end| end.unsent > 1024 * 1024);
+    let is_stuck = || server.end_of(&conn).is_some_and(|end| end.unsent > 32 * 1024);
     eventually("the answer is stuck", is_stuck);
     (server, conn)
 }

@@ -205,6 +205,31 @@ fn a_file_may_hold_every_key() {
 }
 
 #[test]
+fn bets_that_would_share_a_file_with_something_else_of_the_lottery_are_refused() {
+    for name in ["ends", "draw", "server.lock", "server.csv", "bets.lock"] {
+        let setup = Setup::new(1);
+        let path = setup.path(name);
+        let complaint = refused(setup.set("STORAGE_FILEPATH", path.display()).set("LOGGING_LEVEL", "INFO"));
+        assert!(complaint.contains(&format!("STORAGE_FILEPATH: {path:?} is not allowed")), "{complaint}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn the_longest_durations_are_as_good_as_any() {
+    let server = ["MESSAGE_TIMEOUT", "IDLE_TIMEOUT", "DRAW_WAIT", "SHUTDOWN_GRACE"]
+        .into_iter()
+        .fold(Setup::new(1), |setup, key| setup.set(key, "2562047h"))
+        .start();
+    let mut waits = server.connect();
+    waits.send(&ask(1));
+    server.await_read(&waits);
+    assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
+    server.stop();
+    assert_eq!(waits.rest(), [2, 7]);
+}
+
+#[test]
 fn max_connections_must_leave_room_beside_the_agencies() {
     let complaint = refused(Setup::new(5).set("MAX_CONNECTIONS", 5));
     assert!(complaint.contains("MAX_CONNECTIONS: \"5\"") && complaint.contains("which is 5"), "{complaint}");

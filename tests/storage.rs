@@ -545,6 +545,40 @@ fn bets_moved_away_or_removed_while_the_server_runs_refuse_every_write() {
 }
 
 #[test]
+fn a_lock_or_ends_that_were_replaced_while_the_server_runs_refuse_who_has_them_open() {
+    for (file, refused) in [("bets.lock", batch_of(1, 2, WINNING)), ("ends", end(1))] {
+        let server = Server::start(2);
+        let mut client = server.connect();
+        assert_eq!(client.send(&batch_of(1, 1, WINNING)).ack(), 0);
+        fs::copy(server.path(file), server.path("new")).unwrap();
+        fs::rename(server.path("new"), server.path(file)).unwrap();
+        // One that has opened the new files goes on, and nobody beside it.
+        assert_eq!(store(&server, &batch_of(2, 1, WINNING)), 0);
+        assert_eq!(client.send(&refused).rest(), [2, 4], "{file}");
+        assert!(server.log().contains(&format!("{file} was replaced")), "{}", server.log());
+        server.await_alone();
+        assert_eq!(server.rows().len(), 2);
+        assert_eq!(store(&server, &end(1)), 0);
+        assert_eq!(winners(&server, 2), [0]);
+        server.stop();
+    }
+}
+
+#[test]
+fn bets_behind_a_recorded_end_are_refused_whatever_their_connection_was_told() {
+    let server = Server::start(2);
+    let mut client = server.connect();
+    assert_eq!(client.send(&batch_of(1, 1, WINNING)).ack(), 0);
+    // As an older child of the agency leaves it that could not report it.
+    let record = [&b"FIN1"[..], &1_u32.to_be_bytes()].concat();
+    append(&server.path("ends"), &record);
+    append(&server.path("ends"), &crc32fast::hash(&record).to_be_bytes());
+    assert_eq!(client.send(&batch_of(1, 1, WINNING)).rest(), [2, 3]);
+    assert_eq!(server.rows().len(), 1);
+    server.stop();
+}
+
+#[test]
 fn a_server_does_not_start_over_bets_that_were_truncated_in_this_boot() {
     let server = Server::start(1);
     assert_eq!(store(&server, &batch_of(1, 5, WINNING)), 0);
@@ -646,6 +680,12 @@ fn a_server_whose_data_lock_is_in_other_hands_stops_on_request_and_starts_not() 
     assert_eq!(refused.wait().code(), Some(4));
     assert!(refused.own_log().lines().last().unwrap().contains("bets.lock is locked"), "{}", refused.own_log());
     assert_eq!(refused.bets(), b"");
+
+    let mut stopped = refused.kill().spawn();
+    let pid = stopped.pid().to_string();
+    eventually("it waits", || fs::read_to_string(stopped.path("server.lock")).unwrap().trim() == pid);
+    stopped.signal("TERM");
+    assert_eq!(stopped.wait().code(), Some(0), "{}", stopped.own_log());
 }
 
 // ---- restarts ----

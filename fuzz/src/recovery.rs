@@ -10,7 +10,7 @@ use std::ops::Range;
 use loteria::bet::{AgencyId, Bet};
 use loteria::config::server::Durability;
 use loteria::storage::start::{self, Adopted};
-use loteria::storage::{Admission, Error, Files, Store};
+use loteria::storage::{Error, Files, Store};
 
 use super::oracle::{crc32, csv, number, records};
 use super::scratch;
@@ -198,21 +198,22 @@ fn loaded_are(store: &Store, bets: &[(Range<usize>, Bet)]) {
     assert!(loaded.iter().eq(bets.iter().map(|(_, bet)| bet)));
     for number in bets.iter().map(|(_, bet)| bet.number).take(2) {
         let on = bets.iter().map(|(_, bet)| bet).filter(|bet| bet.number == number);
-        let loaded: Vec<_> =
-            store.load_bets_on(number).unwrap().map_while(Result::ok).take(on.clone().count()).collect();
+        let found = store.load_bets_on(number, store.committed_len().unwrap()).unwrap();
+        let loaded: Vec<_> = found.map_while(Result::ok).take(on.clone().count()).collect();
         assert!(loaded.iter().eq(on), "bets on {number}: {loaded:?}");
     }
 }
 
 /// Whatever was there, new bets and ends come behind it.
 fn goes_on(store: &Store, found: &Found, bets: &[(Range<usize>, Bet)]) {
-    let agency = AgencyId::new(7).unwrap();
+    let ended = records::ended(&found.ends);
+    let agency = (1..).filter_map(AgencyId::new).find(|agency| !ended.contains(agency)).unwrap();
     let bet = Bet::new(agency, ["Ana, \"La\"".as_bytes(), "Díaz".as_bytes()], 1, b"2000-02-29", 7574).unwrap();
-    store.store_bets(std::slice::from_ref(&bet), Admission::Claimed).unwrap();
+    store.store_bets(std::slice::from_ref(&bet)).unwrap();
     let all: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_, _>>().unwrap();
     assert!(all.iter().eq(bets.iter().map(|(_, bet)| bet).chain([&bet])));
     store.end(agency).unwrap();
-    let ended: BTreeSet<_> = records::ended(&found.ends).into_iter().chain([agency]).collect();
+    let ended: BTreeSet<_> = ended.into_iter().chain([agency]).collect();
     assert_eq!(store.ended().unwrap(), ended);
-    assert!(matches!(store.store_bets(&[bet], Admission::Unclaimed), Err(Error::Ended)));
+    assert!(matches!(store.store_bets(&[bet]), Err(Error::Ended)));
 }

@@ -1,7 +1,7 @@
 //! Holding the draw: in a child forked for it, since the parent never waits for a disk.
 //!
 //! The child scans the bets once, writes the result and makes it durable. Only then does the parent log `sorteo` and tell
-//! the children that wait. A child that dies or finds no room leaves nothing that checks as a result: another one is
+//! the children that wait. Whatever a child that dies or finds no room has left of a result is emptied, and another one is
 //! forked after a pause.
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -127,6 +127,6 @@ fn try_hold(common: &Common) -> storage::Result<()> {
     let store = Store::open(&common.files, common.config.durability)?;
     let committed = store.committed_len()?;
     let Config { client_amount: agencies, winning_number, .. } = common.config;
-    let winners = draw::winners(store.load_bets_on(winning_number)?, winning_number)?;
+    let winners = draw::winners(store.load_bets_on(winning_number, committed)?, winning_number)?;
     store.write_result(Terms { agencies, winning_number, committed }, &winners)
 }

@@ -1,6 +1,7 @@
 //! Why a server does not run, or no longer, and the exit code that tells so.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::{cli, storage};
 
@@ -41,6 +42,12 @@ pub enum Error {
         /// What the process may have.
         limit: u64,
     },
+    /// The file of the bets would be another file of the lottery too. Exit code 2.
+    #[error("STORAGE_FILEPATH: {path:?} is not allowed, it must be another file than ends, draw, *.lock and server.*")]
+    StorageName {
+        /// The setting.
+        path: PathBuf,
+    },
     /// The system refused something without which no server runs.
     #[error("{action}: {source}")]
     System {
@@ -56,7 +63,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Storage(_) | Self::StorageBroken => 4,
-            Self::Descriptors { .. } => cli::WRONG_USE,
+            Self::Descriptors { .. } | Self::StorageName { .. } => cli::WRONG_USE,
             Self::Locked { .. } | Self::Listen { .. } | Self::System { .. } => 1,
         }
     }

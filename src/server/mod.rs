@@ -2,7 +2,7 @@
 //!
 //! Owns the parent: listener, table of children, claims, waiting queries, the ledger of the draw, and the order in which
 //! all that ends. Used by the `server` binary. The parent never reads a client's byte, and while it serves it never
-//! blocks on a child, a lock, a log reader or a disk: one wait covers everything, and costs what is ready, not what is
+//! blocks on a child, a lock, a log reader or a sync: one wait covers everything, and costs what is ready, not what is
 //! there.
 
 mod children;
@@ -212,25 +212,30 @@ impl Server {
             }
             let Some(accepted) = self.listener.as_mut().and_then(Listener::accept) else { return };
             event!(Info, "accept_connections", success, ip = accepted.1.ip());
-            if let Err(e) = self.fork_session(accepted)
+            if let Err((call, e)) = self.fork_session(accepted)
                 && let Some(listener) = &mut self.listener
             {
-                listener.back_off("fork", &e);
+                listener.back_off(call, &e);
                 return;
             }
             event!(Info, "accept_connections", in_progress);
         }
     }
 
-    fn fork_session(&mut self, (client, peer): (TcpStream, SocketAddr)) -> io::Result<()> {
-        let (parent_end, link) = messages::link()?;
+    /// Fails with the system call that did.
+    fn fork_session(&mut self, (client, peer): (TcpStream, SocketAddr)) -> Result<(), (&'static str, io::Error)> {
+        let (parent_end, link) = messages::link().map_err(|e| ("socketpair", e))?;
         let given = Given { client, peer: peer.ip(), link, common: self.common.clone(), ledger: self.ledger.clone() };
         let pid = process::spawn(given, &STOP_SIGNALS, |given, stop| {
             logging::forked();
             Session::run(given, stop)
-        })?;
+        });
+        let pid = pid.map_err(|e| ("fork", e))?;
         // One that is not heard would wait for its claim for ever.
-        self.children.register(&self.poller, pid, peer.ip(), parent_end).inspect_err(|_| process::kill(pid))
+        self.children.register(&self.poller, pid, peer.ip(), parent_end).map_err(|e| {
+            process::kill(pid);
+            ("epoll_ctl", e)
+        })
     }
 
     // ---- children ----
@@ -301,9 +306,7 @@ impl Server {
     /// What it had reported is taken, what it had claimed is free, and it is forgotten.
     fn session_ended(&mut self, token: Token, exit: Exit) {
         self.hear(token);
-        if exit != Exit::Code(session::DONE.into()) {
-            self.adopt_ends();
-        }
+        self.adopt_ends(token);
         let Some(child) = self.children.forget(&self.poller, token) else { return };
         self.waiters.leave(token);
         if let Some(next) = self.claims.release(child.agency, token) {
@@ -315,8 +318,12 @@ impl Server {
         }
     }
 
-    /// A child that died unasked may have recorded an end without reporting it.
-    fn adopt_ends(&mut self) {
+    /// A child may have recorded the end of its agency and died, or failed, before it could report it.
+    fn adopt_ends(&mut self, token: Token) {
+        let agency = self.children.get(token).and_then(|child| child.agency);
+        if agency.is_none_or(|agency| self.ledger.has_ended(agency)) {
+            return;
+        }
         match self.store.ended() {
             Ok(ended) => ended.into_iter().for_each(|agency| self.ledger.end(agency)),
             Err(e) => event!(Error, "leer_fines", fail, error = e),
@@ -352,9 +359,7 @@ impl Server {
             listener.close(&self.poller);
         }
         self.children.stop_all();
-        let grace = self.common.config.shutdown_grace;
-        let far = Duration::from_secs(u32::MAX.into());
-        self.phase = Phase::Stopping { until: Instant::now() + grace.min(far) };
+        self.phase = Phase::Stopping { until: Instant::now() + self.common.config.shutdown_grace };
     }
 
     fn kill_children(&mut self) {

@@ -56,6 +56,9 @@ impl Server {
         signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
         let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
         let files = Files::beside(&config.storage);
+        if !files.are_distinct() {
+            return Err(Error::StorageName { path: config.storage });
+        }
         let Some(server_lock) = lock_out_others(&files, &stop)? else { return Ok(None) };
         let refused = |source| Error::Listen { port: config.port, source };
         let listener = Listener::bind(config.port).map_err(refused)?;
@@ -64,7 +67,11 @@ impl Server {
                 event!(Info, "new_draw", success, archivo = aside.display());
             }
         }
-        let (store, adopted) = start::prepare(&files, config.durability)?;
+        let prepared = start::prepare(&files, config.durability);
+        if is_requested(&stop, Instant::now())? {
+            return Ok(None);
+        }
+        let (store, adopted) = prepared?;
         let port = listener.listen(config.listen_backlog).map_err(refused)?;
         event!(Info, "listen", success, port = port);
 
@@ -110,12 +117,17 @@ fn lock_out_others(files: &Files, stop: &SignalSource) -> Result<Option<File>, E
             event!(Warning, "lock", in_progress, archivo = files.server_lock.display(), pid = holder);
             told = true;
         }
-        let mut stop_ready = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
-        if events::wait(&mut stop_ready, Some(Instant::now() + LOCK_PAUSE)).map_err(system("poll"))? > 0 {
+        if is_requested(stop, Instant::now() + LOCK_PAUSE)? {
             return Ok(None);
         }
     }
     Ok(Some(server_lock))
+}
+
+/// Whether the stop signal comes, or has come, before `deadline`.
+fn is_requested(stop: &SignalSource, deadline: Instant) -> Result<bool, Error> {
+    let mut stop_ready = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+    Ok(events::wait(&mut stop_ready, Some(deadline)).map_err(system("poll"))? > 0)
 }
 
 /// Every child costs the parent one descriptor.

@@ -40,7 +40,7 @@ impl Waiters {
             return false;
         }
         *others += 1;
-        let deadline = self.patience.and_then(|patience| now.checked_add(patience));
+        let deadline = self.patience.map(|patience| now + patience);
         self.deadlines.extend(deadline.map(|deadline| (deadline, token)));
         self.waiting.insert(token, Query { agency, deadline });
         true

@@ -129,8 +129,9 @@ enum End {
 
 impl From<io::Error> for End {
     fn from(e: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
         match e.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::TimedOut => Self::Closed,
+            ConnectionReset | BrokenPipe | TimedOut | HostUnreachable | NetworkUnreachable => Self::Closed,
             _ => Self::Failed(e),
         }
     }
@@ -181,7 +182,7 @@ impl Session {
         let mut session =
             Self { client, peer, link, stop, store, common, ledger, decoder, claim, stopping: false, deadline };
         let end = match session.converse() {
-            Err(End::Closed) if session.decoder.mid_message() => End::Cut("the connection was reset amid a message"),
+            Err(End::Closed) if session.decoder.mid_message() => End::Cut("the connection was lost amid a message"),
             Err(end) => end,
             Ok(never) => match never {},
         };

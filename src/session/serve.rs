@@ -8,7 +8,7 @@ use crate::bet::{AgencyId, Bet, InvalidBet};
 use crate::event;
 use crate::messages::Order;
 use crate::protocol::{Answer, Code, Form, Malformed, Request};
-use crate::storage::{self, Admission, Store};
+use crate::storage::{self, Store};
 
 /// Answered, or refused with a code.
 type Outcome = Result<Answer, Refusal>;
@@ -90,7 +90,7 @@ impl Session {
         if ended {
             return Err(Code::AlreadyEnded.into());
         }
-        self.stored(|store| store.store_bets(&bets, Admission::Claimed))?;
+        self.stored(|store| store.store_bets(&bets))?;
         log_batch(&bets);
         Ok(Answer::Confirmation(Ok(())))
     }
@@ -101,7 +101,7 @@ impl Session {
         if self.ledger.is_drawn() && !bets.is_empty() {
             return Err(Code::AlreadyEnded.into());
         }
-        self.stored(|store| store.store_bets(&bets, Admission::Unclaimed))?;
+        self.stored(|store| store.store_bets(&bets))?;
         match (form, bets.as_slice()) {
             (Form::Single, [bet]) => {
                 event!(

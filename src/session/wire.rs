@@ -4,14 +4,21 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
+
 use crate::tcp;
 
 /// How long a peer may owe acknowledgements, unless a client may be slower by configuration.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of answers that the kernel keeps for a client. By itself it would keep megabytes, and tell of room only when a
+/// third of them is gone: a client that takes its answer slowly would look like one that takes nothing.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// Sets what every connection needs.
 pub fn configure(client: &TcpStream, message_timeout: Duration) -> io::Result<()> {
     client.set_nonblocking(true)?;
+    setsockopt(client, sockopt::SndBuf, &SEND_BUFFER)?;
     Ok(tcp::configure(client, message_timeout.max(USER_TIMEOUT))?)
 }
 

@@ -73,10 +73,10 @@ pub enum Error {
         /// The file that is locked.
         path: PathBuf,
     },
-    /// The file of the bets is not the one that was committed to.
+    /// The file of that name is not the one that was committed to, or is open.
     #[error("{path} was replaced by another file", path = path.display())]
     Replaced {
-        /// The file of the bets.
+        /// The file.
         path: PathBuf,
     },
     /// Committed rows are gone.
@@ -149,15 +149,12 @@ impl Files {
             rejected: rejected.into(),
         }
     }
-}
 
-/// Whether a batch may come after its agency's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// The connection has claimed the agency and knows that it has not ended: nobody else can end it.
-    Claimed,
-    /// Nobody has: the ends are looked up under the lock.
-    Unclaimed,
+    /// Whether each is a file of its own, which depends on the name of the bets'.
+    pub fn are_distinct(&self) -> bool {
+        let paths = [&self.bets, &self.lock, &self.ends, &self.draw, &self.server_lock, &self.rejected];
+        BTreeSet::from(paths).len() == paths.len()
+    }
 }
 
 /// One process's open files. A lock on an inherited descriptor would exclude nobody, so each process opens its own.
@@ -198,18 +195,19 @@ impl Store {
     /// Appends `bets`, all or none. When this returns, a killed process loses none of them, nor does a power cut where
     /// the durability is [`Durability::Batch`].
     ///
+    /// Whether an agency has ended is decided here, under the lock where ends are recorded, whatever its connection was
+    /// told: a child that died before it could report an end has recorded it all the same.
+    ///
     /// # Errors
     /// [`Error`]; nothing of the batch counts then, though after [`Error::Sync`] it may be there.
-    pub fn store_bets(&self, bets: &[Bet], admission: Admission) -> Result<()> {
+    pub fn store_bets(&self, bets: &[Bet]) -> Result<()> {
         let rows = row::format(bets).map_err(|e| Error::io("format", &self.files.bets)(e.into()))?;
         {
             let _guard = self.lock()?;
             let record = self.committed()?;
-            if admission == Admission::Unclaimed {
-                let ended = self.ended()?;
-                if bets.iter().any(|bet| ended.contains(&bet.agency)) {
-                    return Err(Error::Ended);
-                }
+            let ended = self.ended()?;
+            if bets.iter().any(|bet| ended.contains(&bet.agency)) {
+                return Err(Error::Ended);
             }
             self.append(&rows, record)?;
         }
@@ -229,6 +227,7 @@ impl Store {
             let _guard = self.lock()?;
             // An end says that all of the agency's bets are there: not of a file that was cut or replaced.
             self.committed()?;
+            in_place(&self.ends, &self.files.ends)?;
             ends::append(&self.ends, agency).map_err(Error::io("write", &self.files.ends))?;
         }
         self.sync_ends()
@@ -267,22 +266,22 @@ impl Store {
     /// # Errors
     /// [`Error`]; the iterator ends behind its first one.
     pub fn load_bets(&self) -> Result<impl Iterator<Item = Result<Bet>>> {
-        self.load_rows(|_| true)
+        self.load_rows(self.committed_len()?, |_| true)
     }
 
-    /// Every stored bet on `number`, in the order in which they were stored. The others are not parsed, which is most of
-    /// the work.
+    /// Every bet on `number` in front of byte `to`, in the order in which they were stored. The others are not parsed,
+    /// which is most of the work.
     ///
     /// # Errors
     /// As [`Store::load_bets`], but that damage in other rows is not noticed.
-    pub fn load_bets_on(&self, number: u32) -> Result<impl Iterator<Item = Result<Bet>>> {
+    pub fn load_bets_on(&self, number: u32, to: u64) -> Result<impl Iterator<Item = Result<Bet>>> {
         let may_be = move |line: &[u8]| row::number(line).is_none_or(|other| other == number);
-        Ok(self.load_rows(may_be)?.filter(move |bet| bet.as_ref().map_or(true, |bet| bet.number == number)))
+        Ok(self.load_rows(to, may_be)?.filter(move |bet| bet.as_ref().map_or(true, |bet| bet.number == number)))
     }
 
-    /// The bets in the rows that `wanted` picks.
-    fn load_rows(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<impl Iterator<Item = Result<Bet>>> {
-        let mut lines = self.lines(0, self.committed_len()?)?;
+    /// The bets in the rows in front of byte `to` that `wanted` picks.
+    fn load_rows(&self, to: u64, wanted: impl Fn(&[u8]) -> bool) -> Result<impl Iterator<Item = Result<Bet>>> {
+        let mut lines = self.lines(0, to)?;
         let mut broken = false;
         Ok(std::iter::from_fn(move || {
             while !broken {
@@ -315,7 +314,7 @@ impl Store {
     /// it was held over are made durable first: a result must not outlive them.
     ///
     /// # Errors
-    /// [`Error`]; no result is there then.
+    /// [`Error`]; what is there of a result then is to be discarded.
     pub fn write_result(&self, terms: Terms, winners: &Winners) -> Result<()> {
         self.sync(&self.bets, &self.files.bets)?;
         self.sync(&self.ends, &self.files.ends)?;
@@ -352,10 +351,14 @@ impl Store {
         results::winners(&self.draw, agency).map_err(Error::io("read", &self.files.draw))
     }
 
+    /// Trap: who has locked a file that was moved away or replaced excludes nobody who opens the name.
     fn lock(&self) -> Result<lock::Guard<'_>> {
-        lock::exclusive(&self.lock, LOCK_PATIENCE)
-            .map_err(Error::io("lock", &self.files.lock))?
-            .ok_or_else(|| Error::Locked { path: self.files.lock.clone() })
+        let path = &self.files.lock;
+        let guard = lock::exclusive(&self.lock, LOCK_PATIENCE)
+            .map_err(Error::io("lock", path))?
+            .ok_or_else(|| Error::Locked { path: path.clone() })?;
+        in_place(&self.lock, path)?;
+        Ok(guard)
     }
 
     /// Under the lock: the record, once `bets.csv` has been found to be the file that it speaks of, and cut off behind
@@ -412,6 +415,7 @@ impl Store {
         let mut aside = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))?;
         let copied = io::copy(&mut self.range(from, to)?, &mut aside).map_err(Error::io("write", path))?;
         aside.sync_data().map_err(Error::io("sync", path))?;
+        sync_directory(path)?;
         event!(Warning, "apartar_cola", success, bytes = copied, archivo = path.display());
         Ok(())
     }
@@ -465,6 +469,16 @@ impl Store {
     }
 }
 
+/// So that a power cut does not take the name of a file just made.
+fn sync_directory(file: &Path) -> Result<()> {
+    let directory = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(Error::io("sync", directory))
+}
+
 /// Reads as much of `file` as fits from its start: small files of fixed-size records.
 fn read_front<const N: usize>(file: &File) -> io::Result<Option<[u8; N]>> {
     let mut bytes = [0; N];
@@ -480,6 +494,12 @@ type Identity = (u64, u64);
 
 fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
+}
+
+/// Whether `path` still names `file`.
+fn in_place(file: &File, path: &Path) -> Result<()> {
+    let [own, named] = [file.metadata(), path.metadata()].map(|found| found.map_err(Error::io("stat", path)));
+    if identity(&own?) == identity(&named?) { Ok(()) } else { Err(Error::Replaced { path: path.to_owned() }) }
 }
 
 #[cfg(test)]
@@ -498,7 +518,8 @@ mod tests {
         let documents = |bets: Vec<Bet>| bets.iter().map(|bet| bet.document).collect::<Vec<_>>();
         let all: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(documents(all), [0, 1, 2, 3, 4, 5]);
-        let on: Vec<Bet> = store.load_bets_on(7574).unwrap().collect::<Result<_>>().unwrap();
+        let on: Vec<Bet> =
+            store.load_bets_on(7574, store.committed_len().unwrap()).unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(documents(on), [0, 2, 3]);
     }
 }

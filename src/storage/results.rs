@@ -45,7 +45,7 @@ struct Entry {
 /// Writes the result; making it durable is the caller's.
 ///
 /// # Errors
-/// What ftruncate(2) or write(2) report; the file then holds no result.
+/// What ftruncate(2) or write(2) report; the file may then hold a part of the result.
 pub fn write(file: &File, terms: Terms, winners: &Winners) -> io::Result<()> {
     let documents: Vec<Vec<u8>> = winners.values().map(|documents| encode_documents(documents)).collect();
     let entries = winners.iter().zip(&documents).map(|((agency, winners), bytes)| Entry {

@@ -11,7 +11,7 @@ use ipc::lock;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::record::{BOOT_ID, Record};
-use super::{Error, Files, Result, Store, Tally, Terms, results};
+use super::{Error, Files, Result, Store, Tally, Terms, results, sync_directory};
 use crate::bet::AgencyId;
 use crate::config::server::Durability;
 
@@ -61,14 +61,14 @@ pub fn lock_out_others(server_lock: &mut File, files: &Files) -> Result<Option<S
 
 /// Moves the files of a finished or unwanted lottery aside, with a time stamp. Call it with others locked out.
 ///
-/// The result goes first and the bets last: whatever an interruption leaves is a lottery that goes on.
+/// The result goes last: an interruption leaves a draw final that was held, and else a lottery whose agencies end anew.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn move_aside(files: &Files) -> Result<Vec<PathBuf>> {
     let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
     let mut moved = Vec::new();
-    for path in [&files.draw, &files.ends, &files.bets, &files.lock, &files.rejected] {
+    for path in [&files.ends, &files.bets, &files.lock, &files.rejected, &files.draw] {
         let len = match path.metadata() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
             found => found.map_err(Error::io("stat", path))?.len(),
@@ -144,16 +144,6 @@ fn open_or_make(path: &Path) -> Result<File> {
 fn read_from_disk(file: &File) {
     // An advice: a file system that does not know it has no cache either, or is no worse off than without.
     let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-}
-
-/// So that a power cut does not take the names of files just made.
-fn sync_directory(bets: &Path) -> Result<()> {
-    let directory = match bets.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(Error::io("sync", directory))
 }
 
 fn free_name(path: &Path, stamp: &str) -> PathBuf {

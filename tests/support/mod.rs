@@ -76,6 +76,13 @@ impl Setup {
         self
     }
 
+    /// Without arguments, and by way of nothing.
+    pub fn plain(mut self) -> Self {
+        self.arguments.clear();
+        self.under.clear();
+        self
+    }
+
     /// Where its files are.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
