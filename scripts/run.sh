@@ -60,16 +60,21 @@ start() { # NAME COMMAND...
   exec 4>&-
 }
 
+# A level at which there are the lines that this script waits for.
+level() { # WANTED
+  if [[ ${1^^} == DEBUG ]]; then echo DEBUG; else echo INFO; fi
+}
+
 start_server() {
   start server env SERVER_PORT=0 CLIENT_AMOUNT="$agencies" STORAGE_FILEPATH="$run/bets.csv" LOG_TARGET=stdout \
-    LOGGING_LEVEL="${LOGGING_LEVEL:-INFO}" "$bin/server" --config config/server.ini
+    LOGGING_LEVEL="$(level "${LOGGING_LEVEL-}")" "$bin/server" --config config/server.ini
 }
 
 start_clients() {
   local id
   for ((id = 1; id <= agencies; id++)); do
     start "client$id" env CLI_ID="$id" CLI_MODE=draw CLI_SERVER_ADDRESS="127.0.0.1:$port" \
-      CLI_DATA_PATH=".data/agency-$id.csv" CLI_LOG_LEVEL="${CLI_LOG_LEVEL:-INFO}" "$bin/client" --config config/client.yaml
+      CLI_DATA_PATH=".data/agency-$id.csv" CLI_LOG_LEVEL="$(level "${CLI_LOG_LEVEL-}")" "$bin/client" --config config/client.yaml
     clients=$((clients + 1))
   done
 }
