@@ -1127,7 +1127,7 @@ fn as_nobody(setup: Setup, number: u32) -> Setup {
     let program =
         ["setpriv", &user, "--regid=65534", "--clear-groups", "sh", "-c", "shift; exec ./server \"$@\"", "sh"];
     let setup = setup.under(&program);
-    fs::copy(server_binary(), setup.path("server")).unwrap();
+    install(&server_binary(), &setup.path("server"));
     fs::set_permissions(setup.path(""), fs::Permissions::from_mode(0o777)).unwrap();
     setup
 }

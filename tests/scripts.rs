@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_yaml::Value;
-use support::{has_program, skipped, write_file};
+use support::{has_program, install, skipped, write_file};
 use tempfile::TempDir;
 
 fn project(path: &str) -> PathBuf {
@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 /// A copy of one script, in a directory of its own.
 fn alone(script: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    fs::copy(project(script), dir.path().join(script)).unwrap();
+    install(&project(script), &dir.path().join(script));
     dir
 }
 
@@ -124,7 +124,7 @@ fn a_path_with_spaces_is_written_and_a_file_elsewhere_names_the_project_absolute
     let dir = tempfile::tempdir().unwrap();
     let (here, there) = (dir.path().join("a b"), dir.path().join("c d"));
     [&here, &there].into_iter().for_each(|path| fs::create_dir(path).unwrap());
-    fs::copy(project(GENERATE), here.join(GENERATE)).unwrap();
+    install(&project(GENERATE), &here.join(GENERATE));
     for shell in [None, Some("bash"), Some("sh")] {
         let output = generate(&here, shell, &["my compose file.yaml", "2"]);
         assert!(output.status.success(), "{output:?}");
@@ -201,9 +201,9 @@ fn validate(docker: Option<&str>) -> Vec<(String, Option<i32>)> {
         symlink(found.unwrap(), bin.path().join(program)).unwrap();
     }
     if let Some(docker) = docker {
-        let fake = bin.path().join("docker");
-        write_file(&fake, format!("#!/bin/sh\n{docker}\n"));
-        fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = bin.path().join("docker.sh");
+        write_file(&text, format!("#!/bin/sh\n{docker}\n"));
+        install(&text, &bin.path().join("docker"));
     }
     let script = project("validar-echo-server.sh");
     let ways = [vec![script.clone()], vec!["sh".into(), script.clone()], vec!["bash".into(), script]];
@@ -281,7 +281,7 @@ impl Clone {
             return None;
         }
         fs::create_dir_all(dir.path().join("scripts")).unwrap();
-        fs::copy(project("scripts/ramas.sh"), dir.path().join("scripts/ramas.sh")).unwrap();
+        install(&project("scripts/ramas.sh"), &dir.path().join("scripts/ramas.sh"));
         Some(Self(dir))
     }
 

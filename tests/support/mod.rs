@@ -30,6 +30,14 @@ pub fn server_binary() -> PathBuf {
     std::env::var_os("LOTERIA_SERVER").map_or_else(|| env!("CARGO_BIN_EXE_server").into(), PathBuf::from)
 }
 
+/// Copies a program to where it can be started.
+///
+/// Trap: had this process the copy open, a child that another of its threads forks just then would have it, too, and the
+/// kernel executes nothing that is open for writing.
+pub fn install(from: &Path, to: &Path) {
+    assert!(Command::new("install").args(["-m", "755"]).args([from, to]).status().unwrap().success());
+}
+
 /// Waits until `what` holds.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
