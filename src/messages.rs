@@ -8,6 +8,7 @@
 //! | await the draw | drawn, or not drawn |
 //! | an agency has ended | |
 //! | the storage is broken | |
+//! | lines of the log were lost | |
 //! | | stop |
 
 use std::io;
@@ -28,6 +29,8 @@ pub enum Report {
     Ended(AgencyId),
     /// Data could not be made durable: nothing may be acknowledged any more.
     StorageBroken,
+    /// Nobody read the log while the child had so many lines for it.
+    LinesLost(u32),
 }
 
 /// From the parent to a child.
@@ -50,25 +53,28 @@ pub enum Order {
 
 impl Message for Report {
     fn encode(&self, packet: &mut [u8; MESSAGE_MAX]) -> usize {
-        let (kind, agency) = match self {
+        let (kind, number) = match self {
             Self::Claim(agency) => (1, agency.get()),
             Self::AwaitDraw(agency) => (2, agency.get()),
             Self::Ended(agency) => (3, agency.get()),
             Self::StorageBroken => (4, 0),
+            Self::LinesLost(lines) => (5, *lines),
         };
         packet[0] = kind;
-        packet[1..5].copy_from_slice(&agency.to_ne_bytes());
+        packet[1..5].copy_from_slice(&number.to_ne_bytes());
         5
     }
 
     fn decode(packet: &[u8]) -> Option<Self> {
-        let (&kind, agency) = packet.split_first()?;
-        let agency = AgencyId::new(u32::from_ne_bytes(agency.try_into().ok()?));
+        let (&kind, number) = packet.split_first()?;
+        let number = u32::from_ne_bytes(number.try_into().ok()?);
+        let agency = AgencyId::new(number);
         match kind {
             1 => agency.map(Self::Claim),
             2 => agency.map(Self::AwaitDraw),
             3 => agency.map(Self::Ended),
             4 => Some(Self::StorageBroken),
+            5 => Some(Self::LinesLost(number)),
             _ => None,
         }
     }
@@ -206,6 +212,14 @@ impl ChildEnd {
         self.0.send(&Report::StorageBroken)
     }
 
+    /// Tells that lines of the log were lost.
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    pub fn report_lines_lost(&self, lines: u32) -> io::Result<()> {
+        self.0.send(&Report::LinesLost(lines))
+    }
+
     /// The next order, if there is one.
     ///
     /// # Errors
@@ -229,7 +243,8 @@ mod tests {
     fn every_message_arrives_as_sent() {
         let (parent, child) = link().unwrap();
         let agency = AgencyId::new(u32::MAX).unwrap();
-        for report in [Report::Claim(agency), Report::AwaitDraw(agency), Report::Ended(agency), Report::StorageBroken] {
+        let of_agency = [Report::Claim(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
+        for report in of_agency.into_iter().chain([Report::StorageBroken, Report::LinesLost(0)]) {
             child.0.send(&report).unwrap();
             assert_eq!(parent.next_report().unwrap(), Received::Message(report));
         }

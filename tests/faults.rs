@@ -562,14 +562,29 @@ fn whatever_accept_reports_the_next_client_is_served() {
 
 #[test]
 fn an_accept_that_goes_on_failing_is_told_once_and_nothing_spins() {
+    for error in ["ENFILE", "EPERM"] {
+        let server = Server::start(2);
+        let goes_on = ["-e", &format!("inject=accept4:error={error}")];
+        let Some(strace) = Strace::attach(server.pid(), &goes_on) else { return };
+        let mut conn = server.connect();
+        server.await_log("action: accept_connections | result: fail | llamada: accept");
+        assert_idle(&[server.pid()]);
+        drop(strace);
+        assert_eq!(echo_or_close(&mut conn), b"hola\n");
+        assert_eq!(server.stop().matches("action: accept_connections | result: fail").count(), 1);
+    }
+}
+
+#[test]
+fn connections_that_fail_without_end_keep_the_server_from_nothing() {
     let server = Server::start(2);
-    let Some(strace) = Strace::attach(server.pid(), &["-e", "inject=accept4:error=ENFILE"]) else { return };
     let mut conn = server.connect();
-    server.await_log("action: accept_connections | result: fail | llamada: accept");
-    assert_idle(&[server.pid()]);
-    drop(strace);
-    assert_eq!(echo_or_close(&mut conn), b"hola\n");
-    assert_eq!(server.stop().matches("action: accept_connections | result: fail").count(), 1);
+    assert_eq!(conn.send(&batch_of(1, 1, 1)).ack(), 0);
+    let Some(_strace) = Strace::attach(server.pid(), &["-e", "inject=accept4:error=EPROTO"]) else { return };
+    let _failing = server.connect();
+    assert_eq!(conn.send(&batch_of(1, 1, 1)).ack(), 0);
+    assert_eq!(server.rows().len(), 2);
+    server.stop();
 }
 
 #[test]
@@ -794,6 +809,8 @@ fn a_log_reader_that_comes_back_is_told_how_many_lines_were_lost() {
     let mut conn = server.connect();
     conn.send(&batch_of(1, 255, 1));
     assert_eq!(conn.ack(), 0);
+    // A child that is gone before anybody reads.
+    assert_eq!(server.connect().send(&Bet::default().single(1)).rest(), [0]);
     let read = Arc::new(Mutex::new(Vec::new()));
     let reader = thread::spawn({
         let (mut stdout, read) = (server.process.stdout.take().unwrap(), read.clone());
@@ -814,10 +831,10 @@ fn a_log_reader_that_comes_back_is_told_how_many_lines_were_lost() {
     let log = log();
     let lost = log.lines().filter_map(|line| line.split_once("action: log | result: fail | lost_lines: "));
     let lost: usize = lost.map(|(_, count)| count.parse::<usize>().unwrap()).sum();
-    let kept =
-        ["apuesta_almacenada", "apuesta_recibida"].map(|action| log.matches(&format!("action: {action} |")).count());
+    let of_children = ["apuesta_almacenada", "apuesta_recibida", "close_connection"];
+    let kept: usize = of_children.iter().map(|action| log.matches(&format!("action: {action} |")).count()).sum();
     assert!(lost > 0);
-    assert_eq!(kept[0] + kept[1] + lost, 256 + 2 * batches, "{log}");
+    assert_eq!(kept + lost, 255 + 1 + 2 * batches + 1 + 2, "{log}");
     assert!(log.ends_with("action: exit | result: success\n"), "{log}");
 }
 

@@ -450,6 +450,21 @@ fn sigterm_lets_a_message_that_has_begun_come_to_its_end() {
 }
 
 #[test]
+fn sigterm_amid_a_query_lets_it_come_to_its_end_and_answers_it_with_code_7() {
+    let server = Setup::new(2).set("SHUTDOWN_GRACE", FOREVER).start();
+    let (mut conn, child) = connect_and_find_child(&server);
+    let query = ask(1);
+    conn.send(&query[..1]);
+    server.await_read(&conn);
+    server.signal("TERM");
+    server.await_log("action: close_listener | result: success");
+    assert!(conn.is_silent_for(A_WHILE));
+    conn.send(&query[1..]);
+    assert_eq!(conn.rest(), [2, 7]);
+    await_end(server, &[child], 0);
+}
+
+#[test]
 fn sigterm_cuts_off_a_message_that_does_not_come_to_its_end() {
     let server = Setup::new(2).set("SHUTDOWN_GRACE", SHORT).start();
     let (mut conn, _) = connect_and_find_child(&server);

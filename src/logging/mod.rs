@@ -196,6 +196,16 @@ pub fn flush() {
     with_stdout(Sink::flush);
 }
 
+/// How many of this process's lines are lost that no line has told of, for somebody else to tell.
+pub fn take_lost() -> u32 {
+    with_stdout(Sink::take_lost).unwrap_or(0)
+}
+
+/// So many lines of another process are lost, and to be told of here.
+pub fn add_lost(lines: u32) {
+    with_stdout(|stdout| stdout.lose(lines));
+}
+
 /// Writes what is queued, and waits a moment for a reader: the last thing before the process ends.
 pub fn finish() {
     with_stdout(Sink::finish);

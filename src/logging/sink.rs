@@ -4,9 +4,10 @@
 //! every process on its next line, the answer to SIGTERM included; yet dropping a line at the first EAGAIN loses lines
 //! in normal service, when a reader is merely slower than a burst. So a process that may wait (a child, a client) waits
 //! a moment for the reader, and an event loop queues. Only then are lines dropped; nobody waits again until the log can
-//! be written, and then one line tells how many were lost.
+//! be written, and then one line tells how many were lost; a child that ends before that leaves its number to its parent.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ pub struct Sink {
     may_wait: bool,
     /// What goes out before anything else: lines, where nobody may wait; or what is left of one that was taken in part.
     queue: Vec<u8>,
-    lost: u64,
+    lost: u32,
     /// To wait would be in vain, as the parent of this child has found out; until something gets through.
     stuck: bool,
 }
@@ -87,7 +88,7 @@ impl Sink {
     pub fn write(&mut self, line: &[u8]) {
         self.flush();
         if !self.has_room_for(line) {
-            self.lost += 1;
+            self.lose(1);
             return;
         }
         self.queue.extend(line);
@@ -98,7 +99,7 @@ impl Sink {
             }
             if self.queue.len() == line.len() {
                 self.queue.clear();
-                self.lost += 1;
+                self.lose(1);
             }
         }
     }
@@ -129,6 +130,17 @@ impl Sink {
             }
         }
         self.stuck &= written == 0;
+    }
+
+    /// So many lines more are lost.
+    pub fn lose(&mut self, lines: u32) {
+        self.lost = self.lost.saturating_add(lines);
+    }
+
+    /// How many lines are lost that nobody has been told of; that becomes the caller's to tell.
+    pub fn take_lost(&mut self) -> u32 {
+        self.flush();
+        mem::take(&mut self.lost)
     }
 
     /// The last flush of a process: waits for a reader, once.
@@ -194,7 +206,7 @@ fn wait_writable(deadline: Option<Instant>) -> bool {
     matches!(events::wait(&mut fds, deadline), Ok(1..))
 }
 
-fn lost_lines(lost: u64) -> String {
+fn lost_lines(lost: u32) -> String {
     let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
     format!("{now} {:<8} action: log | result: fail | lost_lines: {lost}\n", "WARNING")
 }

@@ -16,6 +16,8 @@ use crate::event;
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// At most one line about that in this time; the others are counted.
 const QUIET: Duration = Duration::from_secs(10);
+/// Connections in a row that may have failed before the loop looks at what else there is.
+const TRIES: usize = 16;
 
 /// A bound socket, and when it is listened to.
 #[derive(Debug)]
@@ -70,9 +72,9 @@ impl Listener {
         }
     }
 
-    /// The next connection, if there is one.
+    /// The next connection, if there is one, or none but such as have failed.
     pub fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
-        loop {
+        for _ in 0..TRIES {
             match self.socket.accept() {
                 Ok(accepted) => return Some(accepted),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
@@ -83,6 +85,7 @@ impl Listener {
                 }
             }
         }
+        None
     }
 
     /// Rests for a moment after `error`: without that the loop would spin on a socket that stays ready.
@@ -112,13 +115,13 @@ impl Listener {
     }
 }
 
-/// accept(2) also reports what went wrong with the connection that it would have returned: the next one may be fine.
+/// accept(2) also reports what went wrong with the connection that it would have returned: the next one may be fine. EPERM
+/// is none of these: who forbids it forbids the next one as well, which is the same.
 fn is_of_one_connection(e: &io::Error) -> bool {
-    const PASSING: [Errno; 11] = [
+    const PASSING: [Errno; 10] = [
         Errno::EINTR,
         Errno::ECONNABORTED,
         Errno::EPROTO,
-        Errno::EPERM,
         Errno::ENETDOWN,
         Errno::ENOPROTOOPT,
         Errno::EHOSTDOWN,

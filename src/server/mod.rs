@@ -258,8 +258,9 @@ impl Server {
     fn take(&mut self, token: Token, report: Report) {
         match report {
             Report::Claim(agency) => {
-                if let Some(child) = self.children.get(token) {
-                    child.agency = Some(agency);
+                let Some(child) = self.children.get(token) else { return };
+                if *child.agency.get_or_insert(agency) != agency {
+                    return give_up(child, &io::Error::other("a second agency was claimed"));
                 }
                 if self.claims.claim(agency, token, Instant::now()) {
                     self.grant(token);
@@ -274,6 +275,7 @@ impl Server {
             }
             Report::Ended(agency) => self.ledger.end(agency),
             Report::StorageBroken => self.break_down(),
+            Report::LinesLost(lines) => logging::add_lost(lines),
         }
     }
 

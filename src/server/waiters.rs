@@ -2,7 +2,7 @@
 //!
 //! Pure: connections are numbers, time is given. Used by the server's parent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::children::Token;
@@ -15,65 +15,53 @@ const MAX_OF_AN_AGENCY: usize = 4;
 #[derive(Debug)]
 pub struct Waiters {
     patience: Option<Duration>,
-    waiting: HashMap<Token, Query>,
-    of_agency: HashMap<AgencyId, usize>,
-    /// In their order, as the patience is the same for all; entries of queries long gone are passed over.
-    deadlines: VecDeque<(Instant, Token)>,
+    /// In the order of their deadlines, as the patience is the same for all.
+    waiting: VecDeque<Waiting>,
 }
 
 #[derive(Debug)]
-struct Query {
+struct Waiting {
     agency: AgencyId,
+    token: Token,
     deadline: Option<Instant>,
 }
 
 impl Waiters {
     /// A query waits for `patience`, or for ever.
     pub fn new(patience: Option<Duration>) -> Self {
-        Self { patience, waiting: HashMap::new(), of_agency: HashMap::new(), deadlines: VecDeque::new() }
+        Self { patience, waiting: VecDeque::new() }
     }
 
     /// True if the query of `token` waits from now on; false if it must be answered at once.
     pub fn wait(&mut self, agency: AgencyId, token: Token, now: Instant) -> bool {
-        let others = self.of_agency.entry(agency).or_default();
-        if self.patience.is_some_and(|patience| patience.is_zero()) || *others >= MAX_OF_AN_AGENCY {
+        let others = self.waiting.iter().filter(|waiting| waiting.agency == agency).count();
+        if self.patience.is_some_and(|patience| patience.is_zero()) || others >= MAX_OF_AN_AGENCY {
             return false;
         }
-        *others += 1;
         let deadline = self.patience.map(|patience| now + patience);
-        self.deadlines.extend(deadline.map(|deadline| (deadline, token)));
-        self.waiting.insert(token, Query { agency, deadline });
+        self.waiting.push_back(Waiting { agency, token, deadline });
         true
     }
 
     /// The connection waits no longer.
     pub fn leave(&mut self, token: Token) {
-        if let Some(query) = self.waiting.remove(&token) {
-            self.of_agency.entry(query.agency).and_modify(|others| *others = others.saturating_sub(1));
-        }
+        self.waiting.retain(|waiting| waiting.token != token);
     }
 
     /// All that wait; none does afterwards.
-    pub fn take_all(&mut self) -> Vec<Token> {
-        self.of_agency.clear();
-        self.deadlines.clear();
-        self.waiting.drain().map(|(token, _)| token).collect()
+    pub fn take_all(&mut self) -> impl Iterator<Item = Token> + use<> {
+        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.token)
     }
 
     /// A connection that has waited long enough, if there is one.
     pub fn expired(&mut self, now: Instant) -> Option<Token> {
-        while let Some((deadline, token)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
-            if self.waiting.get(&token).is_some_and(|query| query.deadline == Some(deadline)) {
-                self.leave(token);
-                return Some(token);
-            }
-        }
-        None
+        let is_over = |waiting: &mut Waiting| waiting.deadline.is_some_and(|deadline| deadline <= now);
+        self.waiting.pop_front_if(is_over).map(|waiting| waiting.token)
     }
 
     /// When to look for [`Waiters::expired`] again.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadlines.front().map(|(deadline, _)| *deadline)
+        self.waiting.front().and_then(|waiting| waiting.deadline)
     }
 }
 
@@ -94,9 +82,8 @@ mod tests {
         waiters.leave(2);
         waiters.leave(2);
         assert!(waiters.wait(agency(), 5, now) && !waiters.wait(agency(), 7, now));
-        let mut all = waiters.take_all();
-        all.sort_unstable();
-        assert_eq!(all, [1, 3, 4, 5, 6]);
+        assert!(waiters.take_all().eq([1, 3, 4, 6, 5]));
+        assert!(waiters.wait(agency(), 7, now));
     }
 
     #[test]
@@ -105,6 +92,7 @@ mod tests {
         let (mut waiters, now) = (Waiters::new(Some(patience)), Instant::now());
         assert!(waiters.wait(agency(), 1, now));
         waiters.leave(1);
+        assert_eq!(waiters.deadline(), None);
         assert!(waiters.wait(agency(), 1, now + patience / 2));
         assert_eq!(waiters.expired(now + patience), None);
         assert_eq!(waiters.expired(now + patience * 2), Some(1));

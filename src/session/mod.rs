@@ -187,6 +187,11 @@ impl Session {
             Ok(never) => match never {},
         };
         session.close(&end);
+        let lost = logging::take_lost();
+        if lost > 0 {
+            // A parent that is gone has a log no more.
+            let _ = session.link.report_lines_lost(lost);
+        }
         if matches!(end, End::StorageBroken) { STORAGE_BROKEN } else { DONE }
     }
 

@@ -135,6 +135,10 @@ impl Session {
         let agency = self.known(agency)?;
         self.not_another(agency)?;
         if !self.ledger.is_drawn() {
+            // The order to stop came amid the query, and comes once.
+            if self.stopping {
+                return Err(Code::Stopping.into());
+            }
             match self.await_draw(agency)? {
                 Order::Drawn => self.ledger.hold_draw(),
                 _ => return Ok(Answer::NotDrawn),
