@@ -80,7 +80,7 @@ fn run(plan: Plan, dir: &Path, may_have_disk: bool) -> ExitCode {
 }
 
 fn probe(dir: &Path) -> ExitCode {
-    let tried = Disk::new(dir, Kind::Lazy).and_then(|mut disk| disk.cut().and_then(|()| disk.boot_again()));
+    let tried = Disk::new(dir, Kind::Lazy).and_then(|disk| disk.cut().and_then(|()| disk.boot_again()));
     match tried {
         Ok(()) => ExitCode::SUCCESS,
         Err(obstacle) => {

@@ -171,13 +171,6 @@ fn echo(server: &Server) -> Vec<u8> {
     server.connect().send(b"hola\n").rest()
 }
 
-/// The memory of a process that it shares with no file, in kB.
-fn resident(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim_end_matches("kB").trim().parse().unwrap()
-}
-
 // ---- an orderly end, at any moment -------------------------------------------------------------------------------
 
 #[test]

@@ -11,6 +11,7 @@ use super::plan::{Durability, Fault, Moment};
 use super::processes::{GLANCE, Outcome, is_killed, signal};
 use super::run::Run;
 
+use crate::support;
 /// How long a moment is awaited: clients that have lost their server come back after 50 to 100 ms.
 const SOON: Duration = Duration::from_millis(400);
 /// The rest of the delivery may take longer.
@@ -184,12 +185,12 @@ impl Run {
     }
 
     fn cut_power(&mut self, written: bool) -> Outcome<usize> {
-        let Some(disk) = &mut self.disk else { return Ok(0) };
+        let Some(disk) = &self.disk else { return Ok(0) };
         if written {
             disk.write_back("bets.csv");
         }
         // First nobody does anything any more, as without power: a sync that meets the cut may still return success.
-        let children = self.lottery.freeze();
+        let children = support::freeze(self.lottery.pid());
         disk.cut()?;
         self.lottery.kill_children(&children);
         self.lottery.kill(&mut self.reaper)?;

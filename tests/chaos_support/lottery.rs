@@ -6,12 +6,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
 use super::plan::Plan;
-use super::processes::{Outcome, PATIENCE, Reaper, await_some, children_of, signal, works_without_connection};
+use super::processes::{Outcome, Reaper, await_some, signal, works_without_connection};
 use super::rows::WINNING_NUMBER;
 use crate::support;
 
@@ -90,7 +89,7 @@ impl Lottery {
 
     /// Oldest first.
     pub fn children(&self) -> Vec<i32> {
-        children_of(self.pid)
+        support::children_of(self.pid)
     }
 
     /// Those that this run has not killed.
@@ -119,19 +118,6 @@ impl Lottery {
     pub fn kill(&mut self, reaper: &mut Reaper) -> Outcome<()> {
         signal(self.pid, Signal::SIGKILL);
         reaper.await_end(self.pid, "the killed server").map(drop)
-    }
-
-    /// Stops the parent, then its children, which are returned; a system call that one is in may still end.
-    pub fn freeze(&self) -> Vec<i32> {
-        let stop = |pid| {
-            signal(pid, Signal::SIGSTOP);
-            let deadline = Instant::now() + PATIENCE;
-            while matches!(support::state(pid), Some('R' | 'S')) && Instant::now() < deadline {}
-        };
-        stop(self.pid);
-        let children = self.children();
-        children.iter().copied().for_each(stop);
-        children
     }
 
     pub fn log(&self) -> String {

@@ -2,7 +2,6 @@
 //! orphan, so that no end goes unseen.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -95,15 +94,6 @@ pub fn is_killed(end: WaitStatus) -> bool {
 /// What is already gone needs no signal.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
-}
-
-/// Living children and zombies, oldest first.
-pub fn children_of(pid: i32) -> Vec<i32> {
-    match fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) {
-        Ok(pids) => pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
-        Err(_) if !support::is_alive(pid) => Vec::new(),
-        Err(_) => support::children_of(pid),
-    }
 }
 
 /// Whether the process has `file` open, and no socket.

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::own::{can, run};
+use crate::own::{can, is_possible, run};
+use crate::support::ext4::{self, Ext4};
+
+pub use crate::support::ext4::path;
 
 const KB: usize = 1024;
-/// EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH: from now on nothing reaches the disk, not even the journal.
-const CUT_POWER: &str = "import fcntl, os, struct, sys
-fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
 
 /// A mounted file system; unmounted when dropped, which is after the servers on it if it is made before them.
 pub struct Disk {
@@ -29,29 +29,28 @@ pub enum Kind {
 impl Disk {
     /// Of about 4 MB; `None` if this machine makes none, which has been said.
     pub fn new(kind: Kind) -> Option<Self> {
-        let disk = Self { dir: tempfile::tempdir().unwrap() };
-        ["images", "store"].iter().for_each(|name| fs::create_dir(disk.dir.path().join(name)).unwrap());
+        let disk = Self::unmade();
         let made = match kind {
             Kind::Tmpfs => tmpfs("4m", &disk.store()),
-            Kind::Ext4 => disk.make_ext4(),
+            // No blocks for root alone, or the disk of a server that is root would never be full. All that is not data
+            // is written now, so that it has its room below.
+            Kind::Ext4 => {
+                let options = ["-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"];
+                tmpfs("8m", &disk.images()) && is_possible(disk.ext4().make(6 << 20, &options))
+            }
         };
         made.then_some(disk)
     }
 
-    fn make_ext4(&self) -> bool {
-        let made = tmpfs("8m", &self.images()) && {
-            File::create(self.image()).unwrap().set_len(6 << 20).unwrap();
-            // No blocks for root alone, or the disk of a server that is root would never be full. All that is not data
-            // is written now, so that it has its room below.
-            let now = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
-            can("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", now, path(&self.image())])
-        };
-        made && can("mount", &self.mounting())
+    fn unmade() -> Self {
+        let disk = Self { dir: tempfile::tempdir().unwrap() };
+        [disk.images(), disk.store()].iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        disk
     }
 
-    /// How the image is mounted: so that nothing reaches it by the mere passing of time.
-    fn mounting(&self) -> Vec<String> {
-        ["-t", "ext4", "-o", "loop,commit=300", path(&self.image()), path(&self.store())].map(str::to_owned).into()
+    /// Mounted so that nothing reaches the image by the mere passing of time.
+    fn ext4(&self) -> Ext4 {
+        Ext4 { image: self.images().join("ext4"), mounted_at: self.store(), options: "loop,commit=300" }
     }
 
     /// Where a server's files are.
@@ -65,10 +64,6 @@ impl Disk {
 
     fn images(&self) -> PathBuf {
         self.dir.path().join("images")
-    }
-
-    fn image(&self) -> PathBuf {
-        self.images().join("ext4")
     }
 
     /// Takes all room that is left.
@@ -93,22 +88,26 @@ impl Disk {
 
     /// Cuts the power: false if this kernel cannot do that to an ext4, which has been said.
     pub fn cut_power(&self) -> bool {
-        can("python3", &["-c", CUT_POWER, path(&self.store())])
+        is_possible(self.ext4().cut_power())
     }
 
     /// Mounts the ext4 anew, as the next boot does: what had not reached the image is gone.
     pub fn mount_again(&self) {
-        run("umount", &[path(&self.store())]);
-        run("mount", &self.mounting());
+        self.ext4().unmount().unwrap();
+        self.ext4().mount().unwrap();
+    }
+
+    /// For this thread and what it starts.
+    pub fn another_boot(&self) {
+        ext4::another_boot(&self.dir.path().join("boot_id")).unwrap();
     }
 
     /// A disk with what the image of this one holds right now.
     pub fn copy(&self) -> Self {
-        let copy = Self { dir: tempfile::tempdir().unwrap() };
-        ["images", "store"].iter().for_each(|name| fs::create_dir(copy.dir.path().join(name)).unwrap());
+        let copy = Self::unmade();
         assert!(tmpfs("8m", &copy.images()));
-        fs::copy(self.image(), copy.image()).unwrap();
-        run("mount", &copy.mounting());
+        fs::copy(self.ext4().image, copy.ext4().image).unwrap();
+        copy.ext4().mount().unwrap();
         copy
     }
 }
@@ -146,8 +145,4 @@ fn hog(dir: &Path) {
         }
     }
     panic!("the disk does not stay full");
-}
-
-pub fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }

@@ -3,12 +3,11 @@
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
-use std::process::Command;
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::skipped;
+use crate::support::{ext4, skipped};
 
 /// Mounts from here on are this thread's; false if that cannot be had, which has been said.
 pub fn mounts() -> bool {
@@ -21,24 +20,23 @@ pub fn network() -> bool {
 }
 
 fn apart(what: CloneFlags) -> bool {
-    unshare(what).inspect_err(|e| skipped(&this_test(), &format!("unshare {what:?}: {e}"))).is_ok()
+    is_possible(unshare(what).map_err(|e| format!("unshare {what:?}: {e}")))
 }
 
 /// Runs a program of the system; false if this machine cannot do what it asks for, which has been said.
 pub fn can(program: &str, arguments: &[impl AsRef<OsStr> + Debug]) -> bool {
-    let output = Command::new(program).args(arguments).output();
-    let worked = output.as_ref().is_ok_and(|output| output.status.success());
-    if !worked {
-        skipped(&this_test(), &format!("{program} {arguments:?}: {output:?}"));
-    }
-    worked
+    is_possible(ext4::run(program, arguments))
+}
+
+/// Whether it has worked; if not, this machine cannot do it, and that is said.
+pub fn is_possible(outcome: ext4::Outcome) -> bool {
+    outcome.inspect_err(|why| skipped(&this_test(), why)).is_ok()
 }
 
 /// Runs a program that has worked here before.
 #[track_caller]
 pub fn run(program: &str, arguments: &[impl AsRef<OsStr> + Debug]) {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    ext4::run(program, arguments).unwrap();
 }
 
 pub fn this_test() -> String {

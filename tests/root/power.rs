@@ -1,9 +1,7 @@
 //! Power cuts: what had not reached the disk is gone, and so is the boot. What each `DURABILITY` promises is there.
 
-use std::fs;
-
-use crate::disk::{Disk, Kind, path};
-use crate::own::{self, run};
+use crate::disk::{Disk, Kind};
+use crate::own;
 use crate::scene::*;
 use crate::support::*;
 
@@ -14,15 +12,8 @@ fn power_cut(server: Server, disk: &Disk) -> bool {
     }
     drop(server.kill());
     disk.mount_again();
-    another_boot(disk);
+    disk.another_boot();
     true
-}
-
-/// For this thread and what it starts.
-fn another_boot(disk: &Disk) {
-    let id = disk.store().join("boot_id");
-    fs::write(&id, format!("{}\n", fastrand::u128(..).to_string().repeat(2).split_at(36).0)).unwrap();
-    run("mount", &["--bind", path(&id), "/proc/sys/kernel/random/boot_id"]);
 }
 
 /// Acknowledged bets of each agency: two batches each, which on a connection of one agency have come by turns.
@@ -145,7 +136,7 @@ fn a_server_goes_on_from_a_copy_of_the_disk_that_was_made_while_another_one_ran(
     let server = on(&disk).set("DURABILITY", "batch").start();
     let (agencies, acknowledged) = bet(&server);
     let copy = disk.copy();
-    another_boot(&copy);
+    copy.another_boot();
     let elsewhere = on(&copy).set("DURABILITY", "batch").start();
     assert_eq!([1, 2, 3].map(|agency| rows_of(&copy, agency)), acknowledged);
     assert_goes_on(elsewhere, &copy, acknowledged.clone());

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod ext4;
 mod lines;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 pub use lines::*;
@@ -476,15 +479,43 @@ pub fn count(agency: u32) -> Vec<u8> {
 
 // ---- processes ----
 
+/// Living children and zombies of a process of one thread, oldest first.
 pub fn children_of(parent: i32) -> Vec<i32> {
-    let processes = fs::read_dir("/proc").unwrap();
-    let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| stat(pid).is_some_and(|fields| fields[1].parse() == Ok(parent))).collect()
+    match fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
+        Ok(pids) => pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect(),
+        Err(_) if state(parent).is_none() => Vec::new(),
+        // This kernel does not tell them.
+        Err(_) => {
+            let processes = fs::read_dir("/proc").unwrap();
+            let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+            pids.filter(|&pid| stat(pid).is_some_and(|fields| fields[1].parse() == Ok(parent))).collect()
+        }
+    }
+}
+
+/// Stops the process, then its children, which are returned; a system call that one is in may still end.
+pub fn freeze(parent: i32) -> Vec<i32> {
+    let stop = |pid| {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(state(pid), Some('R' | 'S')) && Instant::now() < deadline {}
+    };
+    stop(parent);
+    let children = children_of(parent);
+    children.iter().copied().for_each(stop);
+    children
 }
 
 /// Whether the process exists and is no zombie.
 pub fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|fields| fields[0] != "Z")
+}
+
+/// The memory of a process that it shares with no file, in kB.
+pub fn resident(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
 }
 
 /// User and system time that the process has had, in clock ticks.
@@ -530,8 +561,8 @@ pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
 }
 
 pub fn send_signal(pid: i32, signal: &str) {
-    let signal = format!("SIG{signal}").parse::<nix::sys::signal::Signal>().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    let signal = format!("SIG{signal}").parse::<Signal>().unwrap();
+    kill(Pid::from_raw(pid), signal).unwrap();
 }
 
 /// The kernel's entry for one TCP socket of this machine.
