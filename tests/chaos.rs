@@ -26,14 +26,14 @@ use chaos_support::tally::{Tally, grouped};
 #[derive(Parser, Clone)]
 struct Arguments {
     /// How many runs
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
     /// The seed of the first run; that of each later one is one more [default: a fresh one]
     #[arg(long)]
     seed: Option<u64>,
     /// Runs at a time
-    #[arg(long, default_value_t = 2)]
-    jobs: usize,
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
     /// Carries one run out in this process and this directory
     #[arg(long, hide = true)]
     within: Option<PathBuf>,
@@ -92,6 +92,19 @@ fn probe(dir: &Path) -> ExitCode {
 
 // ---- all runs -----------------------------------------------------------------------------------------------------
 
+/// From so many runs on each moment that is the point of it must have been hit.
+const ENOUGH: u64 = 50;
+/// Which these are, by group and name in the tally; and the one that takes a disk that can be cut off.
+const POINTS: [(&str, &str); 6] = [
+    ("moments", "growth"),
+    ("moments", "the draw's child"),
+    ("hits", "tail cut off"),
+    ("hits", "draw begun again"),
+    ("hits", "start with all ends and no draw"),
+    ("hits", "batch stored, not acknowledged"),
+];
+const POINT_OF_DISKS: (&str, &str) = ("faults", "power cut");
+
 /// What has come of the runs so far.
 struct Progress {
     next: u64,
@@ -112,7 +125,15 @@ fn supervise(arguments: &Arguments, seed: u64) -> ExitCode {
     });
     let progress = progress.into_inner().unwrap();
     println!("{}", summary(&progress, seed, began.elapsed().as_secs()));
-    if progress.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let missed = if arguments.runs < ENOUGH { Vec::new() } else { points_missed(&progress.tally, cuts) };
+    missed.iter().for_each(|point| println!("FAILED: in {} runs not hit once: {point}", progress.done));
+    let done = progress.failed.is_empty() && progress.done == arguments.runs;
+    if done && missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn points_missed(tally: &Tally, cuts: bool) -> Vec<&'static str> {
+    let points = POINTS.into_iter().chain(cuts.then_some(POINT_OF_DISKS));
+    points.filter(|(group, name)| tally.count(group, name) == 0).map(|(_, name)| name).collect()
 }
 
 /// The next run; false if there is none, or one has failed.

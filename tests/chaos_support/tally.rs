@@ -20,6 +20,10 @@ impl Tally {
         self.add(group, name, 1);
     }
 
+    pub fn count(&self, group: &str, name: &str) -> u64 {
+        self.group(group).filter(|(of, _)| *of == name).map(|(_, count)| count).sum()
+    }
+
     pub fn of(&self, group: &str) -> u64 {
         self.group(group).map(|(_, count)| count).sum()
     }
