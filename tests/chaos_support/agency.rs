@@ -18,6 +18,8 @@ pub struct Agency {
     max_amount: u8,
     window: u8,
     pub starts: Vec<Start>,
+    /// For each power cut the start that it came upon, and what that had logged by then.
+    cuts: Vec<(usize, usize)>,
 }
 
 /// One process of the client.
@@ -31,7 +33,8 @@ impl Agency {
     /// Writes the agency's file.
     pub fn new(id: usize, plan: &Plan, dir: &Path, port: u16) -> Self {
         fs::write(dir.join(format!("agency-{id}.csv")), rows::file(&plan.agencies[id - 1])).unwrap();
-        Self { id, dir: dir.to_owned(), port, max_amount: plan.max_amount, window: plan.window, starts: Vec::new() }
+        let (max_amount, window) = (plan.max_amount, plan.window);
+        Self { id, dir: dir.to_owned(), port, max_amount, window, starts: Vec::new(), cuts: Vec::new() }
     }
 
     #[expect(clippy::zombie_processes, reason = "the reaper waits for it")]
@@ -95,6 +98,25 @@ impl Agency {
         self.log(self.starts.len() - 1)
     }
 
+    /// The power is about to fail: nobody is told anything any more on a connection that is there.
+    pub fn note_power_cut(&mut self) {
+        if let Some(last) = self.starts.len().checked_sub(1) {
+            self.cuts.push((last, self.log(last).len()));
+        }
+    }
+
+    /// What the process that was started as number `start` was told, and where the power failed.
+    pub fn told(&self, start: usize) -> Vec<Told> {
+        let log = self.log(start);
+        let (mut all, mut from) = (Vec::new(), 0);
+        for &(_, cut) in self.cuts.iter().filter(|(of, _)| *of == start) {
+            all.extend(told(&log[from..cut]).chain([Told::PowerCut]));
+            from = cut;
+        }
+        all.extend(told(&log[from..]));
+        all
+    }
+
     pub fn errors(&self, start: usize) -> String {
         fs::read_to_string(self.path(start, "err")).unwrap_or_default()
     }
@@ -127,10 +149,12 @@ pub enum Told {
     Winners {
         count: usize,
     },
+    /// Not by the server. What it had said may have been read, and so logged, only later.
+    PowerCut,
 }
 
 /// What the lines of `log` tell; a holding of nothing has no line.
-pub fn told(log: &str) -> impl Iterator<Item = Told> {
+fn told(log: &str) -> impl Iterator<Item = Told> {
     log.lines().filter_map(|line| {
         let number = |key: &str| field(line, key)?.parse::<u64>().ok();
         match (field(line, "action")?, field(line, "result")?) {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
+use super::agency::Agency;
 use super::plan::{Durability, Fault, Moment};
 use super::processes::{GLANCE, Outcome, is_killed, signal};
 use super::run::Run;
-
 use crate::support;
+
 /// How long a moment is awaited: clients that have lost their server come back after 50 to 100 ms.
 const SOON: Duration = Duration::from_millis(400);
 /// The rest of the delivery may take longer.
@@ -191,6 +192,7 @@ impl Run {
         }
         // First nobody does anything any more, as without power: a sync that meets the cut may still return success.
         let children = support::freeze(self.lottery.pid());
+        self.agencies.iter_mut().for_each(Agency::note_power_cut);
         disk.cut()?;
         self.lottery.kill_children(&children);
         self.lottery.kill(&mut self.reaper)?;

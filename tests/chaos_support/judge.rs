@@ -1,8 +1,8 @@
 //! What must hold after a run, whatever the faults were; and how often the moments were hit that are the point of it.
 //!
-//! After a power cut each level promises something else:
+//! A power cut may take what its level does not promise to keep, of what had been acknowledged by then:
 //!
-//! | DURABILITY | without a cut | with cuts |
+//! | DURABILITY | whatever is killed | when the power fails |
 //! |---|---|---|
 //! | `process` | no acknowledged batch or end is lost | what was acknowledged may be lost, but never once the draw is held; clients that are started again end with every row stored once, and the right winners |
 //! | `end` | the same | no acknowledged end is lost, and so no bet of an agency that has ended |
@@ -16,7 +16,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
-use super::agency::{Agency, Told, told};
+use super::agency::{Agency, Told};
 use super::faults::STORAGE_BROKEN;
 use super::plan::Durability;
 use super::processes::{Failure, is_success};
@@ -118,7 +118,9 @@ impl Run {
             if !errors.is_empty() {
                 failures.push(named(format!("says on standard error: {errors}")));
             }
-            let winners: Vec<_> = told(&log)
+            let winners: Vec<_> = agency
+                .told(number)
+                .into_iter()
                 .filter_map(|told| if let Told::Winners { count } = told { Some(count) } else { None })
                 .collect();
             if winners.iter().any(|&count| count != right) {
@@ -181,14 +183,17 @@ fn difference(id: usize, found: &[&str], rows: &[Row]) -> Option<Failure> {
 
 /// What an agency was told, held against what it was told before.
 struct Claims {
-    /// Whether acknowledged batches, and ends, may not be lost.
-    batches_hold: bool,
-    ends_hold: bool,
+    level: Durability,
     /// The numbers of rows that whole batches make; `None` where a power cut may have left a part of one.
     whole: Option<Vec<u64>>,
-    /// Rows up to the last acknowledgement.
+    /// Rows up to the last acknowledgement, and those of them that may not be lost.
     acknowledged: u64,
+    kept: u64,
+    /// Its end may not be lost.
     ended: bool,
+    drawn: bool,
+    /// A power cut of which its next connection is the first that knows.
+    cut: bool,
     /// How often the server held more than it had acknowledged, and how often less.
     ahead: usize,
     again: usize,
@@ -196,13 +201,14 @@ struct Claims {
 
 impl Claims {
     fn of(run: &Run, index: usize) -> Self {
-        let (cut, level) = (run.cuts > 0, run.plan.durability);
         Self {
-            batches_hold: !cut || level == Durability::Batch,
-            ends_hold: !cut || level != Durability::Process,
-            whole: (!cut).then(|| rows::batch_ends(&run.plan.agencies[index], run.plan.max_amount)),
+            level: run.plan.durability,
+            whole: Some(rows::batch_ends(&run.plan.agencies[index], run.plan.max_amount)),
             acknowledged: 0,
+            kept: 0,
             ended: false,
+            drawn: false,
+            cut: false,
             ahead: 0,
             again: 0,
         }
@@ -213,7 +219,7 @@ impl Claims {
         for number in 0..agency.starts.len() {
             // Rows that are there; unknown on a connection on which nothing was asked.
             let mut there = None;
-            for told in told(&agency.log(number)) {
+            for told in agency.told(number) {
                 let wrong = self.next(told, &mut there);
                 failures.extend(wrong.map(|what| format!("client {} (start {}): {what}", agency.id, number + 1)));
             }
@@ -223,7 +229,12 @@ impl Claims {
 
     fn next(&mut self, told: Told, there: &mut Option<u64>) -> Option<Failure> {
         match told {
-            Told::Connected => *there = None,
+            Told::Connected => {
+                *there = None;
+                if std::mem::take(&mut self.cut) {
+                    self.lose();
+                }
+            }
             Told::Holding { bets, ended } => {
                 *there = Some(bets);
                 return self.holding(bets, ended);
@@ -232,24 +243,34 @@ impl Claims {
                 // A holding of nothing has no line.
                 let wrong = if there.is_none() { self.holding(0, false) } else { None };
                 let now = there.unwrap_or(0) + bets;
-                (*there, self.acknowledged) = (Some(now), self.acknowledged.max(now));
+                *there = Some(now);
+                (self.acknowledged, self.kept) = (self.acknowledged.max(now), self.kept.max(now));
                 return wrong;
             }
             Told::AllSent => self.ended = true,
-            Told::Winners { .. } => {}
+            Told::Winners { .. } => self.drawn = true,
+            Told::PowerCut => self.cut = true,
         }
         None
     }
 
+    /// What a power cut may take is no longer held to be there.
+    fn lose(&mut self) {
+        self.whole = None;
+        self.ended &= self.drawn || self.level != Durability::Process;
+        if !self.ended && self.level != Durability::Batch {
+            self.kept = 0;
+        }
+    }
+
     fn holding(&mut self, bets: u64, ended: bool) -> Option<Failure> {
-        let acknowledged = self.acknowledged;
-        self.ahead += usize::from(bets > acknowledged);
-        self.again += usize::from(bets < acknowledged);
-        if self.ended && !ended && self.ends_hold {
+        self.ahead += usize::from(bets > self.acknowledged);
+        self.again += usize::from(bets < self.acknowledged);
+        if self.ended && !ended {
             return Some("its end was acknowledged, and is lost".to_owned());
         }
-        if bets < acknowledged && self.batches_hold {
-            return Some(format!("{acknowledged} rows were acknowledged, and only {bets} are there"));
+        if bets < self.kept {
+            return Some(format!("{} rows were acknowledged, and only {bets} are there", self.kept));
         }
         let torn = self.whole.as_ref().is_some_and(|whole| !whole.contains(&bets));
         torn.then(|| format!("{bets} rows are there: a part of a batch"))
