@@ -6,16 +6,20 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::plan::Plan;
-use super::processes::{Outcome, Reaper, await_some, signal, works_without_connection};
+use super::processes::{Outcome, PATIENCE, Reaper, await_some, signal, works_without_connection};
 use super::rows::WINNING_NUMBER;
 use crate::support;
 
 /// Bytes of one agency's record in `ends`.
 const END: u64 = 12;
+
+/// How long children may finish their message after SIGTERM.
+pub const GRACE: Duration = Duration::from_secs(5);
 
 pub struct Lottery {
     dir: PathBuf,
@@ -68,6 +72,7 @@ impl Lottery {
             .env("LOTTERY_WINNER_NUMBER", WINNING_NUMBER.to_string())
             .env("LOGGING_LEVEL", self.log_level)
             .env("DURABILITY", self.durability)
+            .env("SHUTDOWN_GRACE", format!("{GRACE:?}"))
             .stdin(Stdio::null())
             .stdout(append("server.log"))
             .stderr(append("server.err"))
@@ -117,7 +122,7 @@ impl Lottery {
     /// kill -9 of the parent; its children die with it.
     pub fn kill(&mut self, reaper: &mut Reaper) -> Outcome<()> {
         signal(self.pid, Signal::SIGKILL);
-        reaper.await_end(self.pid, "the killed server").map(drop)
+        reaper.await_end(self.pid, "the killed server", PATIENCE).map(drop)
     }
 
     pub fn log(&self) -> String {

@@ -23,14 +23,18 @@ pub type Failure = String;
 pub type Outcome<T> = Result<T, Failure>;
 
 /// Waits until `look` finds something.
-pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
-    let deadline = Instant::now() + PATIENCE;
+pub fn await_some<T>(what: &str, look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
+    await_within(PATIENCE, what, look)
+}
+
+fn await_within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
+    let deadline = Instant::now() + time;
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            return Err(format!("not within {PATIENCE:?}: {what}"));
+            return Err(format!("not within {time:?}: {what}"));
         }
         sleep(GLANCE);
     }
@@ -72,8 +76,8 @@ impl Reaper {
         self.0.get(&pid).copied()
     }
 
-    pub fn await_end(&mut self, pid: i32, what: &str) -> Outcome<WaitStatus> {
-        await_some(&format!("{what} (process {pid}) ends"), || Ok(self.end_of(pid)))
+    pub fn await_end(&mut self, pid: i32, what: &str, time: Duration) -> Outcome<WaitStatus> {
+        await_within(time, &format!("{what} (process {pid}) ends"), || Ok(self.end_of(pid)))
     }
 
     /// All ends so far.

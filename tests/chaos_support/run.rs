@@ -3,17 +3,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::agency::Agency;
 use super::disk::Disk;
-use super::lottery::Lottery;
+use super::lottery::{GRACE, Lottery};
 use super::plan::Plan;
 use super::processes::{Failure, Outcome, PATIENCE, Reaper, await_some, is_success, signal};
 use super::rows;
 use super::tally::Tally;
 use crate::support::{self, Conn};
+
+/// What a server may take beyond its grace period on a busy machine.
+const BEYOND_GRACE: Duration = Duration::from_secs(3);
 
 pub struct Run {
     pub plan: Plan,
@@ -103,7 +107,7 @@ impl Run {
     }
 
     pub fn await_stop(&mut self, children: &[i32]) -> Outcome<()> {
-        let end = self.reaper.await_end(self.lottery.pid(), "the server, after SIGTERM")?;
+        let end = self.reaper.await_end(self.lottery.pid(), "the server, after SIGTERM", GRACE + BEYOND_GRACE)?;
         if !is_success(end) {
             self.failures.push(format!("the server ended of SIGTERM with {end:?} instead of exit code 0"));
         }
