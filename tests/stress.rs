@@ -189,12 +189,16 @@ fn stop_at_a_random_moment(n: u64, rng: &mut Rng) -> Duration {
     let durability = ["process", "end", "batch"][rng.usize(..3)];
     let setup = Setup::new(3).set("SHUTDOWN_GRACE", "300ms").set("DURABILITY", durability);
     let at_start = rng.u8(0..4) == 0;
+    let mut found = String::new();
     if at_start {
-        write_file(&setup.path("bets.csv"), "3,Ana,Paz,0,1999-03-17,1\r\n".repeat(rng.usize(0..20_000)));
+        found = "3,Ana,Paz,0,1999-03-17,1\r\n".repeat(rng.usize(0..20_000));
+        write_file(&setup.path("bets.csv"), &found);
     }
     let mut server = if at_start { setup.spawn() } else { setup.start() };
     eventually("the handlers are set up", || catches_sigterm(server.pid()));
-    let conns = if at_start { Vec::new() } else { (0..rng.u8(0..8)).map(|_| begin(&server, rng)).collect() };
+    let sizes = [(); 3].map(|()| rng.u32(1..=80));
+    let conns = if at_start { 0 } else { rng.u8(0..8) };
+    let mut begun: Vec<_> = (0..conns).map(|_| Begun::new(&server, &sizes, rng)).collect();
     thread::sleep(Duration::from_micros(rng.u64(0..8_000)));
     let began = Instant::now();
     server.signal("TERM");
@@ -207,8 +211,27 @@ fn stop_at_a_random_moment(n: u64, rng: &mut Rng) -> Duration {
     let free = File::open(server.path("server.lock")).map_or(true, |lock| lock.try_lock().is_ok());
     assert!(free, "stop {n}: a child is left\n{log}");
     server.rows();
-    drop(conns);
+    let bets = String::from_utf8(server.bets()).unwrap();
+    let stored = bets.strip_prefix(&found).unwrap_or_else(|| panic!("stop {n}: the bets that were there\n{log}"));
+    for (agency, size) in (1..).zip(sizes) {
+        let own = begun.iter_mut().filter(|one| one.agency == agency);
+        let (acknowledged, sent) = own.fold((0, 0), |(all, sent), one| (all + one.acknowledged(), sent + one.batches));
+        let stored = whole_batches(agency, size, stored);
+        assert!(
+            stored.is_some_and(|stored| (acknowledged..=sent).contains(&stored)),
+            "stop {n}: agency {agency} sent {sent} batches of {size}, {acknowledged} were acknowledged, stored: \
+             {stored:?}\n{bets}\n{log}"
+        );
+    }
     took
+}
+
+/// How many batches of `size` bets the rows of `agency` are; `None` where they are not whole ones.
+fn whole_batches(agency: u32, size: u32, stored: &str) -> Option<usize> {
+    let batch: String = (0..size).map(|document| format!("{agency},Ana,Paz,{document},1999-03-17,7574\r\n")).collect();
+    let own: String = stored.split_inclusive('\n').filter(|row| row.starts_with(&format!("{agency},"))).collect();
+    let batches = own.len() / batch.len();
+    (own == batch.repeat(batches)).then_some(batches)
 }
 
 /// Whether the process has a handler for SIGTERM: before its first instructions no process can have one.
@@ -219,18 +242,35 @@ fn catches_sigterm(pid: i32) -> bool {
 }
 
 /// A connection in any state.
-fn begin(server: &Server, rng: &mut Rng) -> Conn {
-    let mut conn = server.connect();
-    let agency = rng.u32(1..=3);
-    let whole = batch_of(agency, rng.u32(1..=80), 7574);
-    match rng.u8(0..7) {
-        0 => {}
-        1 => drop(conn.send(&whole[..rng.usize(1..whole.len())])),
-        2 => drop(conn.send(&whole)),
-        3 => drop(conn.send(&[whole.clone(), whole.clone(), whole].concat())),
-        4 => drop(conn.send(&[whole, end(agency), ask(agency)].concat())),
-        5 => drop(conn.send(b"hola")),
-        _ => drop(conn.send(&[9; 40])),
+struct Begun {
+    conn: Conn,
+    agency: u32,
+    /// Whole ones that it has sent.
+    batches: usize,
+}
+
+impl Begun {
+    /// `sizes`: how many bets each batch of agency 1, 2, … has.
+    fn new(server: &Server, sizes: &[u32], rng: &mut Rng) -> Self {
+        let agency = rng.u32(1..=3);
+        let whole = batch_of(agency, sizes[agency as usize - 1], 7574);
+        let (batches, sent) = match rng.u8(0..7) {
+            0 => (0, Vec::new()),
+            1 => (0, whole[..rng.usize(1..whole.len())].to_vec()),
+            2 => (1, whole),
+            3 => (3, whole.repeat(3)),
+            4 => (1, [whole, end(agency), ask(agency)].concat()),
+            5 => (0, b"hola".to_vec()),
+            _ => (0, vec![9; 40]),
+        };
+        let mut conn = server.connect();
+        conn.send(&sent);
+        Self { conn, agency, batches }
     }
-    conn
+
+    /// How many of its batches were acknowledged; an acknowledgement behind them is that of an end.
+    fn acknowledged(&mut self) -> usize {
+        let answers = self.conn.rest_or_reset();
+        answers.chunks(2).take_while(|answer| answer == &[2, 0]).count().min(self.batches)
+    }
 }
