@@ -566,11 +566,7 @@ fn a_draw_whose_process_dies_is_held_by_another() {
     let lock = File::open(server.path("bets.lock")).unwrap();
     lock.lock().unwrap();
     server.signal("CONT");
-    let mut drawing = None;
-    eventually("the draw's process", || {
-        drawing = server.children().into_iter().find(|child| !sessions.contains(child));
-        drawing.is_some()
-    });
+    let drawing = poll_until(PATIENCE, || server.children().into_iter().find(|child| !sessions.contains(child)));
     send_signal(drawing.unwrap(), "KILL");
     server.await_log("action: sorteo | result: in_progress");
     assert!(client.is_silent_for(QUIET));

@@ -8,19 +8,15 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::os::fd::AsRawFd;
+use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 use support::*;
 
 /// Longer than the tests' patience: a server that waits for its whole grace has failed.
@@ -209,6 +205,7 @@ fn an_end_that_finds_no_room_gets_code_4_and_can_be_sent_again() {
     assert_eq!(retry.received(1), (0, false, 0));
     retry.send(&end(1)).send(&ask(1));
     assert_eq!((retry.ack(), retry.winners()), (0, Some(vec![])));
+    server.stop();
 }
 
 #[test]
@@ -510,7 +507,7 @@ fn without_descriptors_clients_wait_and_nothing_spins() {
     assert!(clients.iter_mut().all(|conn| echo_or_close(conn) == b"hola\n"));
     drop(clients);
     server.await_alone();
-    assert_eq!(descriptors(server.pid()), at_start);
+    server.await_descriptors(&at_start);
     assert_eq!(server.stop().matches("action: accept_connections | result: fail").count(), 1);
 }
 
@@ -532,7 +529,7 @@ fn too_few_descriptors_for_a_child_cost_its_client_alone() {
         restore_descriptors(server.pid());
         assert_eq!(echo_or_close(&mut server.connect()), b"hola\n");
         server.await_alone();
-        assert_eq!(descriptors(server.pid()), at_start, "{left} left");
+        server.await_descriptors(&at_start);
     }
     server.stop();
 }
@@ -598,7 +595,7 @@ fn a_fork_that_fails_costs_its_own_client_and_is_told_once() {
     }
     assert_idle(&[server.pid()]);
     drop(strace);
-    assert_eq!(descriptors(server.pid()), at_start);
+    server.await_descriptors(&at_start);
     assert_eq!(echo_or_close(&mut server.connect()), b"hola\n");
     let log = server.stop();
     assert_eq!(log.matches("action: accept_connections | result: fail | llamada: fork").count(), 1, "{log}");
@@ -872,12 +869,7 @@ impl Piped {
     /// SIGTERM; returns the exit code.
     fn stop(&mut self) -> Option<i32> {
         send_signal(self.pid(), "TERM");
-        let mut status = None;
-        eventually("it ends", || {
-            status = self.process.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap().code()
+        poll_until(PATIENCE, || self.process.try_wait().unwrap()).unwrap().code()
     }
 }
 
@@ -1036,29 +1028,6 @@ fn a_server_waits_for_the_files_of_another_one_and_binds_only_when_it_has_them()
     server.stop();
 }
 
-/// Whether anybody has the port, also without listening to it yet: a bind(2) that shares nothing fails then.
-fn is_bound(port: u16) -> bool {
-    let socket = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    let address = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
-    socket::bind(socket.as_raw_fd(), &address) == Err(Errno::EADDRINUSE)
-}
-
-/// A port that nobody has nor another test is given, out of the range from which the kernel gives ports to others.
-fn free_port() -> u16 {
-    static GIVEN: AtomicU32 = AtomicU32::new(0);
-    let first = std::process::id() + 1000 * GIVEN.fetch_add(1, Ordering::Relaxed);
-    let ports = (0..20_000).map(|n| 10_000 + (first + n) % 20_000);
-    ports.map(|port| port.try_into().unwrap()).find(|&port| !is_bound(port)).unwrap()
-}
-
-/// After the line of the settings there is one more, which names `what`, and then nothing.
-#[track_caller]
-fn assert_one_complaint(log: &str, what: &str) {
-    let lines: Vec<_> = log.lines().collect();
-    assert!(lines.len() == 2 && lines[0].contains("action: config | result: success"), "{log}");
-    assert!(lines[1].contains("CRITICAL action: exit | result: fail | error: ") && lines[1].contains(what), "{log}");
-}
-
 // ---- helpers -----------------------------------------------------------------------------------------------------
 
 /// A server with much in its store already, so that a limit on the size of files hits that file first; two bets of
@@ -1203,8 +1172,4 @@ fn strace_starts() -> bool {
         skipped(&this_test(), &format!("strace starts nothing here: {works:?}"));
     }
     starts
-}
-
-fn this_test() -> String {
-    thread::current().name().unwrap_or_default().to_owned()
 }

@@ -1,10 +1,11 @@
 //! For black-box tests of the server: starts the real binary on a free port in a directory of its own, and speaks raw
 //! bytes, written from the protocol's description alone. Point `LOTERIA_SERVER` at any other server to judge that.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 pub mod ext4;
 mod lines;
+mod ports;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 pub use lines::*;
+pub use ports::*;
 
 /// How long anything that must happen may take: far longer than it does, so that a slow machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +35,11 @@ pub fn server_binary() -> PathBuf {
     std::env::var_os("LOTERIA_SERVER").map_or_else(|| env!("CARGO_BIN_EXE_server").into(), PathBuf::from)
 }
 
+/// The client's: the one that Cargo has just built, or `LOTERIA_CLIENT`.
+pub fn client_binary() -> PathBuf {
+    std::env::var_os("LOTERIA_CLIENT").map_or_else(|| env!("CARGO_BIN_EXE_client").into(), PathBuf::from)
+}
+
 /// Copies a program to where it can be started.
 ///
 /// Trap: had this process the copy open, a child that another of its threads forks just then would have it, too, and the
@@ -41,14 +48,29 @@ pub fn install(from: &Path, to: &Path) {
     assert!(Command::new("install").args(["-m", "755"]).args([from, to]).status().unwrap().success());
 }
 
-/// Waits until `what` holds.
-#[track_caller]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+/// What `look` finds within `time`, if it does.
+pub fn poll_until<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + time;
+    loop {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
+            return found;
+        }
         std::thread::sleep(GLANCE);
     }
+}
+
+/// Waits until `what` holds.
+#[track_caller]
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    within(PATIENCE, what, holds);
+}
+
+/// The same, where how long it may take is promised.
+#[track_caller]
+pub fn within(time: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let held = poll_until(time, || holds().then_some(()));
+    assert!(held.is_some(), "not within {time:?}: {what}");
 }
 
 /// A server to be started.
@@ -149,17 +171,15 @@ impl Server {
     }
 
     fn await_port(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.port == 0 {
+        let port = poll_until(PATIENCE, || {
             let log = self.own_log();
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the server ended at its start: {status}\n{log}");
             }
-            assert!(Instant::now() < deadline, "the server does not listen:\n{log}");
-            let line = log.lines().rev().find_map(|line| line.split_once("action: listen | result: success | port: "));
-            self.port = line.map_or(0, |(_, port)| port.split(' ').next().unwrap().parse().unwrap());
-            std::thread::sleep(GLANCE);
-        }
+            let (_, port) = log.rsplit_once("action: listen | result: success | port: ")?;
+            Some(port.split_once('\n')?.0.parse().unwrap())
+        });
+        self.port = port.unwrap_or_else(|| panic!("the server does not listen:\n{}", self.own_log()));
     }
 
     pub fn pid(&self) -> i32 {
@@ -201,13 +221,8 @@ impl Server {
 
     #[track_caller]
     pub fn await_log(&self, text: &str) {
-        let mut log = String::new();
-        let deadline = Instant::now() + PATIENCE;
-        while !log.contains(text) {
-            assert!(Instant::now() < deadline, "never logged: {text}\n{log}");
-            std::thread::sleep(GLANCE);
-            log = self.own_log();
-        }
+        let logged = poll_until(PATIENCE, || self.own_log().contains(text).then_some(()));
+        assert!(logged.is_some(), "never logged: {text}\n{}", self.own_log());
     }
 
     pub fn connect(&self) -> Conn {
@@ -237,6 +252,17 @@ impl Server {
         eventually("no child is left", || self.children().is_empty());
     }
 
+    /// Waits until it has these descriptors, and no others.
+    #[track_caller]
+    pub fn await_descriptors(&self, expected: &BTreeMap<i32, String>) {
+        let mut open = BTreeMap::new();
+        poll_until(PATIENCE, || {
+            open = descriptors(self.pid());
+            (open == *expected).then_some(())
+        });
+        assert_eq!(open, *expected);
+    }
+
     pub fn signal(&self, signal: &str) {
         send_signal(self.pid(), signal);
     }
@@ -244,14 +270,15 @@ impl Server {
     /// Waits for its end.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server does not end:\n{}", self.log());
-            std::thread::sleep(GLANCE);
-        }
+        self.wait_within(PATIENCE)
+    }
+
+    /// The same, where how long it may take is promised.
+    #[track_caller]
+    pub fn wait_within(&mut self, time: Duration) -> ExitStatus {
+        let ended = poll_until(time, || self.child.try_wait().unwrap());
+        let Some(status) = ended else { panic!("the server does not end within {time:?}:\n{}", self.log()) };
+        status
     }
 
     /// SIGTERM; the exit code must be 0, the last line say so, and every line be well formed. Returns the log.
@@ -593,14 +620,13 @@ pub fn sockets() -> Vec<Socket> {
 /// The port of a server that does not say it: what the process listens on, once it does.
 #[track_caller]
 pub fn listening_port(pid: i32) -> u16 {
-    let mut port = None;
-    eventually("it listens", || {
+    let port = poll_until(PATIENCE, || {
         let open: Vec<_> = descriptors(pid).into_values().collect();
         let listening = |socket: &Socket| socket.remote == 0 && open.contains(&format!("socket:[{}]", socket.inode));
-        port = sockets().into_iter().find(listening).map(|socket| socket.local);
-        port.is_some()
+        sockets().into_iter().find(listening).map(|socket| socket.local)
     });
-    port.unwrap()
+    let Some(port) = port else { panic!("process {pid} does not listen") };
+    port
 }
 
 /// Whether this machine has the program.
@@ -613,6 +639,20 @@ pub fn has_program(name: &str) -> bool {
 pub fn skipped(what: &str, why: &str) {
     // In one piece, or the harness's lines come in between.
     let _ = std::io::stderr().write_all(format!("SKIPPED: {what}: {why}\n").as_bytes());
+}
+
+/// The name of the test that runs in this thread.
+pub fn this_test() -> String {
+    std::thread::current().name().unwrap_or_default().to_owned()
+}
+
+/// After the line of the settings there is one more, which names `what`, and then nothing.
+#[track_caller]
+pub fn assert_one_complaint(log: &str, what: &str) {
+    assert_well_formed(log);
+    let lines: Vec<_> = log.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("action: config | result: success"), "{log}");
+    assert!(lines[1].contains("CRITICAL action: exit | result: fail | error: ") && lines[1].contains(what), "{log}");
 }
 
 /// A file of the test's own.
