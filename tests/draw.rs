@@ -538,16 +538,25 @@ fn the_end_of_its_stream_while_it_waits_for_the_draw_frees_the_claim() {
 #[test]
 fn what_is_held_is_counted_once_the_older_connection_can_store_no_more() {
     let server = Server::start(1);
-    let mut older = claimed(&server, 1);
-    let lock = File::open(server.path("bets.lock")).unwrap();
-    lock.lock().unwrap();
-    older.send(&batch_of(1, 255, 1));
-    assert!(older.is_silent_for(SHORT), "its child waits for the data lock");
-    drop(older);
-    let mut newer = server.connect();
-    assert!(newer.send(&count(1)).is_silent_for(SHORT), "its child waits for the claim");
-    lock.unlock().unwrap();
-    assert_eq!(newer.received(1).0, 255);
+    // Again where the machine was so slow that the newer connection had waited long enough.
+    eventually("the newer one gets it", || {
+        server.await_alone();
+        let before = server.rows().len() as u64;
+        let mut older = claimed(&server, 1);
+        let lock = File::open(server.path("bets.lock")).unwrap();
+        lock.lock().unwrap();
+        older.send(&batch_of(1, 255, 1));
+        assert!(older.is_silent_for(SHORT), "its child waits for the data lock");
+        drop(older);
+        let mut newer = server.connect();
+        assert!(newer.send(&count(1)).is_silent_for(SHORT), "its child waits for the claim");
+        lock.unlock().unwrap();
+        if newer.take() != [7] {
+            return false;
+        }
+        assert_eq!((u32::from_be_bytes(newer.take()), u64::from_be_bytes(newer.take())), (1, before + 255));
+        true
+    });
     server.stop();
 }
 
