@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use support::*;
+use tempfile::NamedTempFile;
 
 /// Longer than the tests' patience: a server that waits for its whole grace has failed.
 const FOREVER: &str = "600s";
@@ -554,8 +556,9 @@ fn whatever_accept_reports_the_next_client_is_served() {
     let server = Server::start(2);
     for error in ["ECONNABORTED", "EPROTO", "EINTR", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM", "EHOSTUNREACH"] {
         let once = ["-e", &format!("inject=accept4:error={error}:when=1")];
-        let Some(_strace) = Strace::attach(server.pid(), &once) else { return };
+        let Some(strace) = Strace::attach(server.pid(), &once) else { return };
         assert_eq!(echo_or_close(&mut server.connect()), b"hola\n", "{error}");
+        assert_injected(strace.trace(), "accept4");
     }
     server.stop();
 }
@@ -697,17 +700,17 @@ fn beyond_the_limit_of_processes_clients_are_refused_or_wait_and_are_served_late
 
 #[test]
 fn system_calls_that_are_interrupted_are_taken_up_again_and_nobody_notices() {
-    let calls = "flock,poll,?ppoll,epoll_wait,?epoll_pwait,accept4,recvfrom,sendto,read,pread64,pwrite64,ftruncate,\
-                 fdatasync,wait4,?waitid";
-    a_lottery_of_interruptions(|_| vec!["-e".into(), format!("inject={calls}:error=EINTR:when=1+2")]);
+    const CALLS: &str = "flock,poll|?ppoll,epoll_wait|?epoll_pwait,accept4,recvfrom,sendto,read,pread64,pwrite64,\
+                         ftruncate,fdatasync,wait4|?waitid";
+    a_lottery_of_interruptions(CALLS, |_| Vec::new());
 }
 
 /// Not of the signal handlers' pipe, whose writes the kernel never interrupts.
 #[test]
 fn writes_to_the_store_and_to_the_log_that_are_interrupted_are_taken_up_again() {
-    a_lottery_of_interruptions(|server| {
+    a_lottery_of_interruptions("write", |server| {
         let [bets, log] = ["bets.csv", "server.log"].map(|file| server.path(file).to_str().unwrap().to_owned());
-        ["-P", &bets, "-P", &log, "-e", "inject=write:error=EINTR:when=1+2"].map(str::to_owned).into()
+        ["-P", &bets, "-P", &log].map(str::to_owned).into()
     });
 }
 
@@ -716,32 +719,35 @@ fn a_start_whose_system_calls_are_interrupted_adopts_what_is_there() {
     if !strace_starts() {
         return;
     }
+    const CALLS: &str = "flock,openat,read,write,pread64,pwrite64,ftruncate,fsync,fdatasync";
     let setup = Setup::new(2);
     write_file(&setup.path("bets.csv"), "1,Ana,Paz,0,1999-03-17,7574\r\n1,Ana,Paz,1,1999-03-17,75");
     let files = ["bets.csv", "bets.lock", "ends", "draw", "server.lock", "bets.csv.rejected", ""];
     let files =
         files.map(|file| format!("--trace-path={}", setup.path(file).display().to_string().trim_end_matches('/')));
+    let (trace, fault) = (setup.path("trace"), format!("inject={CALLS}:error=EINTR:when=1+2"));
     // In the program's own place: -D.
-    let mut words = vec!["strace", "-D", "-f", "-qq", "-o", "/dev/null"];
+    let mut words = vec!["strace", "-D", "-f", "-qq", "-o", trace.to_str().unwrap(), "-e", &fault];
     words.extend(files.iter().map(String::as_str));
-    words.extend([
-        "-e",
-        "inject=flock,openat,read,write,pread64,pwrite64,ftruncate,fsync,fdatasync:error=EINTR:when=1+2",
-    ]);
     let server = setup.set("DURABILITY", "batch").under(&words).start();
     assert!(server.log().contains("action: apartar_cola | result: success | bytes: 25 "), "{}", server.log());
     let mut conn = server.connect();
     assert_eq!(conn.send(&count(1)).received(1).0, 1);
     drop(conn);
     server.await_alone();
+    for call in CALLS.split(',') {
+        assert_injected(&trace, call);
+    }
     assert!(!server.stop().contains("result: fail"));
 }
 
-fn a_lottery_of_interruptions(options: impl Fn(&Server) -> Vec<String>) {
+/// A whole lottery in which every other one of these calls of each process is interrupted, and each of them somewhere;
+/// `a|b` is one call, of which a machine has one form or the other.
+fn a_lottery_of_interruptions(calls: &str, where_else: impl Fn(&Server) -> Vec<String>) {
     let server = Setup::new(2).set("DURABILITY", "batch").set("SHUTDOWN_GRACE", FOREVER).start();
-    let options = options(&server);
-    let options: Vec<&str> = ["-f"].into_iter().chain(options.iter().map(String::as_str)).collect();
-    let Some(_strace) = Strace::attach(server.pid(), &options) else { return };
+    let (fault, options) = (format!("inject={}:error=EINTR:when=1+2", calls.replace('|', ",")), where_else(&server));
+    let options: Vec<&str> = ["-f", "-e", &fault].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let Some(strace) = Strace::attach(server.pid(), &options) else { return };
     assert_eq!(echo_or_close(&mut server.connect()), b"hola\n");
     assert_eq!(server.connect().send(&Bet::default().single(2)).rest(), [0]);
     let (mut one, mut two) = (server.connect(), server.connect());
@@ -758,6 +764,10 @@ fn a_lottery_of_interruptions(options: impl Fn(&Server) -> Vec<String>) {
     assert_eq!([two.ack(), two.ack()], [0, 0]);
     assert_eq!((one.winners().map(|won| won.len()), two.winners()), (Some(180), Some(vec![])));
     assert_eq!(server.rows().len(), 183);
+    let trace = strace.trace();
+    for call in calls.split(',') {
+        assert_injected(trace, call);
+    }
     let log = server.stop();
     assert_eq!([log.matches(SORTEO).count(), log.matches("action: apuesta_almacenada").count()], [1, 183]);
     assert!(!log.contains("result: fail") && !log.contains("nterrupted"), "{log}");
@@ -1131,13 +1141,15 @@ struct Strace {
     process: Child,
     // Read no more, but open: strace would die of writing to it.
     _said: BufReader<ChildStderr>,
+    trace: NamedTempFile,
 }
 
 impl Strace {
     /// `None` if strace cannot be used here, which has been said.
     fn attach(pid: i32, options: &[&str]) -> Option<Self> {
         let mut command = Command::new("strace");
-        command.args(["-o", "/dev/null", "-p", &pid.to_string()]).args(options);
+        let trace = NamedTempFile::new().unwrap();
+        command.arg("-o").arg(trace.path()).args(["-p", &pid.to_string()]).args(options);
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut process = match spawned {
             Ok(process) => process,
@@ -1150,13 +1162,18 @@ impl Strace {
         let mut all = String::new();
         while said.read_line(&mut all).unwrap() > 0 {
             if all.ends_with(" attached\n") {
-                return Some(Self { process, _said: said });
+                return Some(Self { process, _said: said, trace });
             }
         }
         let _ = process.wait();
         assert!(all.contains("Operation not permitted"), "strace does not know {options:?}: {all}");
         skipped(&this_test(), &format!("strace may not be used: {all}"));
         None
+    }
+
+    /// What it has seen and done is written there.
+    fn trace(&self) -> &Path {
+        self.trace.path()
     }
 }
 
@@ -1165,6 +1182,22 @@ impl Drop for Strace {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// strace has let this system call fail at least once, in any of its forms.
+#[track_caller]
+fn assert_injected(trace: &Path, call: &str) {
+    let hits =
+        || fs::read_to_string(trace).unwrap().lines().filter_map(injected).map(str::to_owned).collect::<Vec<_>>();
+    let is_hit = || hits().iter().any(|hit| call.split('|').any(|form| form.trim_start_matches('?') == hit));
+    eventually(&format!("a fault is injected into {call}"), is_hit);
+}
+
+/// The system call that a line of a trace says has not been made.
+fn injected(line: &str) -> Option<&str> {
+    // With -f, the process comes first; what another one has interrupted comes in two parts.
+    let call = line.strip_suffix(" (INJECTED)")?.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+    call.trim_start_matches("<... ").split(['(', ' ']).next()
 }
 
 /// Whether programs can be started under strace; that they cannot has been said.
