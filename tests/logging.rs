@@ -2,6 +2,8 @@
 //! somebody reads, and no process waits long for a reader. What logs is `examples/log_lines.rs`.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{setsockopt, sockopt};
+use support::{skipped, this_test};
 
 /// Far more than anything here takes, and far less than one wait a line would.
 const BOUND: Duration = Duration::from_secs(30);
@@ -114,7 +117,7 @@ fn an_event_loop_queues_what_a_pipe_does_not_take_and_counts_what_the_queue_does
 fn a_pipe_of_somebody_else_is_written_without_waiting_long_all_the_same() {
     const NOBODY: u32 = 65534;
     if let Err(e) = Command::new(example()).uid(NOBODY).gid(NOBODY).stdout(Stdio::null()).status() {
-        return eprintln!("skipped: nobody else can run the helper, or this is not root: {e}");
+        return skipped(&this_test(), &format!("nobody else can run the helper, or this is not root: {e}"));
     }
     let (reader, writer) = io::pipe().unwrap();
     stuck_then_read(&[], writer, reader, |command| command.uid(NOBODY).gid(NOBODY));
@@ -288,7 +291,7 @@ fn a_terminal_gets_every_line_and_does_not_become_non_blocking() {
     let mut command = Command::new("script");
     command.args(["-qec", &script, "/dev/null"]).stdin(Stdio::null());
     let output = match command.output() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return eprintln!("skipped: no script(1), no terminal"),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return skipped(&this_test(), "no script(1), no terminal"),
         output => output.unwrap(),
     };
     let text = String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n");
