@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
+#[path = "../fuzz/src/oracle/mod.rs"]
+#[allow(dead_code, reason = "the fuzz targets use all of it")]
+mod oracle;
 mod support;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use loteria::protocol::{Malformed, Request};
+use oracle::page;
 use support::*;
 
 /// How long nothing must happen where that is the point; a slow machine makes such a check weaker, never wrong.
@@ -290,32 +295,43 @@ fn a_type_that_is_unknown_or_a_servers_is_refused_with_6_wherever_it_comes() {
 fn whatever_is_malformed_costs_one_line_and_leaves_no_process_and_no_work_behind() {
     let server = Server::start(2);
     let long = [b'x'; 30];
-    let malformed: [(&str, Vec<u8>); 14] = [
-        ("an unknown type", vec![9]),
-        ("a type of the server", vec![5, 0, 0, 0, 0]),
-        ("a TLS hello", [&[0x16, 3, 1, 0, 0xc8, 1, 0, 0, 0xc4, 3, 3][..], &[0; 189]].concat()),
-        ("a batch of 255 that is none", [&[1, 0, 0, 0, 1, 255][..], &[0xff; 4096]].concat()),
-        ("a name of 30 bytes", batch(1, &[first(&long)])),
-        ("no NUL", [&batch(1, &[])[..5], &[1], &[b'x'; 64]].concat()),
-        ("a date of 11 bytes", batch(1, &[born(b"1999-03-170")])),
-        ("no UTF-8", batch(1, &[first(b"ab\xff")])),
-        ("a control character", batch(1, &[first(b"a\nb")])),
-        ("an empty name", batch(1, &[first(b"")])),
-        ("2023-02-30", batch(1, &[born(b"2023-02-30")])),
-        ("agency 0", batch(0, &[bet()])),
-        ("agency N+1", batch(3, &[bet()])),
-        ("agency 2^32-1", batch(u32::MAX, &[bet()])),
+    let mut noise = [1; 4096];
+    fastrand::Rng::with_seed(7574).fill(&mut noise[1..]);
+    let nothing_held = [&[7, 0, 0, 0, 1][..], &[0; 13]].concat();
+    let malformed: [(&str, Vec<u8>, &[u8]); 17] = [
+        ("an unknown type", vec![9], &[2, 6]),
+        ("a type of the server", vec![5, 0, 0, 0, 0], &[2, 6]),
+        ("a TLS hello", [&[0x16, 3, 1, 0, 0xc8, 1, 0, 0, 0xc4, 3, 3][..], &[0; 189]].concat(), &[2, 6]),
+        ("GET", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), b"GET / HTTP/1.1\n"),
+        ("random bytes", noise.to_vec(), &[2, 6]),
+        ("a batch of 255 that is none", [&[1, 0, 0, 0, 1, 255][..], &[0xff; 4096]].concat(), &[2, 6]),
+        ("a name of 30 bytes", batch(1, &[first(&long)]), &[2, 6]),
+        ("no NUL", [&batch(1, &[])[..5], &[1], &[b'x'; 64]].concat(), &[2, 6]),
+        ("a date of 11 bytes", batch(1, &[born(b"1999-03-170")]), &[2, 6]),
+        ("no UTF-8", batch(1, &[first(b"ab\xff")]), &[2, 1]),
+        ("a control character", batch(1, &[first(b"a\nb")]), &[2, 1]),
+        ("an empty name", batch(1, &[first(b"")]), &[2, 1]),
+        ("2023-02-30", batch(1, &[born(b"2023-02-30")]), &[2, 1]),
+        ("agency 0", batch(0, &[bet()]), &[2, 2]),
+        ("agency N+1", batch(3, &[bet()]), &[2, 2]),
+        ("agency 2^32-1", batch(u32::MAX, &[bet()]), &[2, 2]),
+        ("another agency", [count(1), batch(2, &[bet()])].concat(), &[&nothing_held[..], &[2, 6]].concat()),
     ];
-    for (name, message) in malformed {
+    for (name, message, told) in malformed {
         let log = server.log().len();
-        assert!(matches!(answer(&server, &message)[..], [2, 1 | 2 | 6]), "{name}");
-        assert_eq!(count_events(&server.log()[log..], "ERROR "), 1, "{name}");
+        assert_eq!(answer(&server, &message), told, "{name}");
         server.await_alone();
+        assert_eq!(lines_of_messages(&server.log()[log..]), 1, "{name}");
     }
     assert_idle(&[server.pid()]);
     assert_eq!(server.rows().len(), 0);
     assert_eq!(server.connect().send(&batch_of(1, 1, 1)).ack(), 0);
     server.stop();
+}
+
+/// How many lines of `log` tell what a client has sent: refused, or an echo.
+fn lines_of_messages(log: &str) -> usize {
+    count_events(log, "ERROR ") + count_events(log, "INFO     action: receive_message | result: success")
 }
 
 #[test]
@@ -462,13 +478,13 @@ fn a_reset_in_a_message_or_behind_it_leaves_all_of_it_or_nothing() {
 #[test]
 fn a_connection_that_says_nothing_or_two_bytes_and_closes_is_gone_without_a_trace() {
     let server = Server::start(1);
-    let before = descriptors(server.pid()).len();
+    let before = descriptors(server.pid());
     for _ in 0..20 {
         drop(server.connect());
         server.connect().send(&[1, 0]);
     }
     server.await_alone();
-    eventually("the parent has closed its links", || descriptors(server.pid()).len() == before);
+    server.await_descriptors(&before);
     let cpu = cpu_ticks(server.pid());
     assert!(server.connect().is_silent_for(QUIET * 2));
     assert!(cpu_ticks(server.pid()) - cpu < 10, "the parent spins");
@@ -478,21 +494,46 @@ fn a_connection_that_says_nothing_or_two_bytes_and_closes_is_gone_without_a_trac
 
 #[test]
 fn random_bytes_are_answered_with_an_error_and_store_nothing() {
-    let server = Server::start(5);
+    let server = Server::start(AGENCIES);
     let mut random = fastrand::Rng::with_seed(7574);
     for n in 0..200 {
         let mut noise = vec![0; random.usize(1..300)];
         random.fill(&mut noise);
         // Text is an echo, a byte that is no type an error; so most begin like messages.
         noise[0] = [random.u8(..), 0, 1, 3, 6][n % 5];
-        let is_echo = noise[0] >= 0x20;
-        let told = answer_at_end(&server, &noise);
-        assert!(is_echo || told != [0] && told != [2, 0], "{noise:?} was acknowledged");
+        let log = server.log().len();
+        assert_eq!(answer_at_end(&server, &noise), told_of_noise(&noise), "{noise:?}");
+        server.await_alone();
+        assert_eq!(lines_of_messages(&server.log()[log..]), 1, "{noise:?}");
     }
-    server.await_alone();
     assert_eq!(server.rows().len(), 0);
     assert_eq!(server.connect().send(&batch_of(1, 1, 1)).ack(), 0);
     server.stop();
+}
+
+const AGENCIES: u32 = 5;
+
+/// What is answered to a stream of which the first message is of no agency that takes part, if it is one at all.
+fn told_of_noise(noise: &[u8]) -> Vec<u8> {
+    let refusal = |code| if noise[0] == 0 { vec![code] } else { vec![2, code] };
+    // The end of the stream stands for a missing line feed.
+    let stream = if noise[0] < 0x20 { noise.to_vec() } else { [noise, b"\n"].concat() };
+    match page::reference(&stream) {
+        (requests, malformed) if requests.is_empty() => match malformed {
+            None | Some(Malformed::EchoNotUtf8 | Malformed::EchoTooLong) => vec![],
+            Some(_) => refusal(6),
+        },
+        (requests, _) => match &requests[0] {
+            Request::Echo(text) => format!("{text}\n").into_bytes(),
+            Request::Bets { agency, .. }
+            | Request::End { agency }
+            | Request::Winners { agency }
+            | Request::Received { agency } => {
+                assert!(!(1..=AGENCIES).contains(agency), "agency {agency} takes part");
+                refusal(2)
+            }
+        },
+    }
 }
 
 // ---- typed messages: what is refused, and with which code ----
