@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
@@ -144,10 +145,56 @@ fn is_level(word: &str) -> bool {
 
 // ---- the client's YAML ----
 
+const CLIENT_KEYS: [&str; 12] = [
+    "id",
+    "mode",
+    "server.address",
+    "loop.amount",
+    "loop.period",
+    "log.level",
+    "log.settle",
+    "batch.maxAmount",
+    "batch.window",
+    "data.path",
+    "retry.timeout",
+    "resume",
+];
+
 fn client(bytes: &[u8]) {
     let loaded = client::Config::load(Some(&scratch::file("client.yaml", bytes))).inspect_err(told_well);
-    let Ok(config) = loaded else { return };
-    let keys = std::str::from_utf8(bytes).ok().and_then(flatten).unwrap_or_else(|| panic!("accepted: {config:?}"));
+    let keys = std::str::from_utf8(bytes).ok().and_then(flatten);
+    match loaded {
+        Ok(config) => client_has(&config, &keys.unwrap_or_else(|| panic!("accepted: {config:?}"))),
+        Err(error) => assert!(!keys.is_some_and(|keys| client_allows(&keys)), "refused without need: {error}"),
+    }
+}
+
+/// Whether the table of settings allows them all. Mode bet takes its bet from the environment, which has none.
+fn client_allows(keys: &Settings) -> bool {
+    let number = |text: &str, least, most| decimal(text.as_bytes()).filter(|number| (least..=most).contains(number));
+    let id = |most| keys.get("id").is_some_and(|id| number(id, 1, most).is_some());
+    let is_allowed = |(key, value): (&String, &String)| match key.as_str() {
+        "mode" if value == "batch" => id((1 << 24) - 1),
+        "mode" => ["echo", "draw"].contains(&value.as_str()),
+        "server.address" => value.rsplit_once(':').is_some_and(|(host, port)| {
+            let brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let is_name = !host.is_empty() && !host.contains(|c: char| c == ':' || c.is_whitespace());
+            number(port, 1, 65535).is_some() && brackets.map_or(is_name, |ip| ip.parse::<Ipv6Addr>().is_ok())
+        }),
+        "loop.amount" => number(value, 0, u32::MAX).is_some(),
+        "log.level" => is_level(value),
+        "batch.maxAmount" => number(value, 1, 255).is_some(),
+        "batch.window" => number(value, 1, u32::MAX).is_some(),
+        "data.path" => !value.is_empty(),
+        "loop.period" | "log.settle" | "retry.timeout" => seconds(value).is_some_and(|seconds| seconds <= LONGEST),
+        "resume" => ["true", "false"].contains(&value.as_str()),
+        _ => true,
+    };
+    id(u32::MAX) && keys.iter().all(is_allowed)
+}
+
+/// Every key of `keys` has the value that the client goes by.
+fn client_has(config: &client::Config, keys: &Settings) {
     let text = |key: &str, default: &str| keys.get(key).cloned().unwrap_or(default.into());
     let number = |key, default| decimal(text(key, default).as_bytes());
     let id = config.id.get();
@@ -174,19 +221,32 @@ fn client(bytes: &[u8]) {
     }
 }
 
-/// The scalars of a YAML file, sections joined by a dot; `None` for one that has anything else.
+/// The scalars of a YAML file, sections joined by a dot; `None` for one that has anything else, or keys that do not exist.
 fn flatten(text: &str) -> Option<Settings> {
     let mut keys = Settings::new();
     for (key, value) in mapping(&serde_yaml::from_str(text).ok()?)? {
-        if let Some(scalar) = scalar(value) {
-            keys.insert(key.to_owned(), scalar);
+        let is_section =
+            CLIENT_KEYS.iter().any(|known| known.split_once('.').is_some_and(|(section, _)| section == key));
+        if !is_section {
+            set(&mut keys, key, value)?;
             continue;
         }
         for (inner, value) in mapping(value)? {
-            keys.extend(scalar(value).map(|scalar| (format!("{key}.{inner}"), scalar)));
+            set(&mut keys, &format!("{key}.{inner}"), value)?;
         }
     }
     Some(keys)
+}
+
+/// What is null is not set.
+fn set(keys: &mut Settings, key: &str, value: &serde_yaml::Value) -> Option<()> {
+    if !CLIENT_KEYS.contains(&key) {
+        return None;
+    }
+    if !value.is_null() {
+        keys.insert(key.to_owned(), scalar(value)?);
+    }
+    Some(())
 }
 
 fn mapping(value: &serde_yaml::Value) -> Option<Vec<(&str, &serde_yaml::Value)>> {
@@ -210,13 +270,15 @@ fn scalar(value: &serde_yaml::Value) -> Option<String> {
 
 // ---- durations ----
 
+/// Just within what can be counted; at the edge a duration may be taken or refused.
+const LONGEST: f64 = 9.2233e9;
+
 fn duration(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (parsed, expected) = (parse_duration(text), seconds(text));
     match (parsed, expected) {
         (Some(parsed), Some(seconds)) => assert!(is_close(parsed, seconds), "{text}: {parsed:?}, not {seconds} s"),
-        // At the edge of what can be counted, either.
-        (None, Some(seconds)) => assert!(seconds > 9.2233e9, "{text} is refused"),
+        (None, Some(seconds)) => assert!(seconds > LONGEST, "{text} is refused"),
         (parsed, None) => assert_eq!(parsed, None, "{text}"),
     }
 }
