@@ -2,7 +2,10 @@
 //!
 //! Point `LOTERIA_CLIENT` at any other client of this protocol to judge that.
 
+#![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
+
 mod client_support;
+mod support;
 
 use std::ffi::OsStr;
 use std::net::TcpStream;

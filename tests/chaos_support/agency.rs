@@ -10,6 +10,7 @@ use nix::sys::wait::WaitStatus;
 use super::plan::Plan;
 use super::processes::{Reaper, signal};
 use super::rows;
+use crate::support;
 
 pub struct Agency {
     pub id: usize,
@@ -41,7 +42,7 @@ impl Agency {
     pub fn start(&mut self, reaper: &mut Reaper) {
         let create = |path: PathBuf| File::create(path).unwrap();
         let number = self.starts.len();
-        let child = Command::new(client_binary())
+        let child = Command::new(support::client_binary())
             .current_dir(&self.dir)
             .env_clear()
             .env("CLI_ID", self.id.to_string())
@@ -124,10 +125,6 @@ impl Agency {
     fn path(&self, start: usize, suffix: &str) -> PathBuf {
         self.dir.join(format!("client-{}.{start}.{suffix}", self.id))
     }
-}
-
-fn client_binary() -> PathBuf {
-    std::env::var_os("LOTERIA_CLIENT").map_or_else(|| env!("CARGO_BIN_EXE_client").into(), PathBuf::from)
 }
 
 /// What a client was told, in the order of its log.

@@ -9,7 +9,7 @@ use nix::sys::wait::WaitStatus;
 
 use super::agency::Agency;
 use super::plan::{Durability, Fault, Moment};
-use super::processes::{GLANCE, Outcome, is_killed, signal};
+use super::processes::{Outcome, is_killed, signal};
 use super::run::Run;
 use crate::support;
 
@@ -151,7 +151,7 @@ impl Run {
         let agency = &mut self.agencies[index];
         agency.kill(&mut self.reaper);
         agency.start(&mut self.reaper);
-        let connected = within(SOON, GLANCE, || agency.last_log().contains("action: connect | result: success"));
+        let connected = within(SOON, support::GLANCE, || agency.last_log().contains("action: connect | result: success"));
         sleep(time);
         self.let_go(&children, kill);
         usize::from(connected)

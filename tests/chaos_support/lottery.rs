@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,7 +38,7 @@ impl Lottery {
     pub fn new(plan: &Plan, dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
-            port: free_port(),
+            port: support::free_port(),
             agencies: plan.agencies.len(),
             durability: plan.durability.name(),
             log_level: plan.log_level,
@@ -152,11 +151,4 @@ impl Lottery {
     pub fn all_ended(&self) -> bool {
         self.ends() >= self.agencies as u64
     }
-}
-
-/// A port that nobody has, out of the range from which the kernel gives ports to clients: a restart can bind it.
-fn free_port() -> u16 {
-    let first = std::process::id() * 7;
-    let ports = (0..20_000).map(|n| 10_000 + (first + n) % 20_000).map(|port| port.try_into().unwrap());
-    ports.into_iter().find(|&port: &u16| TcpListener::bind(("0.0.0.0", port)).is_ok()).unwrap()
 }

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -15,8 +14,6 @@ use crate::support;
 
 /// How long anything that must happen may take: far longer than it does, so that a slow machine fails no run.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How often something is looked at that gives no other sign.
-pub const GLANCE: Duration = Duration::from_millis(1);
 
 /// Why a run has failed.
 pub type Failure = String;
@@ -28,16 +25,8 @@ pub fn await_some<T>(what: &str, look: impl FnMut() -> Outcome<Option<T>>) -> Ou
 }
 
 fn await_within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
-    let deadline = Instant::now() + time;
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        if Instant::now() >= deadline {
-            return Err(format!("not within {time:?}: {what}"));
-        }
-        sleep(GLANCE);
-    }
+    let found = support::poll_until(time, || look().transpose());
+    found.unwrap_or_else(|| Err(format!("not within {time:?}: {what}")))
 }
 
 /// How processes have ended.

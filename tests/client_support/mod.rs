@@ -3,7 +3,6 @@
 //! Owns the process, its log, and the byte layouts, written here a second time on purpose. Everything that is awaited
 //! has one generous bound, [`PATIENCE`]; nothing sleeps for an event. Which binary is judged: `LOTERIA_CLIENT`, or the
 //! one that Cargo has just built.
-#![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -35,9 +34,8 @@ pub struct Setup {
 impl Setup {
     /// Agency 1, every line logged, no pauses; in an empty folder, with nothing of this process's environment.
     pub fn new(mode: &str) -> Self {
-        let binary = std::env::var_os("LOTERIA_CLIENT").unwrap_or_else(|| env!("CARGO_BIN_EXE_client").into());
         let home = tempfile::tempdir().unwrap();
-        let mut command = Command::new(binary);
+        let mut command = Command::new(crate::support::client_binary());
         command.env_clear().current_dir(home.path());
         Self { home, command, terminal: None }
             .set("ID", "1")

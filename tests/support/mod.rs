@@ -26,7 +26,7 @@ pub use ports::*;
 /// How long anything that must happen may take: far longer than it does, so that a slow machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a file or a process is looked at while something is awaited that gives no other sign.
-const GLANCE: Duration = Duration::from_millis(5);
+pub const GLANCE: Duration = Duration::from_millis(1);
 
 pub const SORTEO: &str = "action: sorteo | result: success";
 

@@ -118,7 +118,7 @@ impl Scene {
 
 /// The client of `agency`. The name takes its resolver's thread to look up.
 pub fn client(dir: &Path, port: u16, agency: u32) -> Program {
-    let binary = std::env::var_os("LOTERIA_CLIENT").unwrap_or_else(|| env!("CARGO_BIN_EXE_client").into());
+    let binary = support::client_binary();
     let variables: Vec<(_, OsString)> = vec![
         ("CLI_ID", agency.to_string().into()),
         ("CLI_SERVER_ADDRESS", format!("localhost:{port}").into()),
@@ -126,7 +126,7 @@ pub fn client(dir: &Path, port: u16, agency: u32) -> Program {
         ("CLI_BATCH_MAXAMOUNT", BATCH.to_string().into()),
         ("CLI_LOG_LEVEL", "DEBUG".into()),
     ];
-    Program { binary: binary.into(), arguments: vec![], variables, directory: dir.into(), log: client_log(dir, agency) }
+    Program { binary, arguments: vec![], variables, directory: dir.into(), log: client_log(dir, agency) }
 }
 
 pub fn client_log(dir: &Path, agency: u32) -> PathBuf {
