@@ -61,6 +61,8 @@ struct Stage {
     server: Process,
     /// Where the log of the present server begins.
     log_start: usize,
+    /// How many descriptors the present server had when it began to listen, if nobody was connected yet.
+    at_first: Option<usize>,
     clients: [Option<Process>; 2],
     served: [bool; 2],
     /// The traced program, when it has ended and another one goes on.
@@ -83,8 +85,8 @@ impl Stage {
         let server =
             if scene.root() == Role::Parent { program.start_traced(Role::Parent, aim)? } else { program.start()? };
         let (clients, served) = ([None, None], [false; 2]);
-        let (log_start, victim, hit_log) = (0, None, String::new());
-        Ok(Self { dir, scene, aim, port, server, log_start, clients, served, victim, hit_log })
+        let (log_start, at_first, victim, hit_log) = (0, None, None, String::new());
+        Ok(Self { dir, scene, aim, port, server, log_start, at_first, clients, served, victim, hit_log })
     }
 
     fn play(&mut self) -> Result<Played, String> {
@@ -134,6 +136,7 @@ impl Stage {
         let log = self.read("server.log");
         let again = LISTENS.iter().any(|line| log.contains(line));
         self.log_start = log.len();
+        self.at_first = None;
         let next = self.scene.server(self.dir.path(), self.port, again).start()?;
         let ended = std::mem::replace(&mut self.server, next);
         if ended.is_traced() {
@@ -149,6 +152,10 @@ impl Stage {
         self.until("the server listens", |stage| Ok(stage.server.is_traced() || stage.listens()))?;
         self.until("no child of the server is left", |stage| {
             Ok(stage.server.exit().is_some() || support::children_of(stage.server.pid()).is_empty())
+        })?;
+        self.until("the server has as many descriptors as when it began to listen", |stage| {
+            let open = support::descriptors(stage.server.pid()).len();
+            Ok(stage.server.exit().is_some() || stage.at_first.is_none_or(|at_first| open == at_first))
         })?;
         self.end_server()
     }
@@ -186,6 +193,12 @@ impl Stage {
             return Ok(());
         }
         if self.clients[1].is_none() {
+            let open = support::descriptors(self.server.pid());
+            // The last thing that it opens, behind the line.
+            if !open.values().any(|target| target.contains("[eventpoll]")) {
+                return Ok(());
+            }
+            self.at_first = Some(open.len());
             self.clients[1] = Some(scene::client(self.dir.path(), self.port, OTHER).start()?);
         }
         let begun = self.clients[0].is_some() || self.served[0];
