@@ -48,7 +48,9 @@ mod sweep {
     use crate::sweep_support::tracer::{Aim, Fault, Position, Role};
 
     /// Runs at a time. Each is mostly one process that waits for another.
-    const WORKERS: u16 = 2;
+    const WORKERS: u16 = 4;
+    /// Runs that show which calls there are.
+    const PROFILES: usize = 3;
     /// How often a call that was seen once is waited for: which one of two processes is first differs from run to run.
     const TRIES: u32 = 4;
     /// A line of progress behind so many runs.
@@ -77,7 +79,7 @@ mod sweep {
     }
 
     /// A run to be made.
-    #[derive(Debug, Clone, Copy)]
+    #[derive(Debug, Clone, Copy, PartialEq)]
     struct Job {
         scene: Scene,
         aim: Aim,
@@ -106,11 +108,13 @@ mod sweep {
     pub fn main() -> ExitCode {
         let options = Options::parse();
         panic::set_hook(Box::new(|_| {}));
-        let scenes = Scene::value_variants().iter().filter(|&scene| options.scene.is_none_or(|only| only == *scene));
         let mut jobs = VecDeque::new();
-        for &scene in scenes {
-            match profile(scene) {
-                Ok(played) => jobs.extend(jobs_of(scene, &played.trace.positions).filter(|job| options.want(job))),
+        for scene in options.scenes() {
+            let profiles: Result<Vec<_>, _> = (0..PROFILES).map(|_| profile(scene)).collect();
+            match profiles {
+                Ok(profiles) => {
+                    jobs.extend(jobs_of(scene, profiles.into_iter().flatten()).filter(|job| options.want(job)))
+                }
                 Err(why) if why.contains("ptrace: EPERM") => {
                     skipped("the sweep", &why);
                     return ExitCode::SUCCESS;
@@ -133,11 +137,16 @@ mod sweep {
     }
 
     impl Options {
+        fn scenes(&self) -> impl Iterator<Item = Scene> {
+            let scenes = Scene::value_variants().iter().copied();
+            scenes.filter(|&scene| self.scene.is_none_or(|only| only == scene))
+        }
+
         fn want(&self, job: &Job) -> bool {
             let Job { scene: _, aim, beyond } = job;
             // What is asked for by number is all that is wanted.
-            let whole = self.nth.is_none() && self.fault.is_none();
-            (whole || !beyond)
+            let numbered = self.nth.is_some() || self.fault.is_some();
+            !(numbered && *beyond)
                 && self.role.is_none_or(|role| role == aim.role)
                 && self.call.as_deref().is_none_or(|call| Some(call) == table::name(aim.call))
                 && self.nth.is_none_or(|nth| nth == aim.nth)
@@ -145,23 +154,32 @@ mod sweep {
         }
     }
 
-    /// A run in which nothing is hit.
-    fn profile(scene: Scene) -> Result<Played, String> {
+    /// The calls of a run in which nothing is hit, as far as they are to be swept.
+    fn profile(scene: Scene) -> Result<Vec<Position>, String> {
         let played = play(scene, None, free_port(0))?;
         judge(scene, None, &played)?;
-        Ok(played)
+        let mut positions = played.trace.positions;
+        if scene.is_of_start() {
+            let start = positions.iter().position(|position| table::name(position.call) == Some("epoll_wait"));
+            positions.truncate(start.unwrap_or(positions.len()));
+        }
+        positions.retain(|position| scene.roles().contains(&position.role));
+        Ok(positions)
     }
 
     /// What can happen to each of `positions`, and to the first call of each kind behind them.
-    fn jobs_of(scene: Scene, positions: &[Position]) -> impl Iterator<Item = Job> {
-        let start = positions.iter().take_while(|position| table::name(position.call) != Some("epoll_wait")).count();
-        let swept = if scene.is_of_start() { start } else { positions.len() };
-        let swept = positions[..swept].iter().filter(|position| scene.is_of(position.role));
+    fn jobs_of(scene: Scene, positions: impl Iterator<Item = Position>) -> impl Iterator<Item = Job> {
+        let positions: BTreeSet<_> = positions.collect();
         let mut counts = BTreeMap::new();
         let mut jobs = Vec::new();
-        for &Position { role, call, nth, on } in swept {
-            let job = |fault| Job { scene, aim: Aim { role, call, nth, fault }, beyond: false };
-            jobs.extend(table::faults(role, call, on).into_iter().map(job));
+        for Position { role, call, nth, on } in positions {
+            for fault in table::faults(role, call, on) {
+                let job = Job { scene, aim: Aim { role, call, nth, fault }, beyond: false };
+                // It may be made on one thing in one run and on another one in the next.
+                if !jobs.contains(&job) {
+                    jobs.push(job);
+                }
+            }
             counts.insert((role, call), nth);
         }
         let beyond = counts.into_iter().filter(move |_| !scene.is_of_start()).map(move |((role, call), last)| Job {
@@ -176,8 +194,7 @@ mod sweep {
         fn work(&self, worker: u16) {
             loop {
                 let Some(job) = locked(&self.jobs).pop_front() else { return };
-                let tries = if job.beyond { 1 } else { TRIES };
-                let mut outcomes = (0..tries).map(|_| run(job, free_port(worker)));
+                let mut outcomes = (0..TRIES).map(|_| run(job, free_port(worker)));
                 let outcome = outcomes.find(|outcome| *outcome != Ok(false)).unwrap_or(Ok(false));
                 if job.beyond && outcome == Ok(true) {
                     let aim = Aim { nth: job.aim.nth + 1, ..job.aim };

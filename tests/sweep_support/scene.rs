@@ -53,9 +53,14 @@ impl Scene {
         matches!(self, Self::Recovered | Self::NewDraw)
     }
 
-    /// Whether the part of `role` in it is new, compared with the others.
-    pub fn is_of(self, role: Role) -> bool {
-        (role == Role::First) == (self == Self::Stopping) || (self == Self::Stopping && role == Role::Parent)
+    /// Whose part in it is new, compared with the others.
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Fresh | Self::Adopted => &[Role::Parent, Role::Session, Role::Draw],
+            Self::Recovered | Self::NewDraw => &[Role::Parent],
+            Self::Stopping => &[Role::Parent, Role::First],
+            Self::Client | Self::Resuming => &[Role::Client, Role::Resolver],
+        }
     }
 
     /// What stands behind the last committed row.

@@ -67,7 +67,7 @@ pub struct Aim {
 }
 
 /// A call that was made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub role: Role,
     pub call: c_long,
