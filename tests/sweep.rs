@@ -53,6 +53,8 @@ mod sweep {
     const PROFILES: usize = 3;
     /// How often a call that was seen once is waited for: which one of two processes is first differs from run to run.
     const TRIES: u32 = 4;
+    /// Of a hundred faults, how many may be missed all the same.
+    const MISSED_PERCENT: usize = 2;
     /// A line of progress behind so many runs.
     const PROGRESS: usize = 500;
     /// Where a port is looked for: below those that the kernel gives to clients.
@@ -133,7 +135,7 @@ mod sweep {
                 scope.spawn(move || sweep.work(worker));
             }
         });
-        sweep.conclude()
+        sweep.conclude(&options)
     }
 
     impl Options {
@@ -151,6 +153,17 @@ mod sweep {
                 && self.call.as_deref().is_none_or(|call| Some(call) == table::name(aim.call))
                 && self.nth.is_none_or(|nth| nth == aim.nth)
                 && self.fault.as_ref().is_none_or(|fault| fault.eq_ignore_ascii_case(&name_of(aim.fault)))
+        }
+
+        /// Whether calls or faults are picked: then it may be that there are none.
+        fn pick(&self) -> bool {
+            self.call.is_some() || self.nth.is_some() || self.fault.is_some()
+        }
+
+        /// All parts that are to be hit.
+        fn parts(&self) -> impl Iterator<Item = (Scene, Role)> {
+            let parts = self.scenes().flat_map(|scene| scene.roles().iter().map(move |&role| (scene, role)));
+            parts.filter(|part| self.role.is_none_or(|only| only == part.1))
         }
     }
 
@@ -227,8 +240,12 @@ mod sweep {
             }
         }
 
-        fn conclude(&self) -> ExitCode {
-            let Tally { runs, untouched, missed, faults, calls, failures } = &*locked(&self.tally);
+        fn conclude(&self, options: &Options) -> ExitCode {
+            let tally = &mut *locked(&self.tally);
+            let gaps = tally.gaps(options);
+            tally.failures.extend(gaps);
+            let hit = tally.hit();
+            let Tally { runs: _, untouched, missed, faults, calls, failures } = tally;
             let count = |of: &dyn Fn(Role) -> bool| calls.iter().filter(|call| of(call.1)).count();
             let roles = Role::value_variants().iter().filter(|&&role| count(&|other| other == role) > 0);
             let roles: Vec<_> =
@@ -246,10 +263,32 @@ mod sweep {
                 0 => "all invariants held".to_owned(),
                 failed => format!("{failed} FAILED:\n  {}", failures.join("\n  ")),
             };
-            let hit = runs - untouched - missed.len();
             let (positions, kinds, roles) = (calls.len(), kinds.len(), roles.join(", "));
             eprintln!("sweep: {hit} faults in {positions} calls of {kinds} kinds ({roles}): {verdict}");
-            if failures.is_empty() && hit > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+
+    impl Tally {
+        fn hit(&self) -> usize {
+            self.runs - self.untouched - self.missed.len()
+        }
+
+        /// What was to be tried and was not.
+        fn gaps(&self, options: &Options) -> Vec<String> {
+            let hit = self.hit();
+            if hit == 0 {
+                return vec!["nothing was hit".to_owned()];
+            }
+            if options.pick() {
+                return Vec::new();
+            }
+            let is_hit = |part: &_| self.calls.iter().any(|call| (call.0, call.1) == *part);
+            let unhit = options.parts().filter(|part| !is_hit(part));
+            let unhit = unhit.map(|(scene, role)| format!("nothing of {} was hit in {}", word(role), word(scene)));
+            let missed = self.missed.len();
+            let too_many = (missed * 100 > hit * MISSED_PERCENT).then(|| format!("{missed} faults missed"));
+            unhit.chain(too_many).collect()
         }
     }
 
