@@ -16,8 +16,9 @@ use crate::support::{SORTEO, offence};
 
 /// What a program that fails says last, or alone.
 const LAST_WORDS: [&str; 3] = ["action: exit | result: fail | error: ", "server: ", "client: "];
-/// What a client says that has lost its connection, or got none.
-const LOST: &str = "action: connect | result: in_progress | error: ";
+/// What a client says that has lost its connection, or got none; the second one if that had just brought an answer.
+const LOST: [&str; 2] =
+    ["action: connect | result: in_progress | error: ", "action: connect | result: in_progress | reason: "];
 
 type Verdict = Result<(), String>;
 
@@ -98,7 +99,7 @@ fn logs(aim: Option<Aim>, played: &Played) -> Verdict {
 
 fn after_hit(scene: Scene, aim: Aim, hit: Hit, played: &Played) -> Verdict {
     victim(aim, hit, played)?;
-    others(scene, aim, played)?;
+    others(scene, aim, hit, played)?;
     untied(aim, hit, played)?;
     played.trace.ends.iter().try_for_each(|&end| ending(aim, hit, end, played))
 }
@@ -193,11 +194,27 @@ fn may_give_up(aim: Aim, hit: Hit) -> bool {
 }
 
 /// Who was not hit has noticed nothing, unless what serves him had to end.
-fn others(scene: Scene, aim: Aim, played: &Played) -> Verdict {
-    let [aimed, other] = &played.client_logs;
+fn others(scene: Scene, aim: Aim, hit: Hit, played: &Played) -> Verdict {
     let stopped = scene == Scene::Stopping;
-    let concerned = stopped || aim.role == Role::Parent || breaks_storage(aim);
-    demand(concerned || !other.contains(LOST), "the other agency lost its connection")?;
-    let noticed = aimed.contains(LOST) || (other.contains(LOST) && !stopped) || played.hit_exit != Some(Exit::Code(0));
+    let ended = played.hit_exit != Some(Exit::Code(0));
+    let server_ended = stopped || breaks_storage(aim) || (aim.role == Role::Parent && ended);
+    let [aimed, other] = [0, 1].map(|i| LOST.iter().any(|words| played.client_logs[i].contains(words)));
+    for (agency, lost) in [(scene::AIMED, aimed), (scene::OTHER, other)] {
+        let concerned = server_ended || concerned(aim, hit) == Some(agency);
+        demand(concerned || !lost, &format!("agency {agency} lost its connection"))?;
+    }
+    let noticed = aimed || (other && !stopped) || ended;
     demand(!is_unnoticeable(aim) || !noticed, "somebody noticed")
+}
+
+/// The agency that may lose its connection, or get none at first. A connection that accept(2) does not bring comes later.
+fn concerned(aim: Aim, hit: Hit) -> Option<u32> {
+    const FOR_ONE: [i64; 5] =
+        [libc::SYS_socketpair, libc::SYS_clone, libc::SYS_epoll_ctl, libc::SYS_sendto, libc::SYS_recvfrom];
+    match hit.about {
+        _ if aim.role == Role::Parent && !FOR_ONE.contains(&aim.call) => None,
+        Role::First => Some(scene::OTHER),
+        Role::Session | Role::Client | Role::Resolver => Some(scene::AIMED),
+        Role::Draw | Role::Parent => None,
+    }
 }

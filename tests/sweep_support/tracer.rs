@@ -84,6 +84,9 @@ pub struct Hit {
     pub serving: bool,
     /// Whether its process has sent anything over its connection since.
     pub answered: bool,
+    /// For whom its process made it: itself, or of a parent the child on the link that the call is made on, else the
+    /// next one.
+    pub about: Role,
 }
 
 /// All that happened.
@@ -159,6 +162,10 @@ struct Tracer {
     in_main: bool,
     serving: bool,
     accepted: bool,
+    /// The session that has been forked last, until its link is watched.
+    forked: Option<(Pid, Role)>,
+    /// The parent's ends of links.
+    links: HashMap<u64, (Pid, Role)>,
     sessions: u32,
 }
 
@@ -176,6 +183,8 @@ impl Tracer {
             in_main: false,
             serving: false,
             accepted: false,
+            forked: None,
+            links: HashMap::new(),
             sessions: 0,
         }
     }
@@ -212,12 +221,12 @@ impl Tracer {
     fn at_event(&mut self, pid: Pid, event: c_int) {
         match event {
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
-                let role = if event == libc::PTRACE_EVENT_CLONE { Role::Resolver } else { self.role_of_fork() };
                 let child = ptrace::getevent(pid).ok().and_then(|child| i32::try_from(child).ok()).map(Pid::from_raw);
-                if let Some(child) = child
-                    && self.tasks.insert(child, Some(role)).is_some()
-                {
-                    resume(child, None);
+                if let Some(child) = child {
+                    let role = if event == libc::PTRACE_EVENT_CLONE { Role::Resolver } else { self.role_of(child) };
+                    if self.tasks.insert(child, Some(role)).is_some() {
+                        resume(child, None);
+                    }
                 }
             }
             libc::PTRACE_EVENT_STOP if !self.tasks.contains_key(&pid) => {
@@ -230,12 +239,18 @@ impl Tracer {
     }
 
     /// A fork behind an accept that brought a connection is a session's, any other one the draw's.
-    fn role_of_fork(&mut self) -> Role {
+    fn role_of(&mut self, forked: Pid) -> Role {
         if !std::mem::take(&mut self.accepted) {
             return Role::Draw;
         }
+        let role = self.next_session();
         self.sessions += 1;
-        if self.sessions == 1 { Role::First } else { Role::Session }
+        self.forked = Some((forked, role));
+        role
+    }
+
+    fn next_session(&self) -> Role {
+        if self.sessions == 0 { Role::First } else { Role::Session }
     }
 
     fn at_call(&mut self, pid: Pid) {
@@ -256,6 +271,12 @@ impl Tracer {
         if table::name(call).is_none() {
             self.trace.unknown.insert(call);
         }
+        // What a parent watches first behind a fork is the link.
+        if (role, call) == (Role::Parent, libc::SYS_epoll_ctl)
+            && let Some(child) = self.forked.take()
+        {
+            self.links.insert(regs.rdx, child);
+        }
         self.serving |= role == Role::Parent && call == libc::SYS_epoll_wait;
         let on = table::on(pid.as_raw(), call, [regs.rdi, regs.rsi, regs.rdx, regs.r10]);
         if let Some(hit) = &mut self.trace.hit {
@@ -270,9 +291,20 @@ impl Tracer {
         if let Some(aim) = self.aim.take_if(is_meant)
             && table::faults(role, call, on).contains(&aim.fault)
         {
-            self.trace.hit = Some(Hit { pid: pid.as_raw(), on, serving: self.serving, answered: false });
-            self.inject(pid, aim, regs);
+            self.strike(pid, aim, on, regs);
         }
+    }
+
+    fn strike(&mut self, pid: Pid, aim: Aim, on: On, regs: user_regs_struct) {
+        let fd = if aim.call == libc::SYS_epoll_ctl { regs.rdx } else { regs.rdi };
+        let peer = self.links.get(&fd).copied().filter(|_| aim.role == Role::Parent);
+        let about = match (peer, aim.role) {
+            (Some((_, child)), _) => child,
+            (None, Role::Parent) => self.next_session(),
+            (None, own) => own,
+        };
+        self.trace.hit = Some(Hit { pid: pid.as_raw(), on, serving: self.serving, answered: false, about });
+        self.inject(pid, aim, regs);
     }
 
     fn inject(&mut self, pid: Pid, aim: Aim, mut regs: user_regs_struct) {
