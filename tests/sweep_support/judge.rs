@@ -32,7 +32,7 @@ pub fn judge(scene: Scene, aim: Option<Aim>, played: &Played) -> Verdict {
     let unknown = &played.trace.unknown;
     demand(unknown.is_empty(), &format!("the table does not know these calls: {unknown:?}"))?;
     rows(played)?;
-    winners(played)?;
+    winners(aim, played)?;
     kept_aside(scene, played)?;
     logs(aim, played)?;
     match (aim, played.trace.hit) {
@@ -53,19 +53,20 @@ fn rows(played: &Played) -> Verdict {
     demand(stored.len() == all, &format!("there are other rows: {stored:?}"))
 }
 
-fn winners(played: &Played) -> Verdict {
+fn winners(aim: Option<Aim>, played: &Played) -> Verdict {
     let expected = AGENCIES.map(scene::winners).to_vec();
     demand(played.winners == expected, &format!("winners {:?} instead of {expected:?}", played.winners))?;
     for (log, winners) in played.client_logs.iter().zip(expected) {
         let line = format!("action: consulta_ganadores | result: success | cant_ganadores: {}\n", winners.len());
-        demand(log.contains(&line) || log_was_hit(played), &format!("a client never logged {line}"))?;
+        demand(log.contains(&line) || log_was_hit(aim, played), &format!("a client never logged {line}"))?;
     }
     Ok(())
 }
 
-/// A line that found no room is missing.
-fn log_was_hit(played: &Played) -> bool {
-    played.trace.hit.is_some_and(|hit| hit.on == On::Log)
+/// A line that found no room is missing, or torn; not one that has only been held up.
+fn log_was_hit(aim: Option<Aim>, played: &Played) -> bool {
+    let held_up = aim.is_some_and(|aim| matches!(aim.fault, Fault::Error(Errno::EINTR | Errno::EAGAIN)));
+    played.trace.hit.is_some_and(|hit| hit.on == On::Log) && !held_up
 }
 
 /// What is no bet of this lottery has not been thrown away.
@@ -84,7 +85,9 @@ fn logs(aim: Option<Aim>, played: &Played) -> Verdict {
     let Played { server_log, client_logs, .. } = played;
     for log in client_logs.iter().chain([server_log]) {
         let lines = log.split_inclusive('\n').filter(|line| !LAST_WORDS[1..].iter().any(|own| line.starts_with(own)));
-        if let Some(offence) = lines.filter_map(offence).next() {
+        // Between the two parts of a line comes what others write meanwhile.
+        let may_be_torn = aim.is_some_and(|aim| (aim.call, aim.fault) == (libc::SYS_write, Fault::Short));
+        if let Some(offence) = lines.filter_map(offence).next().filter(|_| !may_be_torn) {
             return Err(offence);
         }
         for forbidden in ["panic", "sent_again"] {
@@ -93,7 +96,7 @@ fn logs(aim: Option<Aim>, played: &Played) -> Verdict {
     }
     let draws = server_log.matches(SORTEO).count();
     let may_be_missing =
-        log_was_hit(played) || aim.is_some_and(|aim| aim.role == Role::Parent && aim.fault == Fault::Kill);
+        log_was_hit(aim, played) || aim.is_some_and(|aim| aim.role == Role::Parent && aim.fault == Fault::Kill);
     demand(draws == 1 || draws == 0 && may_be_missing, &format!("the draw was logged {draws} times"))
 }
 
@@ -164,9 +167,15 @@ fn is_deadly(aim: Aim) -> bool {
     matches!(aim.fault, Fault::Kill | Fault::Torn)
 }
 
-fn is_unnoticeable(aim: Aim) -> bool {
+fn is_unnoticeable(aim: Aim, hit: Hit) -> bool {
     let is_of_processes = [libc::SYS_clone, libc::SYS_clone3].contains(&aim.call);
-    matches!(aim.fault, Fault::Short | Fault::Error(Errno::EINTR | Errno::EAGAIN)) && !is_of_processes
+    // Who leaves hundreds of messages unread is given up.
+    let is_full_link = aim.call == libc::SYS_sendto && hit.on == On::Link;
+    match aim.fault {
+        Fault::Short | Fault::Error(Errno::EINTR) => true,
+        Fault::Error(Errno::EAGAIN) => !is_of_processes && !is_full_link,
+        _ => false,
+    }
 }
 
 fn breaks_storage(aim: Aim) -> bool {
@@ -190,7 +199,7 @@ fn may_give_up(aim: Aim, hit: Hit) -> bool {
         Role::Client => !NETWORK.contains(&aim.call),
         _ => false,
     };
-    alone && !is_unnoticeable(aim)
+    alone && !is_unnoticeable(aim, hit)
 }
 
 /// Who was not hit has noticed nothing, unless what serves him had to end.
@@ -204,7 +213,7 @@ fn others(scene: Scene, aim: Aim, hit: Hit, played: &Played) -> Verdict {
         demand(concerned || !lost, &format!("agency {agency} lost its connection"))?;
     }
     let noticed = aimed || (other && !stopped) || ended;
-    demand(!is_unnoticeable(aim) || !noticed, "somebody noticed")
+    demand(!is_unnoticeable(aim, hit) || !noticed, "somebody noticed")
 }
 
 /// The agency that may lose its connection, or get none at first. A connection that accept(2) does not bring comes later.

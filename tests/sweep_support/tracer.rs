@@ -304,6 +304,12 @@ impl Tracer {
             (None, own) => own,
         };
         self.trace.hit = Some(Hit { pid: pid.as_raw(), on, serving: self.serving, answered: false, about });
+        // No child that lives has closed its link.
+        if let (Some((child, _)), libc::SYS_sendto, Fault::Error(Errno::EPIPE | Errno::ECONNRESET)) =
+            (peer, aim.call, aim.fault)
+        {
+            let _ = kill(child, Signal::SIGKILL);
+        }
         self.inject(pid, aim, regs);
     }
 
