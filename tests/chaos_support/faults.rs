@@ -151,7 +151,8 @@ impl Run {
         let agency = &mut self.agencies[index];
         agency.kill(&mut self.reaper);
         agency.start(&mut self.reaper);
-        let connected = within(SOON, support::GLANCE, || agency.last_log().contains("action: connect | result: success"));
+        let connected =
+            within(SOON, support::GLANCE, || agency.last_log().contains("action: connect | result: success"));
         sleep(time);
         self.let_go(&children, kill);
         usize::from(connected)
