@@ -349,7 +349,7 @@ fn a_tail_behind_the_committed_length_is_cut_off_by_the_next_writer_and_never_wi
         append(&server.bets_path(), tail);
         assert_eq!(client.send(&batch_of(1, 1, WINNING)).ack(), 0);
         let after = server.bets();
-        assert!(after.starts_with(&before) && server.rows().len() == 3 * (n + 1), "{tail:?}");
+        assert!(after.starts_with(&before) && server.rows().len() == 3 * (n + 1), "not cut off: {tail:?}");
         let dropped = format!("bytes: {} | ", tail.len());
         assert!(server.log().lines().any(|line| line.contains(" WARNING ") && line.contains(&dropped)), "{dropped}");
     }

@@ -362,7 +362,9 @@ impl Conn {
     #[track_caller]
     pub fn take<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
-        self.0.read_exact(&mut bytes).unwrap();
+        if let Err(e) = self.0.read_exact(&mut bytes) {
+            panic!("no answer: {e:?}");
+        }
         bytes
     }
 
@@ -370,7 +372,9 @@ impl Conn {
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.0.read_to_end(&mut bytes).unwrap();
+        if let Err(e) = self.0.read_to_end(&mut bytes) {
+            panic!("no end of the stream behind {bytes:?}: {e:?}");
+        }
         bytes
     }
 
