@@ -903,7 +903,7 @@ fn no_deadline_passes_when_the_wall_clock_jumps_by_an_hour() {
     write_file(&jump, " ");
     let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).args([&shim, &source]).output();
     if !compiled.as_ref().is_ok_and(|output| output.status.success()) {
-        return skipped("jumps of the wall clock", &format!("cc made no library of a clock that jumps: {compiled:?}"));
+        return skipped(&this_test(), &format!("cc made no library of a clock that jumps: {compiled:?}"));
     }
     let server = setup.set("LD_PRELOAD", shim.display()).set("JUMP", jump.display()).set("TZ", "UTC").start();
     let (_silent, mut cut, mut acked, mut waiting) =
