@@ -186,17 +186,65 @@ fn the_readme_names_every_key_of_the_server() {
 }
 
 #[test]
-fn every_test_that_the_promises_name_is_there() {
-    let sources: String = ["tests", "ipc/tests"].iter().map(|dir| sources_in(&root().join(dir))).collect();
+fn every_test_that_the_fault_matrix_names_is_one_of_its_target() {
     let page = read("docs/promises.md");
-    let is_test = |name: &&str| {
-        name.matches('_').count() > 2 && name.bytes().all(|b| b"_0123456789".contains(&b) || b.is_ascii_lowercase())
-    };
-    let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
-    assert!(names.len() > 100, "{}", names.len());
-    for name in names {
-        assert!(sources.contains(&format!("fn {name}()")), "{name}");
+    let tests: Vec<_> = fault_matrix(&page).iter().flat_map(|[_, tests, _]| tests_in(tests)).collect();
+    assert!(tests.len() > 100, "{}", tests.len());
+    for (target, name) in tests {
+        assert!(sources_of(target).contains(&format!("#[test]\nfn {name}()")), "{target}: {name}");
     }
+}
+
+#[test]
+fn every_row_of_the_fault_matrix_names_mutants_that_its_tests_judge() {
+    let page = read("docs/promises.md");
+    for [fault, tests, mutants] in fault_matrix(&page) {
+        let tests = tests_in(tests);
+        assert!(mutants.contains('`'), "no mutant: {fault}");
+        for name in mutants.split('`').skip(1).step_by(2) {
+            let patch = root().join(format!("tests/mutants/{name}.patch"));
+            let patch = fs::read_to_string(patch).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let judge = patch.lines().find_map(|line| line.strip_prefix("Judge: ")).unwrap();
+            let is_judge = |(target, test): &(&str, &str)| {
+                judge.contains(&format!("--test {target} ")) && judge.rsplit([' ', ':']).next() == Some(test)
+            };
+            assert!(tests.iter().any(is_judge), "{fault}: {name} is judged by {judge}");
+        }
+    }
+}
+
+/// The rows of the fault matrix: fault, tests, mutants.
+fn fault_matrix(page: &str) -> Vec<[&str; 3]> {
+    let (_, matrix) = page.split_once("## Fault matrix").unwrap();
+    let rows = matrix.lines().filter(|line| line.starts_with('|')).skip(2);
+    let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+    cells
+        .map(|cells| match cells[..] {
+            ["", fault, _, tests, mutants, ""] => [fault, tests, mutants],
+            _ => panic!("{cells:?}"),
+        })
+        .collect()
+}
+
+/// The tests that a cell of the matrix names (all code with an underscore), each with its target: the last word with a
+/// colon in front of it.
+fn tests_in(cell: &str) -> Vec<(&str, &str)> {
+    let mut target = "";
+    let mut tests = Vec::new();
+    for (n, part) in cell.split('`').enumerate() {
+        if n % 2 == 0 {
+            target = part.rsplit_once(':').map_or(target, |(text, _)| text.rsplit(' ').next().unwrap());
+        } else if part.contains('_') {
+            tests.push((target, part));
+        }
+    }
+    tests
+}
+
+/// The sources of one test target.
+fn sources_of(target: &str) -> String {
+    let directory = root().join("tests").join(target);
+    if directory.is_dir() { sources_in(&directory) } else { read(&format!("tests/{target}.rs")) }
 }
 
 /// All Rust sources below `dir`, one behind the other.
