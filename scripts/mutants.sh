@@ -19,7 +19,7 @@ field() { # NAME PATCH
 }
 
 build() {
-  (cd "$tree" && CARGO_TARGET_DIR=$scratch/build cargo build --release --locked --quiet --bins) >"$scratch/build.log" 2>&1 ||
+  (cd "$tree" && CARGO_TARGET_DIR=$scratch/build CARGO_INCREMENTAL=1 cargo build --release --locked --quiet --bins) >"$scratch/build.log" 2>&1 ||
     { cat "$scratch/build.log"; return 1; }
 }
 
