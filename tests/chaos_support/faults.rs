@@ -144,7 +144,7 @@ impl Run {
     }
 
     fn swap_client(&mut self, pick: usize, time: Duration, kill: bool) -> usize {
-        let Some(index) = self.running_client(pick) else { return 0 };
+        let Some(index) = self.sending_client(pick) else { return 0 };
         let children = self.lottery.children();
         self.signal_all(&children, Signal::SIGSTOP);
         sleep(TO_FILL);
@@ -153,7 +153,9 @@ impl Run {
         agency.start(&mut self.reaper);
         let connected =
             within(SOON, support::GLANCE, || agency.last_log().contains("action: connect | result: success"));
-        sleep(time);
+        // Answered or not: were it, the old batches would come behind what it has been told.
+        let is_answered = |log: String| ["consulta_recibidas", "batch_enviado"].iter().any(|line| log.contains(line));
+        within(time, support::GLANCE, || is_answered(agency.last_log()));
         self.let_go(&children, kill);
         usize::from(connected)
     }
@@ -221,10 +223,20 @@ impl Run {
     // ---- helpers ----
 
     fn running_client(&mut self, pick: usize) -> Option<usize> {
-        let reaper = &mut self.reaper;
-        let running: Vec<_> =
-            (0..self.agencies.len()).filter(|&index| self.agencies[index].is_running(reaper)).collect();
+        let running = self.running_clients();
         running.get(pick % running.len().max(1)).copied()
+    }
+
+    /// One that still has bets to send.
+    fn sending_client(&mut self, pick: usize) -> Option<usize> {
+        let mut sending = self.running_clients();
+        sending.retain(|&index| !self.agencies[index].last_log().contains("action: apuestas_enviadas"));
+        sending.get(pick % sending.len().max(1)).copied()
+    }
+
+    fn running_clients(&mut self) -> Vec<usize> {
+        let reaper = &mut self.reaper;
+        (0..self.agencies.len()).filter(|&index| self.agencies[index].is_running(reaper)).collect()
     }
 
     fn let_go(&mut self, children: &[i32], kill: bool) {

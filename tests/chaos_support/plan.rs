@@ -87,7 +87,9 @@ impl Plan {
         let (max_amount, window) = (load.max_amount(&mut random), load.window(&mut random));
         let durability = *one_of(&mut random, &[Durability::Process, Durability::End, Durability::Batch]);
         let log_level = if load == Load::Light && random.bool() { "DEBUG" } else { "INFO" };
-        let amid = (0..load.steps(&mut random)).map(|_| Step::amid(load, on_disk, &mut random)).collect::<Vec<_>>();
+        let early = random.bool().then(|| Step::swap(&mut random));
+        let amid = (0..load.steps(&mut random)).map(|_| Step::amid(load, on_disk, &mut random));
+        let amid: Vec<_> = early.into_iter().chain(amid).collect();
         let late = (0..random.u8(1..=3)).map(|_| Step::late(on_disk, &mut random)).collect::<Vec<_>>();
         let begins =
             (0..agencies.len()).map(|index| random.usize(..=index * (amid.len() - 1) / agencies.len())).collect();
@@ -171,6 +173,11 @@ impl Step {
         Self { moment, after: pause(moment, random), fault, pick: random.usize(..) }
     }
 
+    /// When the first agencies have just begun: later on few have bets left.
+    fn swap(random: &mut Rng) -> Self {
+        Self { moment: Moment::Growth, after: Duration::ZERO, fault: Fault::swap(random), pick: random.usize(..) }
+    }
+
     /// At the very moment of a write.
     fn strike(random: &mut Rng) -> Self {
         let fault = if random.u8(..6) == 0 { Fault::parent(random) } else { Fault::Children { all: true } };
@@ -205,7 +212,7 @@ impl Fault {
             0..4 => Self::parent(random),
             4..10 => Self::Children { all: random.bool() },
             10..12 => Self::Stall { time: stall(random), kill: random.bool() },
-            12..17 => Self::Swap { time: stall(random), kill: random.u8(..4) == 0 },
+            12..17 => Self::swap(random),
             17..20 => Self::Client,
             20..22 => Self::Term { frozen: random.bool() },
             _ => Self::PowerCut { written: random.bool() },
@@ -220,6 +227,10 @@ impl Fault {
             7 => Self::Term { frozen: false },
             _ => Self::PowerCut { written: random.u8(..4) == 0 },
         }
+    }
+
+    fn swap(random: &mut Rng) -> Self {
+        Self::Swap { time: stall(random), kill: random.u8(..4) == 0 }
     }
 
     fn parent(random: &mut Rng) -> Self {
