@@ -31,7 +31,6 @@ fn main() {
 #[cfg(target_arch = "x86_64")]
 mod sweep {
     use std::collections::{BTreeMap, BTreeSet, VecDeque};
-    use std::net::TcpListener;
     use std::panic::{self, AssertUnwindSafe};
     use std::process::ExitCode;
     use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,7 +39,7 @@ mod sweep {
 
     use clap::{Parser, ValueEnum};
 
-    use crate::support::skipped;
+    use crate::support::{free_port, skipped};
     use crate::sweep_support::judge::judge;
     use crate::sweep_support::play::{Played, play};
     use crate::sweep_support::scene::Scene;
@@ -57,8 +56,6 @@ mod sweep {
     const MISSED_PERCENT: usize = 2;
     /// A line of progress behind so many runs.
     const PROGRESS: usize = 500;
-    /// Where a port is looked for: below those that the kernel gives to clients.
-    const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
     /// Lets each system call of server and client fail in turn, and judges what is left.
     #[derive(Parser)]
@@ -130,9 +127,8 @@ mod sweep {
         eprintln!("sweep: {} faults to be tried", jobs.len());
         let sweep = Sweep { jobs: Mutex::new(jobs), tally: Mutex::default(), began: Instant::now() };
         thread::scope(|scope| {
-            for worker in 0..WORKERS {
-                let sweep = &sweep;
-                scope.spawn(move || sweep.work(worker));
+            for _ in 0..WORKERS {
+                scope.spawn(|| sweep.work());
             }
         });
         sweep.conclude(&options)
@@ -169,7 +165,7 @@ mod sweep {
 
     /// The calls of a run in which nothing is hit, as far as they are to be swept.
     fn profile(scene: Scene) -> Result<Vec<Position>, String> {
-        let played = play(scene, None, free_port(0))?;
+        let played = play(scene, None, free_port())?;
         judge(scene, None, &played)?;
         let mut positions = played.trace.positions;
         if scene.is_of_start() {
@@ -204,10 +200,10 @@ mod sweep {
     }
 
     impl Sweep {
-        fn work(&self, worker: u16) {
+        fn work(&self) {
             loop {
                 let Some(job) = locked(&self.jobs).pop_front() else { return };
-                let mut outcomes = (0..TRIES).map(|_| run(job, free_port(worker)));
+                let mut outcomes = (0..TRIES).map(|_| run(job, free_port()));
                 let outcome = outcomes.find(|outcome| *outcome != Ok(false)).unwrap_or(Ok(false));
                 if job.beyond && outcome == Ok(true) {
                     let aim = Aim { nth: job.aim.nth + 1, ..job.aim };
@@ -328,13 +324,6 @@ mod sweep {
             Fault::Error(errno) => format!("{errno:?}"),
             other => format!("{other:?}").to_lowercase(),
         }
-    }
-
-    /// A port that nobody listens on, another one for each worker.
-    fn free_port(worker: u16) -> u16 {
-        let first = u16::try_from(std::process::id() % 4_000).unwrap_or_default() * 2 + worker;
-        let mut ports = (PORTS.start + first..PORTS.end).step_by(WORKERS.into());
-        ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap()
     }
 
     fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
