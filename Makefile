@@ -29,7 +29,7 @@ stress: ## 100,000 connections of every kind, 1,000 stops at random moments (CON
 mutants: ## Takes mechanisms out of the program one by one: the tests must notice (MUTANTS='NAME…' for a part)
 	@scripts/mutants.sh $(MUTANTS)
 
-model: ## Searches the model of storage and draw deeper than the tests do, for minutes
+model: ## Searches the model of storage and draw deeper than the tests do, for two minutes
 	cargo test --release --locked --features faults --test model
 
 test-faults: ## Runs the tests of full and broken disks, power cuts and lost networks; they take root (TEST_ARGS='network' for a part)
