@@ -592,7 +592,9 @@ fn signals_that_were_blocked_or_ignored_by_whoever_started_the_server_are_heard_
 #[test]
 fn children_of_a_killed_server_are_gone_whatever_they_do() {
     let server = Server::start(2);
-    let (_silent, stopped) = connect_and_find_child(&server);
+    let (mut served, stopped) = connect_and_find_child(&server);
+    // From a child's first steps on it dies with its parent, also where it is stopped.
+    served.send(&count(1)).received(1);
     stop_process(stopped);
     let (mut cut, mut waiting) = (server.connect(), server.connect());
     cut.send(&batch_of(1, 3, 1)[..20]);
