@@ -121,12 +121,3 @@ fn a_draw_whose_file_is_immutable_is_held_once_it_is_not() {
     server.await_alone();
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
 }
-
-/// After the line of the settings there is one more, which names `what`, and then nothing.
-#[track_caller]
-fn assert_one_complaint(log: &str, what: &str) {
-    assert_well_formed(log);
-    assert_eq!(log.lines().count(), 2, "{log}");
-    let last = log.lines().last().unwrap();
-    assert!(last.contains("CRITICAL action: exit | result: fail | error: ") && last.contains(what), "{log}");
-}

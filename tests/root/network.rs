@@ -132,7 +132,7 @@ fn a_connection_that_the_system_aborts_costs_its_own_child_alone() {
     let filter = format!("sport = {} and dport = {}", server.port(), port_of(&victim));
     let killed = Command::new("ss").args(["-K", &filter]).output();
     if !killed.as_ref().is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("ESTAB")) {
-        return skipped(&own::this_test(), &format!("ss -K ends no connection here: {killed:?}"));
+        return skipped(&this_test(), &format!("ss -K ends no connection here: {killed:?}"));
     }
     assert_eq!(victim.rest_or_reset(), b"");
     eventually("its child is gone", || server.children().len() == 1);

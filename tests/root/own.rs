@@ -3,11 +3,10 @@
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
-use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::{ext4, skipped};
+use crate::support::{ext4, skipped, this_test};
 
 /// Mounts from here on are this thread's; false if that cannot be had, which has been said.
 pub fn mounts() -> bool {
@@ -37,8 +36,4 @@ pub fn is_possible(outcome: ext4::Outcome) -> bool {
 #[track_caller]
 pub fn run(program: &str, arguments: &[impl AsRef<OsStr> + Debug]) {
     ext4::run(program, arguments).unwrap();
-}
-
-pub fn this_test() -> String {
-    thread::current().name().unwrap_or_default().to_owned()
 }

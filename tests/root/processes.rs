@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::own::this_test;
 use crate::support::*;
 
 /// A control group of its own that bounds processes; removed when dropped, after the processes in it.
