@@ -94,7 +94,8 @@ mod tests {
     use super::*;
     use nix::sys::signal::raise;
 
-    const FOR_EVER: Duration = Duration::from_secs(3600);
+    /// That it passes is the failure: long enough not to be over before the signal, short enough to be waited for.
+    const LONG: Duration = Duration::from_secs(2);
 
     #[test]
     fn a_signal_ends_the_wait_that_it_meets_and_every_later_one() {
@@ -107,7 +108,7 @@ mod tests {
         assert!(!stop.requested());
         raise(Signal::SIGUSR2).unwrap();
         assert!(matches!(stop.wait(one.as_fd(), PollFlags::POLLIN, None), Err(Error::Stopped)));
-        assert!(matches!(stop.pause(FOR_EVER), Err(Error::Stopped)));
+        assert!(matches!(stop.pause(LONG), Err(Error::Stopped)));
         assert!(stop.requested());
     }
 
@@ -116,6 +117,6 @@ mod tests {
         let stop = StopSignal::of(&[Signal::SIGALRM]).unwrap();
         raise(Signal::SIGALRM).unwrap();
         assert!(stop.requested());
-        assert!(matches!(stop.pause(FOR_EVER), Err(Error::Stopped)));
+        assert!(matches!(stop.pause(LONG), Err(Error::Stopped)));
     }
 }
