@@ -1,7 +1,7 @@
-//! A bet: parsed once, valid ever after.
+//! A bet: checked once when it is made, valid from then on.
 //!
-//! Owns what makes a bet valid, apart from the limits of a single wire format. Pure. Used by everything above; knows
-//! neither bytes on the wire nor rows in a file.
+//! Owns the rules that make a bet valid, apart from the limits of one wire format. Pure. Knows neither messages nor rows of
+//! a file.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -14,12 +14,12 @@ use chrono::NaiveDate;
 pub struct AgencyId(NonZeroU32);
 
 impl AgencyId {
-    /// `None` for 0, which is no agency.
+    /// `None` for 0.
     pub fn new(id: u32) -> Option<Self> {
         NonZeroU32::new(id).map(Self)
     }
 
-    /// The number itself.
+    /// The number, 1 or more.
     pub fn get(self) -> u32 {
         self.0.get()
     }
@@ -39,7 +39,7 @@ impl Birthdate {
     /// Length of the text in bytes.
     pub const LEN: usize = 10;
 
-    /// `None` for any other form, and for days that no calendar has.
+    /// `None` for another form, and for a day that does not exist.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text: [u8; Self::LEN] = text.try_into().ok()?;
         let [y @ .., b'-', m1, m2, b'-', d1, d2] = &text else { return None };
@@ -48,30 +48,30 @@ impl Birthdate {
         Some(Self(text))
     }
 
-    /// The ten characters.
+    /// The date as `YYYY-MM-DD`.
     pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
+        str::from_utf8(&self.0).expect("parse accepts only ASCII digits and hyphens")
     }
 }
 
 /// One bet of one person, placed at one agency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bet {
-    /// Where it was placed.
+    /// The agency where it was placed.
     pub agency: AgencyId,
     /// Not empty, no control characters.
     pub first_name: String,
     /// Not empty, no control characters.
     pub last_name: String,
-    /// Number of the identity document (DNI); any, 0 included.
+    /// Number of the identity document (DNI): any value, 0 included.
     pub document: u32,
     /// Day of birth.
     pub birthdate: Birthdate,
-    /// The number that was bet on; any.
+    /// The number that was bet on: any value.
     pub number: u32,
 }
 
-/// Why something is no bet.
+/// Why a bet is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBet {
     /// A name is empty.
@@ -83,25 +83,25 @@ pub enum InvalidBet {
     /// A name is not UTF-8.
     #[error("{0} is not UTF-8")]
     NotUtf8(&'static str),
-    /// A name has more bytes than the batch formats carry.
+    /// A name has more bytes than the batch formats can carry.
     #[error("{0} is longer than 29 bytes")]
     TooLong(&'static str),
-    /// The birthdate is none.
-    #[error("birthdate is no date YYYY-MM-DD")]
+    /// The birthdate is not a date.
+    #[error("birthdate is not a date YYYY-MM-DD")]
     Date,
     /// A number is not within 0..4294967295.
-    #[error("{0} is no number from 0 to 4294967295")]
+    #[error("{0} is not a number from 0 to 4294967295")]
     Number(&'static str),
-    /// A row has not the fields of a bet.
+    /// A row has another number of fields than a bet.
     #[error("the row has {0} fields, a bet has 5")]
     Fields(usize),
 }
 
 impl Bet {
-    /// A bet of these parts, names and birthdate still as bytes.
+    /// Checks names and birthdate, which are still bytes.
     ///
     /// # Errors
-    /// The first defect, in the order of the fields.
+    /// The first defect in the order of the fields: that of [`name`], or [`InvalidBet::Date`].
     pub fn new(
         agency: AgencyId,
         [first_name, last_name]: [&[u8]; 2],
@@ -120,8 +120,8 @@ impl Bet {
     }
 }
 
-/// A number written in decimal digits alone, leading zeros allowed; `None` for anything else and above 4294967295.
-/// (`str::parse` takes a sign, too, and wants its text checked for UTF-8 first.)
+/// A number written only in decimal digits, leading zeros allowed; `None` for other text and above 4294967295.
+/// (`str::parse` also accepts a sign, and needs text that was checked for UTF-8.)
 pub fn decimal(digits: &[u8]) -> Option<u32> {
     let value = |so_far: u32, &digit: &u8| {
         let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
@@ -130,7 +130,7 @@ pub fn decimal(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() { None } else { digits.iter().try_fold(0, value) }
 }
 
-/// A name, called `field` where it is none.
+/// Checks a name; `field` names it in errors.
 ///
 /// # Errors
 /// [`InvalidBet::NotUtf8`], [`InvalidBet::Empty`], [`InvalidBet::Control`].
@@ -139,7 +139,7 @@ pub fn name(field: &'static str, bytes: &[u8]) -> Result<String, InvalidBet> {
     if text.is_empty() {
         return Err(InvalidBet::Empty(field));
     }
-    // Every control character is an ASCII one or begins with this byte, which few names hold: most need no second look.
+    // A control character is ASCII, or begins with this byte. Few names hold either, so most need no second pass.
     const C1_LEAD: u8 = 0xc2;
     let suspect = |byte: &u8| byte.is_ascii_control() || *byte == C1_LEAD;
     if bytes.iter().any(suspect) && text.chars().any(char::is_control) {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_not_empty_and_hold_no_control_characters() {
+    fn names_are_checked() {
         let bet = |first: &[u8]| {
             Bet::new(AgencyId::new(1).unwrap(), [first, b"Paz"], 0, b"1999-03-17", 7).map(|b| b.first_name)
         };
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn decimals_are_digits_alone() {
+    fn decimals_are_digits_only() {
         assert_eq!(decimal(b"00000000"), Some(0));
         assert_eq!(decimal(b"4294967295"), Some(u32::MAX));
         for bad in [&b""[..], b"+1", b"-1", b" 1", b"4294967296", b"1.0", b"1_0"] {

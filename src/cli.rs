@@ -1,4 +1,4 @@
-//! What every program's command line has in common: `--help`, `--version`, and one line on standard error for the rest.
+//! The common part of every command line: `--help`, `--version`, and one line on standard error for wrong arguments.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,37 +7,36 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::exit_code::ExitStatus;
 use crate::logging;
 
-/// Exit code for wrong use or configuration.
-pub const WRONG_USE: u8 = 2;
-
-/// The arguments of this process; or, where they ask for help or are wrong, how it ends, having said so.
+/// The arguments of this process. For `--help`, `--version` and wrong arguments it prints the answer and returns the exit
+/// code.
 ///
 /// # Errors
-/// The exit code: 0 for `--help` and `--version`, [`WRONG_USE`] otherwise.
+/// The exit code: [`ExitStatus::Done`] for `--help` and `--version`, otherwise [`ExitStatus::WrongUse`].
 pub fn arguments<T: Parser>() -> Result<T, ExitCode> {
     T::try_parse().map_err(|answer| {
         if answer.use_stderr() {
             return wrong_use(T::command().get_name(), &one_line(&answer));
         }
-        // Nobody may be reading, which is no failure.
+        // A reader that has gone away is not a failure.
         let _ = io::stdout().write_all(answer.to_string().as_bytes());
-        ExitCode::SUCCESS
+        ExitStatus::Done.into()
     })
 }
 
-/// Says in one line what is wrong with arguments or settings.
+/// Prints on standard error, in one line, what is wrong with arguments or settings; returns the exit code.
 pub fn wrong_use(program: &str, what: &dyn Display) -> ExitCode {
     logging::complain(program, what);
-    ExitCode::from(WRONG_USE)
+    ExitStatus::WrongUse.into()
 }
 
-/// What clap found wrong, without its explanations, which take several lines.
+/// The first line of an error of clap, without the explanations that follow it.
 pub fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let head = match error.kind() {
-        // The value comes first and may hold blank lines itself.
+        // The value comes first and may itself hold blank lines.
         ErrorKind::ValueValidation => text.rsplit_once("\n\n").map(|(head, _)| head),
         _ => text.split_once("\n\n").map(|(head, _)| head),
     };

@@ -1,17 +1,17 @@
-//! The draw: who has ended, and who has won.
+//! The draw: which agencies have ended, and which bets have won.
 //!
-//! Pure. Owns the ledger that the parent keeps, and winners as a function of bets. Used by the server; knows neither
-//! files nor processes.
+//! Pure. Owns the ledger that the parent keeps, and the winners as a function of the bets. Used by the server and its
+//! sessions. Knows neither files nor processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bet::{AgencyId, Bet};
 
-/// The documents that won at each agency, in the order in which their bets were stored; agencies without any are not
-/// in it.
+/// The winning documents of each agency, in the order in which the bets were stored. Agencies without a winner are
+/// missing.
 pub type Winners = BTreeMap<AgencyId, Vec<u32>>;
 
-/// Whether `bet` is on the winning number.
+/// Whether `bet` has the winning number.
 pub fn has_won(bet: &Bet, winning_number: u32) -> bool {
     bet.number == winning_number
 }
@@ -19,7 +19,7 @@ pub fn has_won(bet: &Bet, winning_number: u32) -> bool {
 /// The winners among `bets`.
 ///
 /// # Errors
-/// The first error among them.
+/// The first error in `bets`.
 pub fn winners<E>(bets: impl IntoIterator<Item = Result<Bet, E>>, winning_number: u32) -> Result<Winners, E> {
     let mut winners = Winners::new();
     for bet in bets {
@@ -31,7 +31,7 @@ pub fn winners<E>(bets: impl IntoIterator<Item = Result<Bet, E>>, winning_number
     Ok(winners)
 }
 
-/// Which of the agencies 1 to N have ended, each once; and whether the draw has been held.
+/// Which of the agencies 1 to N have ended, and whether the draw has been held.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     agencies: u32,
@@ -40,24 +40,24 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// For agencies 1 to `agencies`; with 0, every agency may bet and no draw is ever held.
+    /// A ledger of the agencies 1 to `agencies`. With 0, every agency may bet and no draw is ever held.
     pub fn new(agencies: u32) -> Self {
         Self { agencies, ended: BTreeSet::new(), drawn: false }
     }
 
-    /// Whether `id` takes part.
+    /// The agency with number `id`; `None` if it does not take part.
     pub fn knows(&self, id: u32) -> Option<AgencyId> {
         AgencyId::new(id).filter(|_| self.agencies == 0 || id <= self.agencies)
     }
 
-    /// Notes that `agency` has ended; again, or of an agency that takes no part, changes nothing.
+    /// Records that `agency` has ended. A repetition changes nothing, nor does an agency that does not take part.
     pub fn end(&mut self, agency: AgencyId) {
         if self.knows(agency.get()).is_some() {
             self.ended.insert(agency);
         }
     }
 
-    /// Notes that the draw has been held: final.
+    /// Records that the draw has been held, which is final.
     pub fn hold_draw(&mut self) {
         self.drawn = true;
     }
@@ -67,7 +67,7 @@ impl Ledger {
         self.ended.contains(&agency)
     }
 
-    /// How many agencies have ended.
+    /// The number of agencies that have ended.
     pub fn ended(&self) -> usize {
         self.ended.len()
     }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_draw_is_due_once_n_different_agencies_have_ended() {
+    fn a_draw_is_due_when_n_different_agencies_have_ended() {
         let mut ledger = Ledger::new(2);
         for agency in [1, 1, 1, 3, u32::MAX] {
             ledger.end(id(agency));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn without_agencies_everybody_may_bet_and_no_draw_is_due() {
+    fn with_0_agencies_everyone_may_bet_and_no_draw_is_due() {
         let mut ledger = Ledger::new(0);
         ledger.end(id(7));
         assert!(ledger.knows(7).is_some() && ledger.knows(0).is_none() && !ledger.is_due());
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn winners_keep_the_order_of_the_bets_and_their_repetitions() {
+    fn winners_keep_order_and_repetitions_of_their_bets() {
         let bet = |agency, document, number| {
             Bet::new(id(agency), [b"Ana", b"Paz"], document, b"1999-03-17", number).map_err(|_| ())
         };

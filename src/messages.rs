@@ -1,6 +1,7 @@
-//! What a child and its parent tell each other, over one link a child.
+//! The messages between a child and its parent, over one link for each child.
 //!
-//! Owns the two enums, one a direction, and the verbs at each end. Used by the session (child) and the server (parent).
+//! Owns the two enums, one for each direction, and the verbs at each end. Used by the session (child) and the server
+//! (parent). Knows nothing about how either side reacts.
 //!
 //! | report (child → parent) | order (parent → child) |
 //! |---|---|
@@ -8,47 +9,53 @@
 //! | await the draw | drawn, or not drawn |
 //! | an agency has ended | |
 //! | the storage is broken | |
-//! | lines of the log were lost | |
+//! | log lines were lost | |
 //! | | stop |
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use ipc::link::{Link, MESSAGE_MAX, Message, Received};
+use ipc::link::{Incoming, Link, MESSAGE_MAX, Message};
 
 use crate::bet::AgencyId;
 
 /// From a child to its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
-    /// May this connection send batches of the agency? Answered by [`Order::Granted`] or [`Order::Busy`].
+    /// The child claims the agency for its connection. Answered by [`Order::Granted`] or [`Order::Busy`].
     Claim(AgencyId),
-    /// A query of the agency's winners waits. Answered by [`Order::Drawn`] or [`Order::NotDrawn`].
+    /// A query for the agency's winners waits. Answered by [`Order::Drawn`] or [`Order::NotDrawn`].
     AwaitDraw(AgencyId),
     /// The agency's end is recorded.
     Ended(AgencyId),
-    /// Data could not be made durable: nothing may be acknowledged any more.
+    /// A sync failed: nothing may be acknowledged from now on.
     StorageBroken,
-    /// Nobody read the log while the child had so many lines for it.
+    /// The child dropped this many log lines, because nobody read them in time.
     LinesLost(u32),
 }
 
 /// From the parent to a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// The agency is the connection's, until its process is gone.
-    Granted {
-        /// Nothing more is stored for the agency: it has ended, or the draw has been held.
-        ended: bool,
-    },
-    /// Another connection has the agency.
+    /// The child holds the agency's claim until its process is gone.
+    Granted(Intake),
+    /// Another connection holds the agency's claim.
     Busy,
-    /// The draw has been held, its result can be read.
+    /// The draw has been held, and its result can be read.
     Drawn,
     /// The draw has not been held, and the query has waited as long as it may.
     NotDrawn,
-    /// Finish the current message and end.
+    /// Finish the current message, then end.
     Stop,
+}
+
+/// Whether the server still takes bets of an agency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intake {
+    /// It does.
+    Open,
+    /// It does not: the agency has ended, or the draw has been held.
+    Ended,
 }
 
 impl Message for Report {
@@ -83,8 +90,8 @@ impl Message for Report {
 impl Message for Order {
     fn encode(&self, packet: &mut [u8; MESSAGE_MAX]) -> usize {
         packet[0] = match self {
-            Self::Granted { ended: false } => 1,
-            Self::Granted { ended: true } => 2,
+            Self::Granted(Intake::Open) => 1,
+            Self::Granted(Intake::Ended) => 2,
             Self::Busy => 3,
             Self::Drawn => 4,
             Self::NotDrawn => 5,
@@ -95,8 +102,8 @@ impl Message for Order {
 
     fn decode(packet: &[u8]) -> Option<Self> {
         match packet {
-            [1] => Some(Self::Granted { ended: false }),
-            [2] => Some(Self::Granted { ended: true }),
+            [1] => Some(Self::Granted(Intake::Open)),
+            [2] => Some(Self::Granted(Intake::Ended)),
             [3] => Some(Self::Busy),
             [4] => Some(Self::Drawn),
             [5] => Some(Self::NotDrawn),
@@ -106,65 +113,50 @@ impl Message for Order {
     }
 }
 
-/// Two ends of a fresh link.
+/// Creates a link; returns its two ends.
 ///
 /// # Errors
-/// What socketpair(2) reports.
+/// The error of socketpair(2).
 pub fn link() -> io::Result<(ParentEnd, ChildEnd)> {
     let (parent, child) = Link::pair()?;
     Ok((ParentEnd(parent), ChildEnd(child)))
 }
 
-/// The parent's end.
+/// The parent's end. Every verb but [`ParentEnd::next_report`] sends one order.
+///
+/// # Errors
+/// A verb that sends fails as [`Link::send`] does: the child is gone, or has left hundreds of orders unread.
 #[derive(Debug)]
 pub struct ParentEnd(Link<Order, Report>);
 
 impl ParentEnd {
-    /// Grants a claim.
-    ///
-    /// # Errors
-    /// As [`Link::send`]: the child is gone, or has not listened for long.
-    pub fn grant_claim(&self, ended: bool) -> io::Result<()> {
-        self.0.send(&Order::Granted { ended })
+    /// Sends [`Order::Granted`].
+    pub fn grant_claim(&self, intake: Intake) -> io::Result<()> {
+        self.0.send(&Order::Granted(intake))
     }
 
-    /// Refuses a claim.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Order::Busy`].
     pub fn refuse_claim(&self) -> io::Result<()> {
         self.0.send(&Order::Busy)
     }
 
-    /// Tells that the draw has been held.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Order::Drawn`].
     pub fn announce_draw(&self) -> io::Result<()> {
         self.0.send(&Order::Drawn)
     }
 
-    /// Tells that a query has waited long enough.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Order::NotDrawn`].
     pub fn announce_no_draw(&self) -> io::Result<()> {
         self.0.send(&Order::NotDrawn)
     }
 
-    /// Tells the child to end.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Order::Stop`].
     pub fn stop(&self) -> io::Result<()> {
         self.0.send(&Order::Stop)
     }
 
-    /// The next report, if there is one.
-    ///
-    /// # Errors
-    /// As [`Link::receive`].
-    pub fn next_report(&self) -> io::Result<Received<Report>> {
+    /// Takes the next report. Fails as [`Link::receive`] does.
+    pub fn next_report(&self) -> io::Result<Incoming<Report>> {
         self.0.receive()
     }
 }
@@ -175,56 +167,41 @@ impl AsFd for ParentEnd {
     }
 }
 
-/// The child's end.
+/// The child's end. Every verb but [`ChildEnd::next_order`] sends one report.
+///
+/// # Errors
+/// A verb that sends fails as [`Link::send`] does: the parent is gone, or has left hundreds of reports unread.
 #[derive(Debug)]
 pub struct ChildEnd(Link<Report, Order>);
 
 impl ChildEnd {
-    /// Asks for an agency.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Report::Claim`].
     pub fn claim(&self, agency: AgencyId) -> io::Result<()> {
         self.0.send(&Report::Claim(agency))
     }
 
-    /// Asks to be told of the draw.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Report::AwaitDraw`].
     pub fn await_draw(&self, agency: AgencyId) -> io::Result<()> {
         self.0.send(&Report::AwaitDraw(agency))
     }
 
-    /// Tells that an agency's end is recorded.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Report::Ended`].
     pub fn report_ended(&self, agency: AgencyId) -> io::Result<()> {
         self.0.send(&Report::Ended(agency))
     }
 
-    /// Tells that data could not be made durable.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Report::StorageBroken`].
     pub fn report_storage_broken(&self) -> io::Result<()> {
         self.0.send(&Report::StorageBroken)
     }
 
-    /// Tells that lines of the log were lost.
-    ///
-    /// # Errors
-    /// As [`Link::send`].
+    /// Sends [`Report::LinesLost`].
     pub fn report_lines_lost(&self, lines: u32) -> io::Result<()> {
         self.0.send(&Report::LinesLost(lines))
     }
 
-    /// The next order, if there is one.
-    ///
-    /// # Errors
-    /// As [`Link::receive`].
-    pub fn next_order(&self) -> io::Result<Received<Order>> {
+    /// Takes the next order. Fails as [`Link::receive`] does.
+    pub fn next_order(&self) -> io::Result<Incoming<Order>> {
         self.0.receive()
     }
 }
@@ -246,13 +223,13 @@ mod tests {
         let of_agency = [Report::Claim(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         for report in of_agency.into_iter().chain([Report::StorageBroken, Report::LinesLost(0)]) {
             child.0.send(&report).unwrap();
-            assert_eq!(parent.next_report().unwrap(), Received::Message(report));
+            assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
-        let granted = [true, false].map(|ended| Order::Granted { ended });
+        let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
         for order in granted.into_iter().chain([Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop]) {
             parent.0.send(&order).unwrap();
-            assert_eq!(child.next_order().unwrap(), Received::Message(order));
+            assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
         }
-        assert_eq!(child.next_order().unwrap(), Received::Nothing);
+        assert_eq!(child.next_order().unwrap(), Incoming::Nothing);
     }
 }

@@ -1,24 +1,40 @@
-//! A bet as a row of `bets.csv`: what Python's `csv.writer(file, quoting=csv.QUOTE_MINIMAL)` writes,
+//! A bet as a row of `bets.csv`: the bytes that Python's `csv.writer(file, quoting=csv.QUOTE_MINIMAL)` writes,
 //! `agency,first_name,last_name,document,birthdate,number` and CRLF.
 //!
-//! Owns both directions. Pure. Used by the storage, and by the agency to compare its file with what the server holds.
-//! As no field of a bet holds a line break, every row is one line.
+//! Owns both directions, and the tally of rows. Pure. Used by the storage, and by the agency to compare its file with the
+//! server's tally. No field of a bet holds a line break, so every row is one line.
 
 use std::io::Read;
 
 use crate::bet::{AgencyId, Bet, decimal};
 
-/// What ends a row.
-pub const END: &[u8] = b"\r\n";
+/// The line terminator of a row.
+pub const TERMINATOR: &[u8] = b"\r\n";
 
-/// Bytes of a row that hardly any exceeds: to reserve memory once a batch.
+/// Bytes that few rows exceed, so that memory is reserved once a batch.
 const USUAL_LEN: usize = 64;
 
+/// Count and CRC-32 (zlib's) of rows, line terminators included, in their order. The default is the tally of no rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Number of rows.
+    pub count: u64,
+    /// CRC-32 of the rows; 0 for none.
+    pub crc: u32,
+}
+
+impl Tally {
+    /// Adds one row, given with its terminator.
+    pub fn add(&mut self, row: &[u8]) {
+        let mut crc = crc32fast::Hasher::new_with_initial(self.crc);
+        crc.update(row);
+        *self = Self { count: self.count + 1, crc: crc.finalize() };
+    }
+}
+
 /// The rows of `bets`, in order.
-///
-/// # Errors
-/// None that writing to memory can have; kept as the csv crate reports it.
-pub fn format(bets: &[Bet]) -> csv::Result<Vec<u8>> {
+pub fn format(bets: &[Bet]) -> Vec<u8> {
+    const IN_MEMORY: &str = "six fields of a bet can be written as a row into memory";
     let mut rows = csv::WriterBuilder::new()
         .has_headers(false)
         .terminator(csv::Terminator::CRLF)
@@ -26,15 +42,15 @@ pub fn format(bets: &[Bet]) -> csv::Result<Vec<u8>> {
         .from_writer(Vec::with_capacity(bets.len() * USUAL_LEN));
     for bet in bets {
         let agency = bet.agency.get();
-        rows.serialize((agency, &bet.first_name, &bet.last_name, bet.document, bet.birthdate.as_str(), bet.number))?;
+        rows.serialize((agency, &bet.first_name, &bet.last_name, bet.document, bet.birthdate.as_str(), bet.number)).expect(IN_MEMORY);
     }
-    rows.into_inner().map_err(|e| e.into_error().into())
+    rows.into_inner().expect(IN_MEMORY)
 }
 
-/// The bet that `line` holds; `None` for everything else, also for a row without its end (a torn `7574` may once have
-/// been `75741`).
+/// The bet in `line`, which includes its terminator; `None` if `line` is not a valid row. A row without its terminator is
+/// not valid: a torn `7574` may once have been `75741`.
 pub fn parse(line: &[u8]) -> Option<Bet> {
-    let fields = line.strip_suffix(END)?;
+    let fields = line.strip_suffix(TERMINATOR)?;
     if fields.contains(&b'"') {
         from_fields(quoted_fields(fields)?.iter())
     } else {
@@ -42,10 +58,11 @@ pub fn parse(line: &[u8]) -> Option<Bet> {
     }
 }
 
-/// The fields of one line, given without its end, in which quotes stand; `None` where one is not closed.
+/// The fields of one line that holds quotes, given without its terminator; `None` if a quote is not closed.
 pub fn quoted_fields(line: &[u8]) -> Option<csv::ByteRecord> {
-    // A line feed in front, as the csv crate drops a BOM at the start of its input, which here is part of a field; one
-    // behind, which gets into the last field where a quote is open. No other byte ends a row, least of all a lone CR.
+    // The line feed before the line keeps a BOM, which the csv crate drops at the start of its input and which is part of
+    // a field here. The line feed after it becomes part of the last field if a quote is open. No other byte ends a row,
+    // not even a lone CR.
     let line_feed = &b"\n"[..];
     let rows = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -56,8 +73,8 @@ pub fn quoted_fields(line: &[u8]) -> Option<csv::ByteRecord> {
     record.iter().all(|field| !field.contains(&b'\n')).then_some(record)
 }
 
-/// The agency of a row that is known to be valid; without the rest of it, unless it is not written in digits alone
-/// (somebody else may have quoted it).
+/// The agency of a valid row. Parses only the first field, or the whole row if that field is quoted, as another program
+/// may write it.
 pub fn agency(line: &[u8]) -> Option<AgencyId> {
     let field = line.split(|&b| b == b',').next()?;
     match decimal(field) {
@@ -66,10 +83,10 @@ pub fn agency(line: &[u8]) -> Option<AgencyId> {
     }
 }
 
-/// The number that a row which is known to be valid is on, without the rest of it; `None` where it is not written in
-/// digits alone (somebody else may have quoted it): then only [`parse`] can tell.
+/// The number of a valid row. Parses only the last field; `None` if that field is quoted, as another program may write it:
+/// then use [`parse`].
 pub fn number(line: &[u8]) -> Option<u32> {
-    decimal(line.strip_suffix(END)?.rsplit(|&b| b == b',').next()?)
+    decimal(line.strip_suffix(TERMINATOR)?.rsplit(|&b| b == b',').next()?)
 }
 
 fn from_fields<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Bet> {
@@ -95,8 +112,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(bet in bet()) {
-            let row = format(std::slice::from_ref(&bet)).unwrap();
+        fn rows_read_back_as_written(bet in bet()) {
+            let row = format(std::slice::from_ref(&bet));
             prop_assert_eq!(agency(&row), Some(bet.agency));
             prop_assert_eq!(number(&row), Some(bet.number));
             prop_assert_eq!(row.iter().filter(|&&b| b == b'\n').count(), 1);
@@ -105,16 +122,16 @@ mod tests {
 
         #[test]
         fn no_proper_prefix_of_a_row_is_a_row(bet in bet()) {
-            let row = format(&[bet]).unwrap();
+            let row = format(&[bet]);
             prop_assert!((0..row.len()).all(|cut| parse(&row[..cut]).is_none()));
         }
     }
 
     #[test]
-    fn rows_are_quoted_where_python_quotes_them() {
+    fn rows_are_quoted_like_pythons() {
         let bet =
             |first: &str| Bet::new(AgencyId::new(1).unwrap(), [first.as_bytes(), b"Paz"], 7, b"1999-03-17", 8).unwrap();
-        let rows = format(&[bet("Ana"), bet("Pérez, Ana"), bet("Ana \"La\""), bet("'x' =y;z|"), bet(" ")]).unwrap();
+        let rows = format(&[bet("Ana"), bet("Pérez, Ana"), bet("Ana \"La\""), bet("'x' =y;z|"), bet(" ")]);
         assert_eq!(
             String::from_utf8(rows).unwrap(),
             "1,Ana,Paz,7,1999-03-17,8\r\n1,\"Pérez, Ana\",Paz,7,1999-03-17,8\r\n1,\"Ana \"\"La\"\"\",Paz,7,1999-03-17,8\r\n\
@@ -123,14 +140,24 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_somebody_else_has_quoted_are_bets_of_their_agency() {
+    fn rows_quoted_by_other_programs_are_valid() {
         let row = b"\"1\",\"Ana\",\"Paz\",\"7\",\"1999-03-17\",\"8\"\r\n";
         assert_eq!(parse(row), parse(b"1,Ana,Paz,7,1999-03-17,8\r\n"));
         assert_eq!((agency(row), number(row)), (AgencyId::new(1), None));
     }
 
     #[test]
-    fn what_is_no_bet_is_no_row() {
+    fn a_tally_counts_rows_and_checks_their_bytes_in_order() {
+        let mut tally = Tally::default();
+        assert_eq!((tally.count, tally.crc), (0, 0));
+        for row in [&b"one\r\n"[..], b"two\r\n"] {
+            tally.add(row);
+        }
+        assert_eq!(tally, Tally { count: 2, crc: crc32fast::hash(b"one\r\ntwo\r\n") });
+    }
+
+    #[test]
+    fn invalid_rows_are_refused() {
         for bad in [
             "",
             "\r\n",

@@ -10,7 +10,7 @@ use loteria::agency::batches::{Batches, Limits, MAX_PACKET};
 use loteria::agency::reader::Reader;
 use loteria::agency::stop::StopSignal;
 use loteria::bet::{AgencyId, Bet};
-use loteria::protocol::{Holding, typed};
+use loteria::protocol::{Tally, typed};
 
 use super::oracle::{crc32, csv, number};
 use super::scratch;
@@ -113,7 +113,7 @@ fn take_all(batches: &mut Batches<'_>, limits: Limits) -> Vec<Bet> {
 fn goes_on_from(batches: &mut Batches<'_>, count: u64, bets: &[Bet], limits: Limits) {
     let passed = bets.len().min(usize::try_from(count).unwrap());
     let rows: Vec<u8> = bets[..passed].iter().flat_map(csv::row).collect();
-    let holding = Holding { count: passed as u64, crc: crc32(&rows) };
+    let holding = Tally { count: passed as u64, crc: crc32(&rows) };
     assert_eq!(batches.restart_checking(count).unwrap(), holding);
     assert_eq!(batches.has_more().unwrap(), passed < bets.len());
     assert_eq!(take_all(batches, limits), bets[passed..]);

@@ -4,7 +4,7 @@
 
 use loteria::bet::AgencyId;
 use loteria::protocol::decoder::{BUFFER, Decoder};
-use loteria::protocol::{Answer, Form, Generation, Malformed, Request, Stop, batch, single, typed};
+use loteria::protocol::{Answer, Form, Generation, Malformed, Request, DecodeError, batch, single, typed};
 
 use super::Memory;
 use super::oracle::{answers, page};
@@ -156,7 +156,7 @@ fn encode(request: &Request) -> Option<Vec<u8>> {
         }
         Request::End { agency } => Some(typed::encode_batch(AgencyId::new(*agency)?, &[])),
         Request::Winners { agency } => Some(typed::encode_winners_query(AgencyId::new(*agency)?)),
-        Request::Received { agency } => Some(typed::encode_received_query(AgencyId::new(*agency)?)),
+        Request::Tally { agency } => Some(typed::encode_tally_query(AgencyId::new(*agency)?)),
     }
 }
 
@@ -171,11 +171,11 @@ fn answers_are_those_of_the_page(mut stream: &[u8], memory: &Memory) {
         assert_eq!(read, expected);
         let Ok((answer, len)) = read else { break };
         for cut in (0..len).take(CUTS).chain([len - 1]) {
-            assert_eq!(typed::decode_answer(&stream[..cut]), Err(Stop::Incomplete));
+            assert_eq!(typed::decode_answer(&stream[..cut]), Err(DecodeError::Incomplete));
         }
         assert_eq!(typed::decode_answer(&answer.encode(Generation::Typed)), Ok((answer.clone(), len)));
         // Any byte but 1 says that the agency has not ended: only 0 is sent.
-        if !matches!(answer, Answer::Received { ended: false, .. }) {
+        if !matches!(answer, Answer::Tally { ended: false, .. }) {
             assert_eq!(answer.encode(Generation::Typed), &stream[..len]);
         }
         stream = &stream[len..];

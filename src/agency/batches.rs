@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::reader::Reader;
 use crate::bet::Bet;
-use crate::protocol::{Holding, batch};
+use crate::protocol::{Tally, batch};
 use crate::row;
 
 /// Most bytes of a packet, its header included: the assignment's 8 kB.
@@ -84,7 +84,7 @@ impl<'a> Batches<'a> {
     ///
     /// # Errors
     /// As [`Reader::next_bet`].
-    pub fn restart_checking(&mut self, count: u64) -> Result<Holding, Error> {
+    pub fn restart_checking(&mut self, count: u64) -> Result<Tally, Error> {
         self.restart()?;
         let mut crc = crc32fast::Hasher::new();
         let mut found = 0;
@@ -100,7 +100,7 @@ impl<'a> Batches<'a> {
             }
         }
         self.add_rows(&mut crc, &bets)?;
-        Ok(Holding { count: found, crc: crc.finalize() })
+        Ok(Tally { count: found, crc: crc.finalize() })
     }
 
     /// Whether bets are left.
@@ -209,13 +209,13 @@ mod tests {
             for count in [1, 255, 256, 257, 599, 600] {
                 let expected = crc32fast::hash(&stored.as_bytes()[..len(count)]);
                 let found = batches.restart_checking(count as u64).unwrap();
-                assert_eq!(found, Holding { count: count as u64, crc: expected });
+                assert_eq!(found, Tally { count: count as u64, crc: expected });
                 assert_eq!(batches.has_more().unwrap(), count < 600);
                 let next = batches.next_batch().unwrap().map(|bets| bets[0].document);
                 assert_eq!(next, (count < 600).then_some(u32::try_from(count).unwrap()));
             }
             assert_eq!(batches.restart_checking(601).unwrap().count, 600);
-            assert_eq!(batches.restart_checking(0).unwrap(), Holding::default());
+            assert_eq!(batches.restart_checking(0).unwrap(), Tally::default());
             batches.restart_behind(3).unwrap();
             assert_eq!(batches.next_batch().unwrap().unwrap()[0].document, 3);
         });

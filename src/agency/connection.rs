@@ -18,7 +18,7 @@ use super::error::{Error, Lost, Question};
 use super::resolve;
 use super::stop::StopSignal;
 use crate::event;
-use crate::protocol::Stop;
+use crate::protocol::DecodeError;
 use crate::tcp;
 
 /// How long a server may take for an answer that it owes at once, or for taking some byte: as long as it gives a client
@@ -52,7 +52,7 @@ pub struct Dialer<'a> {
 }
 
 /// What takes a message from the front of bytes and tells its length, as the codecs of [`crate::protocol`] do.
-pub type Decode<T> = fn(&[u8]) -> Result<(T, usize), Stop>;
+pub type Decode<T> = fn(&[u8]) -> Result<(T, usize), DecodeError>;
 
 /// An established connection.
 #[derive(Debug)]
@@ -157,8 +157,8 @@ impl<'a> Connection<'a> {
                 }
                 Ok(Some(answer))
             }
-            Err(Stop::Incomplete) => Ok(None),
-            Err(Stop::Malformed(defect)) => Err(Error::Malformed { question, defect }),
+            Err(DecodeError::Incomplete) => Ok(None),
+            Err(DecodeError::Malformed(defect)) => Err(Error::Malformed { question, defect }),
         }
     }
 

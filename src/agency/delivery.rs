@@ -15,7 +15,7 @@ use super::retry::Retry;
 use crate::bet::AgencyId;
 use crate::config::client::Config;
 use crate::event;
-use crate::protocol::{Answer, Holding, Stop, typed};
+use crate::protocol::{Answer, Tally, DecodeError, typed};
 
 /// What may help where message 6 was never answered.
 const TRY_WITHOUT_RESUME: &str =
@@ -46,8 +46,8 @@ enum Asked {
 
 /// What the server holds of the agency.
 #[derive(Debug, Clone, Copy)]
-struct Received {
-    holding: Holding,
+struct ServerState {
+    tally: Tally,
     ended: bool,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Delivery<'a> {
     fn attempt<'s>(&mut self, dialer: Dialer<'s>, retry: &Retry<'_>) -> Result<Connection<'s>, Error> {
         let mut connection = dialer.connect()?;
         let ended = if self.resume {
-            self.ask_received(&mut connection, retry)?
+            self.ask_tally(&mut connection, retry)?
         } else {
             self.bets.restart_behind(self.acknowledged)?;
             false
@@ -99,16 +99,16 @@ impl<'a> Delivery<'a> {
     }
 
     /// 6 → 7: goes on behind what the server holds; true if that is everything, and the end.
-    fn ask_received(&mut self, connection: &mut Connection<'_>, retry: &Retry<'_>) -> Result<bool, Error> {
+    fn ask_tally(&mut self, connection: &mut Connection<'_>, retry: &Retry<'_>) -> Result<bool, Error> {
         if self.asked == Asked::Never {
             self.asked = Asked::InVain;
         }
-        connection.outgoing().extend(typed::encode_received_query(self.agency));
-        let answer = connection.ask(Question::Received, Some(SILENCE), decode_any);
+        connection.outgoing().extend(typed::encode_tally_query(self.agency));
+        let answer = connection.ask(Question::Tally, Some(SILENCE), decode_any);
         let received = self.received(answer?)?;
         self.asked = Asked::Answered;
         self.compare(received)?;
-        let Received { holding: Holding { count, .. }, ended } = received;
+        let ServerState { tally: Tally { count, .. }, ended } = received;
         if count > self.acknowledged {
             retry.progress();
         }
@@ -128,27 +128,27 @@ impl<'a> Delivery<'a> {
     }
 
     /// What an answer to 6 says; anything but 7 and a refusal is what a server says that does not know the question.
-    fn received(&self, answer: Result<Answer, String>) -> Result<Received, Error> {
+    fn received(&self, answer: Result<Answer, String>) -> Result<ServerState, Error> {
         match answer {
-            Ok(Answer::Received { agency, holding, ended }) if agency == self.agency.get() => {
-                Ok(Received { holding, ended })
+            Ok(Answer::Tally { agency, tally, ended }) if agency == self.agency.get() => {
+                Ok(ServerState { tally, ended })
             }
-            Ok(Answer::Received { agency, .. }) => {
-                Err(Error::Unexpected { question: Question::Received, answer: format!("the bets of agency {agency}") })
+            Ok(Answer::Tally { agency, .. }) => {
+                Err(Error::Unexpected { question: Question::Tally, answer: format!("the bets of agency {agency}") })
             }
-            Ok(Answer::Confirmation(Err(code))) => Err(Error::Refused { question: Question::Received, code }),
+            Ok(Answer::Confirmation(Err(code))) => Err(Error::Refused { question: Question::Tally, code }),
             Ok(other) => Err(Error::ResumeUnknown(format!("it answered with {}", describe(&other)))),
             Err(defect) => Err(Error::ResumeUnknown(format!("it answered with bytes that are no message: {defect}"))),
         }
     }
 
     /// Moves behind the bets that the server holds, if they are the first ones of the file, and all if it has the end.
-    fn compare(&mut self, received: Received) -> Result<(), Error> {
-        let Received { holding, ended } = received;
-        let own = self.bets.restart_checking(holding.count)?;
-        let what = if own.count < holding.count {
+    fn compare(&mut self, received: ServerState) -> Result<(), Error> {
+        let ServerState { tally, ended } = received;
+        let own = self.bets.restart_checking(tally.count)?;
+        let what = if own.count < tally.count {
             format!("and the file has only {}", own.count)
-        } else if own.crc != holding.crc {
+        } else if own.crc != tally.crc {
             "but not the first ones of the file".to_owned()
         } else if ended && self.bets.has_more()? {
             "and the end of them, but the file has more".to_owned()
@@ -156,7 +156,7 @@ impl<'a> Delivery<'a> {
             return Ok(());
         };
         let (agency, path) = (self.agency, self.bets.reader().path().display());
-        let Holding { count, crc } = holding;
+        let Tally { count, crc } = tally;
         Err(Error::Mismatch(format!(
             "the server holds {count} bets of agency {agency} (CRC-32 {crc:08x}, ended: {ended}), {what}: {path}"
         )))
@@ -208,11 +208,11 @@ impl<'a> Delivery<'a> {
 }
 
 /// Answers as [`typed::decode_answer`] takes them; bytes that are none are an answer, too, told in words.
-fn decode_any(bytes: &[u8]) -> Result<(Result<Answer, String>, usize), Stop> {
+fn decode_any(bytes: &[u8]) -> Result<(Result<Answer, String>, usize), DecodeError> {
     match typed::decode_answer(bytes) {
         Ok((answer, len)) => Ok((Ok(answer), len)),
-        Err(Stop::Malformed(defect)) => Ok((Err(defect.to_string()), 0)),
-        Err(Stop::Incomplete) => Err(Stop::Incomplete),
+        Err(DecodeError::Malformed(defect)) => Ok((Err(defect.to_string()), 0)),
+        Err(DecodeError::Incomplete) => Err(DecodeError::Incomplete),
     }
 }
 
@@ -238,6 +238,6 @@ fn describe(answer: &Answer) -> String {
         Answer::Confirmation(_) => "a confirmation (message 2)".to_owned(),
         Answer::NotDrawn => "\"not drawn yet\" (message 4)".to_owned(),
         Answer::Winners(_) => "winners (message 5)".to_owned(),
-        Answer::Received { .. } => "bets received (message 7)".to_owned(),
+        Answer::Tally { .. } => "bets received (message 7)".to_owned(),
     }
 }

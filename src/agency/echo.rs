@@ -8,7 +8,7 @@ use super::retry::Retry;
 use super::stop::StopSignal;
 use crate::config::client::Config;
 use crate::event;
-use crate::protocol::{Stop, echo};
+use crate::protocol::{DecodeError, echo};
 
 /// Sends `loop.amount` lines, with a pause of `loop.period` behind each.
 ///
@@ -41,6 +41,6 @@ fn exchange(mut connection: Connection<'_>, text: &str) -> Result<String, Error>
 }
 
 /// One connection brings one line: whatever is behind it goes with it.
-fn decode_line(bytes: &[u8]) -> Result<(String, usize), Stop> {
+fn decode_line(bytes: &[u8]) -> Result<(String, usize), DecodeError> {
     Ok((echo::decode(bytes)?, bytes.len()))
 }

@@ -176,7 +176,7 @@ pub enum Question {
     /// Message 3.
     Winners,
     /// Message 6.
-    Received,
+    Tally,
     /// A line of text.
     Echo,
 }
@@ -190,7 +190,7 @@ impl fmt::Display for Question {
             }
             Self::End => f.write_str("the end of the bets"),
             Self::Winners => f.write_str("the query for the winners (message 3)"),
-            Self::Received => f.write_str("the query for the bets received (message 6)"),
+            Self::Tally => f.write_str("the query for the bets received (message 6)"),
             Self::Echo => f.write_str("the text"),
         }
     }
@@ -200,7 +200,7 @@ impl fmt::Display for Question {
 fn hint(code: Code, question: &Question) -> &'static str {
     match (code, question) {
         (Code::AlreadyEnded, _) => "; the server's draw is over: `server --new-draw` begins a new one",
-        (Code::InvalidBet | Code::ProtocolBroken, Question::Received) => {
+        (Code::InvalidBet | Code::ProtocolBroken, Question::Tally) => {
             "; a server that knows only messages 1 to 5 needs resume set to false"
         }
         _ => "",

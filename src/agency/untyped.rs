@@ -13,7 +13,7 @@ use super::stop::StopSignal;
 use crate::bet::Bet;
 use crate::config::client::Config;
 use crate::event;
-use crate::protocol::{Code, Malformed, Stop, batch, single};
+use crate::protocol::{Code, Malformed, DecodeError, batch, single};
 
 /// Sends one bet.
 ///
@@ -74,8 +74,8 @@ impl<'a> Exchanges<'a> {
     }
 }
 
-fn decode_result(bytes: &[u8]) -> Result<(Result<(), Code>, usize), Stop> {
-    let &byte = bytes.first().ok_or(Stop::Incomplete)?;
-    let result = Code::from_byte(byte).ok_or(Stop::Malformed(Malformed::UnknownCode(byte)))?;
+fn decode_result(bytes: &[u8]) -> Result<(Result<(), Code>, usize), DecodeError> {
+    let &byte = bytes.first().ok_or(DecodeError::Incomplete)?;
+    let result = Code::from_byte(byte).ok_or(DecodeError::Malformed(Malformed::UnknownCode(byte)))?;
     Ok((result, 1))
 }

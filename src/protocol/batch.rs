@@ -1,23 +1,54 @@
-//! Exercise 6, one batch a connection: `u32 agency | u8 count | count × bet` → `u8 result`; and the same bets in the
-//! typed batches of exercises 7 and 8.
+//! Exercise 6, one batch a connection: `u32 agency | u8 count | count × bet` → `u8 result`. The typed batches of exercises
+//! 7 and 8 carry the same bytes after their type byte.
 //!
 //! bet = `cstr(30) first_name | cstr(30) last_name | u32 document | cstr(11) birthdate | u32 number`, at most 79 bytes.
 
-use super::wire::Fields;
-use super::{Form, Request, Stop};
+use super::fields::{DecodeError, Fields};
+use super::generation::Form;
+use super::request::Request;
 use crate::bet::{AgencyId, Bet, Birthdate, InvalidBet};
 
-/// Most bytes of a name in a batch, its NUL not counted.
+/// Most bytes of a name in a batch, without its NUL.
 pub const MAX_NAME: usize = 29;
-/// Bytes of agency and count in front of the bets.
+/// Bytes of agency and count, before the bets.
 pub const HEADER: usize = 5;
 /// Bytes of a bet besides its two names: two NULs, document, birthdate with its NUL, number.
 const FIXED: usize = 2 + 4 + Birthdate::LEN + 1 + 4;
 
+/// At most 255 bets, each of which the batch formats can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch<'a> {
+    bets: &'a [Bet],
+    count: u8,
+}
+
+impl<'a> Batch<'a> {
+    /// `None` for more than 255 bets, or if one of them does not pass [`check_len`].
+    pub fn new(bets: &'a [Bet]) -> Option<Self> {
+        let count = u8::try_from(bets.len()).ok()?;
+        bets.iter().all(|bet| check_len(bet).is_ok()).then_some(Self { bets, count })
+    }
+
+    /// The bets, in order.
+    pub fn bets(self) -> &'a [Bet] {
+        self.bets
+    }
+
+    /// The number of bets.
+    pub fn count(self) -> u8 {
+        self.count
+    }
+
+    /// Bytes of the batch on the wire, without a type byte.
+    pub fn encoded_len(self) -> usize {
+        HEADER + self.bets.iter().map(encoded_len).sum::<usize>()
+    }
+}
+
 /// Whether the batch formats can carry this bet.
 ///
 /// # Errors
-/// [`InvalidBet::TooLong`].
+/// [`InvalidBet::TooLong`] if a name has more than [`MAX_NAME`] bytes.
 pub fn check_len(bet: &Bet) -> Result<(), InvalidBet> {
     for (field, name) in [("first name", &bet.first_name), ("last name", &bet.last_name)] {
         if name.len() > MAX_NAME {
@@ -32,18 +63,18 @@ pub fn encoded_len(bet: &Bet) -> usize {
     bet.first_name.len() + bet.last_name.len() + FIXED
 }
 
-/// A batch of at most 255 bets, each of which passed [`check_len`], without a type byte.
-pub fn encode(agency: AgencyId, bets: &[Bet]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(HEADER + bets.iter().map(encoded_len).sum::<usize>());
-    encode_into(&mut message, agency, bets);
+/// The message of a batch without a type byte.
+pub fn encode(agency: AgencyId, batch: Batch<'_>) -> Vec<u8> {
+    let mut message = Vec::with_capacity(batch.encoded_len());
+    encode_into(&mut message, agency, batch);
     message
 }
 
-pub(super) fn encode_into(message: &mut Vec<u8>, agency: AgencyId, bets: &[Bet]) {
-    debug_assert!(bets.iter().all(|bet| check_len(bet).is_ok()));
+/// Appends the batch to `message`, without a type byte.
+pub(super) fn encode_into(message: &mut Vec<u8>, agency: AgencyId, batch: Batch<'_>) {
     message.extend(agency.get().to_be_bytes());
-    message.push(u8::try_from(bets.len()).unwrap_or(u8::MAX));
-    for bet in bets.iter().take(u8::MAX.into()) {
+    message.push(batch.count);
+    for bet in batch.bets {
         for name in [&bet.first_name, &bet.last_name] {
             message.extend(name.as_bytes());
             message.push(0);
@@ -55,7 +86,7 @@ pub(super) fn encode_into(message: &mut Vec<u8>, agency: AgencyId, bets: &[Bet])
     }
 }
 
-/// A batch on its way: takes its bets one by one as they arrive, so that memory grows only with what was sent.
+/// A batch that is still arriving. It takes its bets one by one, so memory grows only with the bytes that a client sent.
 #[derive(Debug)]
 pub struct Arriving {
     form: Form,
@@ -69,37 +100,38 @@ impl Arriving {
     /// Reads the header at the front of `bytes`; also returns its length.
     ///
     /// # Errors
-    /// [`Stop::Incomplete`].
-    pub fn start(form: Form, bytes: &[u8]) -> Result<(Self, usize), Stop> {
+    /// [`DecodeError::Incomplete`].
+    pub fn start(form: Form, bytes: &[u8]) -> Result<(Self, usize), DecodeError> {
         let mut fields = Fields(bytes);
         let agency = fields.u32()?;
         let count = fields.u8()?;
         Ok((Self { form, agency, count, left: count, bets: Ok(Vec::new()) }, HEADER))
     }
 
-    /// How many bets the message announced.
+    /// The number of bets that the message announced.
     pub fn count(&self) -> u8 {
         self.count
     }
 
-    /// Takes the whole bets at the front of `bytes`; returns their length in bytes.
+    /// Takes the whole bets at the front of `bytes`; returns their length in bytes. An invalid bet is kept as the
+    /// defect of the batch until the batch is complete.
     ///
     /// # Errors
-    /// [`Stop::Malformed`]; a bet that is merely invalid is remembered until the batch is complete.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
+    /// [`DecodeError::Malformed`] if a text has no NUL within its greatest length.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
         let mut fields = Fields(bytes);
         while self.left > 0 {
             let before = fields;
             match decode_bet(&mut fields, self.agency) {
-                Ok(bet) => self.note(bet),
-                Err(Stop::Incomplete) => return Ok(bytes.len() - before.0.len()),
+                Ok(bet) => self.add(bet),
+                Err(DecodeError::Incomplete) => return Ok(bytes.len() - before.0.len()),
                 Err(malformed) => return Err(malformed),
             }
         }
         Ok(bytes.len() - fields.0.len())
     }
 
-    /// The request, once all bets have been taken.
+    /// The request, once all bets have been taken; `None` before.
     pub fn finish(&mut self) -> Option<Request> {
         if self.left > 0 {
             return None;
@@ -112,7 +144,7 @@ impl Arriving {
         Some(Request::Bets { form, agency, count, bets })
     }
 
-    fn note(&mut self, bet: Result<Bet, InvalidBet>) {
+    fn add(&mut self, bet: Result<Bet, InvalidBet>) {
         self.left -= 1;
         match (&mut self.bets, bet) {
             (Ok(bets), Ok(bet)) => bets.push(bet),
@@ -122,7 +154,7 @@ impl Arriving {
     }
 }
 
-fn decode_bet(fields: &mut Fields<'_>, agency: u32) -> Result<Result<Bet, InvalidBet>, Stop> {
+fn decode_bet(fields: &mut Fields<'_>, agency: u32) -> Result<Result<Bet, InvalidBet>, DecodeError> {
     let mut ahead = *fields;
     let names = [ahead.cstr(MAX_NAME + 1)?, ahead.cstr(MAX_NAME + 1)?];
     let document = ahead.u32()?;

@@ -1,18 +1,22 @@
-//! The server's side of a connection, byte by byte: what has arrived, and the requests in it.
+//! The server's side of a connection, inwards: the received bytes, and the requests in them.
 //!
-//! Owns the receive buffer. Used by the session, which reads into [`Decoder::space`]; knows no socket. Memory: one
-//! buffer of [`BUFFER`] bytes, and the bets of the message under way as far as they have arrived.
+//! Owns the receive buffer. The session reads into [`Decoder::space`]; this module has no socket. Memory: one buffer of
+//! [`BUFFER`] bytes, and the bets of the current message as far as they have arrived.
 
 use super::batch::Arriving;
 use super::detect::{self, Kind};
+use super::fields::DecodeError;
+use super::generation::{Form, Generation};
+use super::malformed::Malformed;
+use super::request::Request;
 use super::typed::{self, Front};
-use super::{Form, Generation, Malformed, Request, Stop, echo, single};
+use super::{echo, single};
 
-/// Bytes of the receive buffer: a batch of the largest size that the assignment asks for, and more than any text or
-/// single bet that must lie in it whole.
+/// Bytes of the receive buffer: the largest batch that the assignment asks for. A text and a single bet, which must fit
+/// whole, are shorter.
 pub const BUFFER: usize = 8192;
 
-/// What a connection has sent, up to the first byte not yet understood.
+/// The decoding side of one connection.
 #[derive(Debug)]
 pub struct Decoder {
     buffer: Box<[u8; BUFFER]>,
@@ -20,30 +24,31 @@ pub struct Decoder {
     end: usize,
     generation: Option<Generation>,
     phase: Phase,
-    /// Once malformed, always malformed: what a batch has taken before its defect must not be taken again.
+    /// Once malformed, always malformed: the bets that a batch took before its defect must not be taken again.
     malformed: Option<Malformed>,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Nothing is decided yet.
+    /// The first message is undecided.
     First,
     /// Between typed messages, or at the beginning of one.
     Typed,
     /// Inside a batch.
     Batch(Arriving),
-    /// The one message of an echo or untyped connection has been taken: nothing behind it is looked at.
+    /// The one message of an echo or untyped connection has been taken. Later bytes are ignored.
     Spent,
 }
 
 impl Decoder {
-    /// For a fresh connection.
+    /// For a new connection.
     pub fn new() -> Self {
         let buffer = Box::new([0; BUFFER]);
         Self { buffer, start: 0, end: 0, generation: None, phase: Phase::First, malformed: None }
     }
 
-    /// Where the next bytes of the connection go; never empty after [`Decoder::next_request`] has returned `None`.
+    /// The free part of the buffer, for the next bytes of the connection. Not empty after [`Decoder::next_request`] has
+    /// returned `None`.
     pub fn space(&mut self) -> &mut [u8] {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -51,7 +56,7 @@ impl Decoder {
         &mut self.buffer[self.end..]
     }
 
-    /// Tells that `len` bytes were put at the front of [`Decoder::space`].
+    /// Takes over `len` bytes that the caller put at the front of [`Decoder::space`].
     pub fn filled(&mut self, len: usize) {
         self.end = (self.end + len).min(BUFFER);
         if self.generation.is_none() && self.end > self.start {
@@ -62,30 +67,30 @@ impl Decoder {
     /// The next request; `None` while it is incomplete.
     ///
     /// # Errors
-    /// [`Malformed`]: nothing that follows can be understood.
+    /// [`Malformed`] if the bytes are not a message. Every later call returns the same error.
     pub fn next_request(&mut self) -> Result<Option<Request>, Malformed> {
         if let Some(malformed) = self.malformed {
             return Err(malformed);
         }
         match self.step() {
             Ok(request) => Ok(Some(request)),
-            Err(Stop::Incomplete) => Ok(None),
-            Err(Stop::Malformed(malformed)) => Err(*self.malformed.insert(malformed)),
+            Err(DecodeError::Incomplete) => Ok(None),
+            Err(DecodeError::Malformed(malformed)) => Err(*self.malformed.insert(malformed)),
         }
     }
 
-    /// The request that the end of the stream completes: an echo without its line feed, and nothing else.
+    /// The request that the end of the stream completes: only an echo without its line feed can be one.
     ///
     /// # Errors
-    /// [`Malformed`].
+    /// [`Malformed::EchoTooLong`], [`Malformed::EchoNotUtf8`].
     pub fn end_of_stream(&mut self) -> Result<Option<Request>, Malformed> {
         if self.generation != Some(Generation::Echo) || !self.mid_message() {
             return Ok(None);
         }
         match echo::text(self.unread()) {
             Ok(text) => Ok(Some(self.spend(Request::Echo(text)))),
-            Err(Stop::Malformed(malformed)) => Err(malformed),
-            Err(Stop::Incomplete) => Ok(None),
+            Err(DecodeError::Malformed(malformed)) => Err(malformed),
+            Err(DecodeError::Incomplete) => Ok(None),
         }
     }
 
@@ -98,7 +103,7 @@ impl Decoder {
         }
     }
 
-    /// How many bets the batch under way has announced; `None` outside of batches.
+    /// The number of bets that the current batch announced; `None` outside of batches.
     pub fn announced(&self) -> Option<u8> {
         match &self.phase {
             Phase::Batch(arriving) => Some(arriving.count()),
@@ -106,15 +111,15 @@ impl Decoder {
         }
     }
 
-    /// What the client speaks; `None` before its first byte.
+    /// The generation that the client speaks; `None` before its first byte.
     pub fn generation(&self) -> Option<Generation> {
         self.generation
     }
 
-    fn step(&mut self) -> Result<Request, Stop> {
+    fn step(&mut self) -> Result<Request, DecodeError> {
         loop {
             match &mut self.phase {
-                Phase::First => match detect::kind(self.unread()).ok_or(Stop::Incomplete)? {
+                Phase::First => match detect::kind(self.unread()).ok_or(DecodeError::Incomplete)? {
                     Kind::Echo => return echo::decode(self.unread()).map(|text| self.spend(Request::Echo(text))),
                     Kind::Single => return single::decode(self.unread()).map(|request| self.spend(request)),
                     Kind::UntypedBatch => {
@@ -132,12 +137,12 @@ impl Decoder {
                 },
                 Phase::Batch(arriving) => {
                     self.start += arriving.take(&self.buffer[self.start..self.end])?;
-                    let request = arriving.finish().ok_or(Stop::Incomplete)?;
+                    let request = arriving.finish().ok_or(DecodeError::Incomplete)?;
                     return Ok(self.end_batch(request));
                 }
                 Phase::Spent => {
                     self.start = self.end;
-                    return Err(Stop::Incomplete);
+                    return Err(DecodeError::Incomplete);
                 }
             }
         }
@@ -171,7 +176,3 @@ impl Default for Decoder {
         Self::new()
     }
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

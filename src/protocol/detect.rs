@@ -1,8 +1,9 @@
-//! Which generation a connection speaks, from its first bytes. Never asks for more bytes than the complete message has.
+//! Which generation a connection speaks, decided by its first bytes. Never waits for more bytes than the complete message
+//! has.
 
-use super::Generation;
+use super::generation::Generation;
 
-/// The kind of the message that begins with `bytes`.
+/// The kind of a connection's first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Text.
@@ -16,7 +17,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The generation that it belongs to.
+    /// The generation that sends messages of this kind.
     pub fn generation(self) -> Generation {
         match self {
             Self::Echo => Generation::Echo,
@@ -26,7 +27,8 @@ impl Kind {
     }
 }
 
-/// The generation that the first byte of a connection tells; an agency number below 2^24 begins with 0.
+/// The generation of a connection whose first byte is `first`. Untyped messages begin with an agency number below 2^24,
+/// so their first byte is 0.
 pub fn generation(first: u8) -> Generation {
     match first {
         0 => Generation::Untyped,
@@ -35,28 +37,28 @@ pub fn generation(first: u8) -> Generation {
     }
 }
 
-/// What `bytes`, all that a connection has brought so far, is the beginning of; `None` while it could be several.
+/// The kind of the message that begins with `bytes`, the first bytes of a connection; `None` while it is undecided.
 ///
-/// After the agency an untyped message goes on with X: the length of the first name of a single bet, or the number of
-/// bets in a batch. In a single bet the X bytes behind it are a name, then comes a length L > 0, then a name; names
-/// hold no NUL, and no single bet has an empty one. In a batch two NULs come that early, always.
+/// After the agency an untyped message has a byte X: the length of the first name in a single bet, or the number of bets
+/// in a batch. In a single bet X bytes of a name follow, then a length L > 0, then L bytes of another name; names hold no
+/// NUL and are not empty. In a batch two NULs always come that early.
 pub fn kind(bytes: &[u8]) -> Option<Kind> {
     match generation(*bytes.first()?) {
         Generation::Echo => return Some(Kind::Echo),
         Generation::Typed => return Some(Kind::Typed),
         Generation::Untyped => {}
     }
-    let (&x, behind) = bytes.get(4..)?.split_first()?;
+    let (&x, rest) = bytes.get(4..)?.split_first()?;
     let x = usize::from(x);
-    if x == 0 || has_nul(behind, x) {
+    if x == 0 || has_nul(rest, x) {
         return Some(Kind::UntypedBatch);
     }
-    let (&l, behind) = behind.get(x..)?.split_first()?;
+    let (&l, rest) = rest.get(x..)?.split_first()?;
     let l = usize::from(l);
-    if l == 0 || has_nul(behind, l) {
+    if l == 0 || has_nul(rest, l) {
         return Some(Kind::UntypedBatch);
     }
-    (behind.len() >= l).then_some(Kind::Single)
+    (rest.len() >= l).then_some(Kind::Single)
 }
 
 /// Whether a NUL is among the first `window` bytes, as far as they have arrived.

@@ -1,36 +1,35 @@
-//! Exercises 1–4: a line of text, given back without its trailing white space.
+//! Exercises 1–4: a line of text, returned without its trailing white space.
 
-use super::{Malformed, Stop};
-
-/// Most bytes in front of the line feed.
-pub const MAX_TEXT: usize = 1024;
+use super::fields::DecodeError;
+use super::malformed::{ECHO_MAX, Malformed};
 
 /// The text and its line feed.
 pub fn encode(text: &str) -> Vec<u8> {
     format!("{text}\n").into_bytes()
 }
 
-/// The text of the line at the front of `bytes`, trimmed.
+/// The text of the line at the front of `bytes`, without trailing white space.
 ///
 /// # Errors
-/// [`Stop`], with [`Malformed::EchoTooLong`] or [`Malformed::EchoNotUtf8`].
-pub fn decode(bytes: &[u8]) -> Result<String, Stop> {
-    let window = &bytes[..bytes.len().min(MAX_TEXT + 1)];
+/// [`DecodeError::Incomplete`] without a line feed within [`ECHO_MAX`] bytes so far; [`Malformed::EchoTooLong`] if none
+/// can follow; [`Malformed::EchoNotUtf8`].
+pub fn decode(bytes: &[u8]) -> Result<String, DecodeError> {
+    let window = &bytes[..bytes.len().min(ECHO_MAX + 1)];
     match window.iter().position(|&b| b == b'\n') {
         Some(len) => text(&window[..len]),
-        None if window.len() > MAX_TEXT => Err(Stop::Malformed(Malformed::EchoTooLong)),
-        None => Err(Stop::Incomplete),
+        None if window.len() > ECHO_MAX => Err(DecodeError::Malformed(Malformed::EchoTooLong)),
+        None => Err(DecodeError::Incomplete),
     }
 }
 
-/// What `line` says, without its line feed: also for a line that the end of the stream has closed.
+/// The text of `line`, which has no line feed; also for a line that ends with the stream.
 ///
 /// # Errors
-/// [`Malformed::EchoNotUtf8`], [`Malformed::EchoTooLong`].
-pub fn text(line: &[u8]) -> Result<String, Stop> {
-    if line.len() > MAX_TEXT {
-        return Err(Stop::Malformed(Malformed::EchoTooLong));
+/// [`Malformed::EchoTooLong`] above [`ECHO_MAX`] bytes; [`Malformed::EchoNotUtf8`].
+pub fn text(line: &[u8]) -> Result<String, DecodeError> {
+    if line.len() > ECHO_MAX {
+        return Err(DecodeError::Malformed(Malformed::EchoTooLong));
     }
-    let text = str::from_utf8(line).map_err(|_| Stop::Malformed(Malformed::EchoNotUtf8))?;
+    let text = str::from_utf8(line).map_err(|_| DecodeError::Malformed(Malformed::EchoNotUtf8))?;
     Ok(text.trim_end_matches([' ', '\t', '\r', '\u{b}', '\u{c}']).to_owned())
 }

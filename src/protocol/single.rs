@@ -1,11 +1,12 @@
 //! Exercise 5, one bet a connection:
 //! `u32 agency | pstr first_name | pstr last_name | u32 document | pstr birthdate | u32 number` → `u8 result`.
 
-use super::wire::Fields;
-use super::{Form, Request, Stop};
+use super::fields::{DecodeError, Fields};
+use super::generation::Form;
+use super::request::Request;
 use crate::bet::{AgencyId, Bet, InvalidBet};
 
-/// The message of one bet. `None` where a name has more than 255 bytes.
+/// The message of one bet. `None` if a name has more than 255 bytes.
 pub fn encode(bet: &Bet) -> Option<Vec<u8>> {
     let mut message = bet.agency.get().to_be_bytes().to_vec();
     push_pstr(&mut message, &bet.first_name)?;
@@ -16,11 +17,11 @@ pub fn encode(bet: &Bet) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// The request at the front of `bytes`.
+/// The request at the front of `bytes`. A bet may be invalid; no bytes are malformed in this form.
 ///
 /// # Errors
-/// [`Stop::Incomplete`]; no bytes are malformed in this form, a bet can at most be invalid.
-pub fn decode(bytes: &[u8]) -> Result<Request, Stop> {
+/// [`DecodeError::Incomplete`].
+pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
     let mut fields = Fields(bytes);
     let agency = fields.u32()?;
     let names = [fields.pstr()?, fields.pstr()?];

@@ -1,10 +1,16 @@
 //! Exercises 7 and 8: `u8 type`, then the body of that type. Requests and answers, each encoded beside its decoder.
 
-use super::wire::Fields;
-use super::{Answer, Code, Form, Holding, Malformed, Request, Stop, batch};
-use crate::bet::{AgencyId, Bet};
+use super::answer::Answer;
+use super::batch::{self, Batch};
+use super::code::Code;
+use super::fields::{DecodeError, Fields};
+use super::generation::Form;
+use super::malformed::Malformed;
+use super::request::Request;
+use crate::bet::AgencyId;
+use crate::row::Tally;
 
-/// The type bytes. 6 and 7 are this project's extension.
+/// The type bytes. 6 and 7 extend the assignment's protocol.
 const ENVIO_BATCH: u8 = 1;
 const CONFIRMACION_RECEPCION: u8 = 2;
 const SOLICITUD_GANADORES: u8 = 3;
@@ -13,46 +19,54 @@ const RESPUESTA_GANADORES: u8 = 5;
 const CONSULTA_RECIBIDAS: u8 = 6;
 const RECIBIDAS: u8 = 7;
 
-/// Bytes in front of the bets of a typed batch: type, agency, count.
+/// Bytes of type, agency and count, before the bets of a typed batch.
 pub const BATCH_HEADER: usize = 1 + batch::HEADER;
 
-/// Type 1 with at most 255 bets; with none it tells that the agency has sent all.
-pub fn encode_batch(agency: AgencyId, bets: &[Bet]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(BATCH_HEADER + bets.iter().map(batch::encoded_len).sum::<usize>());
-    encode_batch_into(&mut message, agency, bets);
+/// Type 1. A batch without bets states the end of the agency.
+pub fn encode_batch(agency: AgencyId, batch: Batch<'_>) -> Vec<u8> {
+    let mut message = Vec::with_capacity(1 + batch.encoded_len());
+    encode_batch_into(&mut message, agency, batch);
     message
 }
 
-/// The same, at the end of `messages`.
-pub fn encode_batch_into(messages: &mut Vec<u8>, agency: AgencyId, bets: &[Bet]) {
+/// Appends a message of type 1 to `messages`.
+pub fn encode_batch_into(messages: &mut Vec<u8>, agency: AgencyId, batch: Batch<'_>) {
     messages.push(ENVIO_BATCH);
-    batch::encode_into(messages, agency, bets);
+    batch::encode_into(messages, agency, batch);
 }
 
-/// Type 3: which bets have won?
+/// Type 1 with count 0: the agency has sent all its bets.
+pub fn encode_end(agency: AgencyId) -> Vec<u8> {
+    let mut message = typed_u32(ENVIO_BATCH, agency.get());
+    message.push(0);
+    message
+}
+
+/// Type 3: the query for the agency's winners.
 pub fn encode_winners_query(agency: AgencyId) -> Vec<u8> {
     typed_u32(SOLICITUD_GANADORES, agency.get())
 }
 
-/// Type 6: which bets are stored?
-pub fn encode_received_query(agency: AgencyId) -> Vec<u8> {
+/// Type 6: the query for the agency's tally.
+pub fn encode_tally_query(agency: AgencyId) -> Vec<u8> {
     typed_u32(CONSULTA_RECIBIDAS, agency.get())
 }
 
-/// What the front of the bytes is, on the server's side.
+/// The first thing in the received bytes, on the server's side.
 #[derive(Debug)]
 pub enum Front {
     /// A whole request.
     Request(Request),
-    /// The beginning of a batch, whose bets follow.
+    /// The header of a batch, whose bets follow.
     Batch(batch::Arriving),
 }
 
-/// The request at the front of `bytes`, and the length of what was taken.
+/// The request at the front of `bytes`, and the number of bytes taken.
 ///
 /// # Errors
-/// [`Stop`], with [`Malformed::UnknownType`] or [`Malformed::WrongDirection`].
-pub fn decode_request(bytes: &[u8]) -> Result<(Front, usize), Stop> {
+/// [`DecodeError::Incomplete`]; [`Malformed::UnknownType`]; [`Malformed::WrongDirection`] for types that only a server
+/// sends.
+pub fn decode_request(bytes: &[u8]) -> Result<(Front, usize), DecodeError> {
     let mut fields = Fields(bytes);
     let front = match fields.u8()? {
         ENVIO_BATCH => {
@@ -61,33 +75,33 @@ pub fn decode_request(bytes: &[u8]) -> Result<(Front, usize), Stop> {
             Front::Batch(arriving)
         }
         SOLICITUD_GANADORES => Front::Request(Request::Winners { agency: fields.u32()? }),
-        CONSULTA_RECIBIDAS => Front::Request(Request::Received { agency: fields.u32()? }),
+        CONSULTA_RECIBIDAS => Front::Request(Request::Tally { agency: fields.u32()? }),
         other @ (CONFIRMACION_RECEPCION | SORTEO_NO_REALIZADO | RESPUESTA_GANADORES | RECIBIDAS) => {
-            return Err(Stop::Malformed(Malformed::WrongDirection(other)));
+            return Err(DecodeError::Malformed(Malformed::WrongDirection(other)));
         }
-        other => return Err(Stop::Malformed(Malformed::UnknownType(other))),
+        other => return Err(DecodeError::Malformed(Malformed::UnknownType(other))),
     };
     Ok((front, bytes.len() - fields.0.len()))
 }
 
-/// The message of an answer; nothing for an echo, which has none.
+/// The message of an answer; empty for an echo, which has no typed form.
 pub fn encode_answer(answer: &Answer) -> Vec<u8> {
     match answer {
         Answer::Echo(_) => Vec::new(),
         Answer::Confirmation(result) => vec![CONFIRMACION_RECEPCION, Code::byte(*result)],
         Answer::NotDrawn => vec![SORTEO_NO_REALIZADO],
         Answer::Winners(documents) => {
-            let count = u32::try_from(documents.len()).unwrap_or(u32::MAX);
+            let count = u32::try_from(documents.len()).expect("the file `draw` counts the winners of an agency in 32 bits");
             let mut message = typed_u32(RESPUESTA_GANADORES, count);
             message.reserve_exact(documents.len() * size_of::<u32>());
             message.extend(documents.iter().flat_map(|document| document.to_be_bytes()));
             message
         }
-        Answer::Received { agency, holding, ended } => {
+        Answer::Tally { agency, tally, ended } => {
             let mut message = typed_u32(RECIBIDAS, *agency);
-            message.extend(holding.count.to_be_bytes());
+            message.extend(tally.count.to_be_bytes());
             message.push(u8::from(*ended));
-            message.extend(holding.crc.to_be_bytes());
+            message.extend(tally.crc.to_be_bytes());
             message
         }
     }
@@ -96,31 +110,33 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
 /// The answer at the front of `bytes`, and its length.
 ///
 /// # Errors
-/// [`Stop`], with [`Malformed::UnknownType`], [`Malformed::WrongDirection`] or [`Malformed::UnknownCode`].
-pub fn decode_answer(bytes: &[u8]) -> Result<(Answer, usize), Stop> {
+/// [`DecodeError::Incomplete`]; [`Malformed::UnknownType`]; [`Malformed::WrongDirection`] for types that only a client
+/// sends; [`Malformed::UnknownCode`].
+pub fn decode_answer(bytes: &[u8]) -> Result<(Answer, usize), DecodeError> {
     let mut fields = Fields(bytes);
     let answer = match fields.u8()? {
         CONFIRMACION_RECEPCION => {
             let byte = fields.u8()?;
-            Answer::Confirmation(Code::from_byte(byte).ok_or(Stop::Malformed(Malformed::UnknownCode(byte)))?)
+            let unknown = DecodeError::Malformed(Malformed::UnknownCode(byte));
+            Answer::Confirmation(Code::from_byte(byte).ok_or(unknown)?)
         }
         SORTEO_NO_REALIZADO => Answer::NotDrawn,
         RESPUESTA_GANADORES => {
             let count = fields.u32()?;
             let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(size_of::<u32>()));
-            let mut documents = Fields(fields.bytes(len.ok_or(Stop::Incomplete)?)?);
+            let mut documents = Fields(fields.bytes(len.ok_or(DecodeError::Incomplete)?)?);
             Answer::Winners((0..count).map(|_| documents.u32()).collect::<Result<_, _>>()?)
         }
         RECIBIDAS => {
             let agency = fields.u32()?;
             let count = fields.u64()?;
             let ended = fields.u8()? == 1;
-            Answer::Received { agency, holding: Holding { count, crc: fields.u32()? }, ended }
+            Answer::Tally { agency, tally: Tally { count, crc: fields.u32()? }, ended }
         }
         other @ (ENVIO_BATCH | SOLICITUD_GANADORES | CONSULTA_RECIBIDAS) => {
-            return Err(Stop::Malformed(Malformed::WrongDirection(other)));
+            return Err(DecodeError::Malformed(Malformed::WrongDirection(other)));
         }
-        other => return Err(Stop::Malformed(Malformed::UnknownType(other))),
+        other => return Err(DecodeError::Malformed(Malformed::UnknownType(other))),
     };
     Ok((answer, bytes.len() - fields.0.len()))
 }

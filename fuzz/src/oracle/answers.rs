@@ -1,13 +1,13 @@
 //! The server's answers, typed: the table of `docs/protocol.md`, on all bytes at once.
 
-use loteria::protocol::{Answer, Code, Holding, Malformed, Stop};
+use loteria::protocol::{Answer, Code, Tally, Malformed, DecodeError};
 
 use super::number;
 
 /// The answer at the front of `bytes` and its length.
-pub fn read(bytes: &[u8]) -> Result<(Answer, usize), Stop> {
+pub fn read(bytes: &[u8]) -> Result<(Answer, usize), DecodeError> {
     let word = |at: usize| u32::try_from(number(&bytes[at..at + 4])).unwrap_or_default();
-    let needs = |len: usize| if bytes.len() < len { Err(Stop::Incomplete) } else { Ok(len) };
+    let needs = |len: usize| if bytes.len() < len { Err(DecodeError::Incomplete) } else { Ok(len) };
     needs(1)?;
     match bytes[0] {
         2 => Ok((Answer::Confirmation(confirmation(bytes[needs(2)? - 1])?), 2)),
@@ -19,15 +19,15 @@ pub fn read(bytes: &[u8]) -> Result<(Answer, usize), Stop> {
         }
         7 => {
             let len = needs(1 + 4 + 8 + 1 + 4)?;
-            let holding = Holding { count: number(&bytes[5..13]), crc: word(14) };
-            Ok((Answer::Received { agency: word(1), holding, ended: bytes[13] == 1 }, len))
+            let tally = Tally { count: number(&bytes[5..13]), crc: word(14) };
+            Ok((Answer::Tally { agency: word(1), tally, ended: bytes[13] == 1 }, len))
         }
-        client @ (1 | 3 | 6) => Err(Stop::Malformed(Malformed::WrongDirection(client))),
-        unknown => Err(Stop::Malformed(Malformed::UnknownType(unknown))),
+        client @ (1 | 3 | 6) => Err(DecodeError::Malformed(Malformed::WrongDirection(client))),
+        unknown => Err(DecodeError::Malformed(Malformed::UnknownType(unknown))),
     }
 }
 
-fn confirmation(byte: u8) -> Result<Result<(), Code>, Stop> {
+fn confirmation(byte: u8) -> Result<Result<(), Code>, DecodeError> {
     let code = match byte {
         0 => return Ok(Ok(())),
         1 => Code::InvalidBet,
@@ -37,7 +37,7 @@ fn confirmation(byte: u8) -> Result<Result<(), Code>, Stop> {
         5 => Code::ConnectedElsewhere,
         6 => Code::ProtocolBroken,
         7 => Code::Stopping,
-        unknown => return Err(Stop::Malformed(Malformed::UnknownCode(unknown))),
+        unknown => return Err(DecodeError::Malformed(Malformed::UnknownCode(unknown))),
     };
     Ok(Err(code))
 }

@@ -5,7 +5,7 @@ pub mod csv;
 pub mod ini;
 pub mod records;
 
-#[path = "../../../src/protocol/page.rs"]
+#[path = "../../../tests/codecs/page.rs"]
 pub mod page;
 
 // What `page` speaks of.

@@ -131,7 +131,7 @@ fn read_typed(rest: &mut &[u8]) -> Read<Request> {
     match read(rest, 1)?[0] {
         1 => read_batch(Form::TypedBatch, rest),
         3 => Ok(Request::Winners { agency: read_u32(rest)? }),
-        6 => Ok(Request::Received { agency: read_u32(rest)? }),
+        6 => Ok(Request::Tally { agency: read_u32(rest)? }),
         kind @ (2 | 4 | 5 | 7) => Err(Some(Malformed::WrongDirection(kind))),
         kind => Err(Some(Malformed::UnknownType(kind))),
     }

@@ -1,7 +1,6 @@
 //! The codecs against each other, against bytes written by hand from `docs/protocol.md`, and against a slow decoder that
 //! follows that page to the letter (`page.rs`).
 
-#[path = "page.rs"]
 mod page;
 
 use proptest::char::range;
@@ -9,9 +8,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use self::page::{kind_by_the_page, reference};
-use super::*;
-use crate::bet::{AgencyId, Bet, InvalidBet};
-use crate::protocol::{Answer, Code, Holding, batch};
+use loteria::bet::{AgencyId, Bet, InvalidBet};
+use loteria::protocol::batch::{self, Batch};
+use loteria::protocol::decoder::{BUFFER, Decoder};
+use loteria::protocol::detect::{self, Kind};
+use loteria::protocol::{Answer, Code, DecodeError, Form, Generation, Malformed, Request, echo, encoder, single, typed};
+use loteria::row::Tally;
 
 // ---- bytes written by hand ----
 
@@ -50,7 +52,7 @@ fn requests_are_the_bytes_of_the_page() {
         ),
         ("01 01020305 00", typed::encode_batch(five, &[]), vec![Request::End { agency: 0x0102_0305 }]),
         ("03 01020305", typed::encode_winners_query(five), vec![Request::Winners { agency: 0x0102_0305 }]),
-        ("06 01020305", typed::encode_received_query(five), vec![Request::Received { agency: 0x0102_0305 }]),
+        ("06 01020305", typed::encode_tally_query(five), vec![Request::Tally { agency: 0x0102_0305 }]),
     ];
     for (page, encoded, requests) in cases {
         assert_eq!(encoded, hex(page));
@@ -60,7 +62,7 @@ fn requests_are_the_bytes_of_the_page() {
 
 #[test]
 fn answers_are_the_bytes_of_the_page() {
-    let holding = Holding { count: 26_936, crc: 0x89ab_cdef };
+    let tally = Tally { count: 26_936, crc: 0x89ab_cdef };
     let typed_answers = [
         ("02 00", Answer::Confirmation(Ok(()))),
         ("02 01", Answer::Confirmation(Err(Code::InvalidBet))),
@@ -73,14 +75,14 @@ fn answers_are_the_bytes_of_the_page() {
         ("04", Answer::NotDrawn),
         ("05 00000000", Answer::Winners(vec![])),
         ("05 00000003 01d79091 00000000 01d79091", Answer::Winners(vec![30_904_465, 0, 30_904_465])),
-        ("07 01020305 0000000000006938 01 89abcdef", Answer::Received { agency: 0x0102_0305, holding, ended: true }),
+        ("07 01020305 0000000000006938 01 89abcdef", Answer::Tally { agency: 0x0102_0305, tally, ended: true }),
         (
             "07 00000001 0000000000000000 00 00000000",
-            Answer::Received { agency: 1, holding: Holding::default(), ended: false },
+            Answer::Tally { agency: 1, tally: Tally::default(), ended: false },
         ),
     ];
     for (page, answer) in typed_answers {
-        assert_eq!(answer.encode(Generation::Typed), hex(page));
+        assert_eq!(encoder::encode(&answer, Generation::Typed), hex(page));
         assert_eq!(typed::decode_answer(&hex(page)), Ok((answer, hex(page).len())));
     }
     assert_eq!(Answer::Echo("Año".into()).encode(Generation::Echo), hex("41c3b16f 0a"));
@@ -104,9 +106,9 @@ fn answers_that_are_none_are_told_at_once() {
         ("03", Malformed::WrongDirection(3)),
         ("06", Malformed::WrongDirection(6)),
     ] {
-        assert_eq!(typed::decode_answer(&hex(bytes)), Err(Stop::Malformed(malformed)), "{bytes}");
+        assert_eq!(typed::decode_answer(&hex(bytes)), Err(DecodeError::Malformed(malformed)), "{bytes}");
     }
-    assert_eq!(typed::decode_answer(&hex("05 ffffffff 00000000")), Err(Stop::Incomplete));
+    assert_eq!(typed::decode_answer(&hex("05 ffffffff 00000000")), Err(DecodeError::Incomplete));
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn agency_0_is_decoded_and_left_to_the_session() {
         (format!("01 00000000 01 {LORCA}"), bets(Form::TypedBatch)),
         ("01 00000000 00".into(), Request::End { agency: 0 }),
         ("03 00000000".into(), Request::Winners { agency: 0 }),
-        ("06 00000000".into(), Request::Received { agency: 0 }),
+        ("06 00000000".into(), Request::Tally { agency: 0 }),
     ] {
         assert_eq!(decode(&hex(&message)), (vec![request], None));
     }
@@ -353,9 +355,9 @@ proptest! {
 
     #[test]
     fn answers_are_decoded_whole_or_not_at_all(answer in answer()) {
-        let message = answer.encode(Generation::Typed);
+        let message = encoder::encode(&answer, Generation::Typed);
         for cut in 0..message.len() {
-            prop_assert_eq!(typed::decode_answer(&message[..cut]), Err(Stop::Incomplete));
+            prop_assert_eq!(typed::decode_answer(&message[..cut]), Err(DecodeError::Incomplete));
         }
         let followed = [&message[..], &message].concat();
         prop_assert_eq!(typed::decode_answer(&followed), Ok((answer, message.len())));
@@ -429,7 +431,7 @@ fn conversation() -> impl Strategy<Value = Vec<Vec<u8>>> {
             prop_oneof![
                 4 => bets().prop_map(move |bets| typed::encode_batch(agency, &bets)),
                 1 => Just(typed::encode_winners_query(agency)),
-                1 => Just(typed::encode_received_query(agency)),
+                1 => Just(typed::encode_tally_query(agency)),
             ],
             1..6,
         )
@@ -442,9 +444,9 @@ fn answer() -> impl Strategy<Value = Answer> {
         (0..=7_u8).prop_map(|byte| Answer::Confirmation(Code::from_byte(byte).unwrap())),
         Just(Answer::NotDrawn),
         vec(any::<u32>(), 0..100).prop_map(Answer::Winners),
-        any::<(u32, u64, u32, bool)>().prop_map(|(agency, count, crc, ended)| Answer::Received {
+        any::<(u32, u64, u32, bool)>().prop_map(|(agency, count, crc, ended)| Answer::Tally {
             agency,
-            holding: Holding { count, crc },
+            tally: Tally { count, crc },
             ended,
         }),
     ]
