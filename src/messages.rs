@@ -14,7 +14,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use ipc::link::{Link, MESSAGE_MAX, Message, Received};
+use ipc::link::{Incoming, Link, MESSAGE_MAX, Message};
 
 use crate::bet::AgencyId;
 
@@ -164,7 +164,7 @@ impl ParentEnd {
     ///
     /// # Errors
     /// As [`Link::receive`].
-    pub fn next_report(&self) -> io::Result<Received<Report>> {
+    pub fn next_report(&self) -> io::Result<Incoming<Report>> {
         self.0.receive()
     }
 }
@@ -224,7 +224,7 @@ impl ChildEnd {
     ///
     /// # Errors
     /// As [`Link::receive`].
-    pub fn next_order(&self) -> io::Result<Received<Order>> {
+    pub fn next_order(&self) -> io::Result<Incoming<Order>> {
         self.0.receive()
     }
 }
@@ -246,13 +246,13 @@ mod tests {
         let of_agency = [Report::Claim(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         for report in of_agency.into_iter().chain([Report::StorageBroken, Report::LinesLost(0)]) {
             child.0.send(&report).unwrap();
-            assert_eq!(parent.next_report().unwrap(), Received::Message(report));
+            assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         let granted = [true, false].map(|ended| Order::Granted { ended });
         for order in granted.into_iter().chain([Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop]) {
             parent.0.send(&order).unwrap();
-            assert_eq!(child.next_order().unwrap(), Received::Message(order));
+            assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
         }
-        assert_eq!(child.next_order().unwrap(), Received::Nothing);
+        assert_eq!(child.next_order().unwrap(), Incoming::Nothing);
     }
 }
