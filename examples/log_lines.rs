@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ipc::events::{self, PollFd, PollFlags};
-use ipc::process::{self, Luggage};
+use ipc::process::{self, Handover};
 use ipc::signals::{Signal, SignalSource};
 use loteria::event;
 use loteria::logging::{self, Level, Targets};
@@ -78,7 +78,7 @@ fn number(digits: &str) -> io::Result<usize> {
 
 struct Nothing;
 
-impl Luggage for Nothing {
+impl Handover for Nothing {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
     }

@@ -18,7 +18,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ipc::events::{self, PollFd, PollFlags};
-use ipc::process::{self, Luggage};
+use ipc::process::{self, Handover};
 use ipc::signals::{Signal, SignalSource};
 use nix::sys::wait;
 
@@ -107,7 +107,7 @@ struct Given {
     ends: Option<(PipeReader, PipeWriter)>,
 }
 
-impl Luggage for Given {
+impl Handover for Given {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let ends = self.ends.iter().flat_map(|(all_ended, not_ended)| [all_ended.as_fd(), not_ended.as_fd()]);
         ends.chain([self.client.as_fd()]).collect()

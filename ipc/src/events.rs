@@ -11,10 +11,12 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{self, PollTimeout};
 pub use nix::poll::{PollFd, PollFlags};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 /// Events taken from the kernel in one turn; more are taken in the next.
 const EVENTS_A_TURN: usize = 64;
+
+const NANOS_PER_MILLI: u128 = 1_000_000;
 
 /// `POLLRDHUP`: the peer of a stream has ended its side, whatever is still unread in front of that.
 pub const HANGUP: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
@@ -25,14 +27,17 @@ pub const HANGUP: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
 /// What poll(2) reports besides EINTR.
 pub fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {
     loop {
-        let timeout = PollTimeout::try_from(timeout_ms(deadline)).unwrap_or(PollTimeout::MAX);
-        match poll::poll(fds, timeout) {
+        match poll::poll(fds, time_left(deadline)) {
             Err(Errno::EINTR) => {}
             Ok(0) if deadline.is_none_or(|d| Instant::now() < d) => {}
-            other => return Ok(usize::try_from(other?).unwrap_or(0)),
+            other => return Ok(usize::try_from(other?).expect("poll(2) returns a count of descriptors")),
         }
     }
 }
+
+/// The caller's name for a descriptor that a [`Poller`] watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
 
 /// Any set of descriptors, each under a token of the caller's choice; a wait costs O(ready), not O(watched).
 ///
@@ -58,16 +63,16 @@ impl Poller {
     ///
     /// # Errors
     /// What epoll_ctl(2) reports.
-    pub fn watch_readable(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
-        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+    pub fn watch_readable(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
+        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.0))?)
     }
 
     /// Watches `fd` until it can be written, reported as `token`.
     ///
     /// # Errors
     /// What epoll_ctl(2) reports: EPERM for a regular file, which is always ready.
-    pub fn watch_writable(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
-        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLOUT, token))?)
+    pub fn watch_writable(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
+        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLOUT, token.0))?)
     }
 
     /// Watches `fd` no longer.
@@ -82,14 +87,13 @@ impl Poller {
     ///
     /// # Errors
     /// What epoll_wait(2) reports besides EINTR.
-    pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<u64>) -> io::Result<()> {
+    pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Token>) -> io::Result<()> {
         loop {
-            let timeout = EpollTimeout::try_from(timeout_ms(deadline)).unwrap_or(EpollTimeout::MAX);
-            match self.epoll.wait(&mut self.events, timeout) {
+            match self.epoll.wait(&mut self.events, time_left(deadline)) {
                 Err(Errno::EINTR) => {}
                 Ok(0) if deadline.is_none_or(|d| Instant::now() < d) => {}
                 other => {
-                    ready.extend(self.events[..other?].iter().map(EpollEvent::data));
+                    ready.extend(self.events[..other?].iter().map(|event| Token(event.data())));
                     return Ok(());
                 }
             }
@@ -97,11 +101,12 @@ impl Poller {
     }
 }
 
-/// Milliseconds until `deadline`, rounded up; -1 stands for ever.
-fn timeout_ms(deadline: Option<Instant>) -> i32 {
-    let Some(deadline) = deadline else { return -1 };
+/// The time until `deadline` in whole milliseconds, rounded up; no timeout without a deadline.
+fn time_left(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
     let left = deadline.saturating_duration_since(Instant::now());
-    i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+    // poll and epoll can wait for at most 24 days. A longer wait wakes early, and its loop waits again.
+    PollTimeout::try_from(left.as_nanos().div_ceil(NANOS_PER_MILLI)).unwrap_or(PollTimeout::MAX)
 }
 
 #[cfg(test)]
@@ -122,11 +127,11 @@ mod tests {
     fn the_poller_reports_what_is_ready_and_forgets_what_is_removed() {
         let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut poller = Poller::new().unwrap();
-        poller.watch_writable(&one, 7).unwrap();
-        poller.watch_readable(&other, 8).unwrap();
+        poller.watch_writable(&one, Token(7)).unwrap();
+        poller.watch_readable(&other, Token(8)).unwrap();
         let mut ready = Vec::new();
         poller.wait(None, &mut ready).unwrap();
-        assert_eq!(ready, [7]);
+        assert_eq!(ready, [Token(7)]);
         poller.remove(&one).unwrap();
         ready.clear();
         poller.wait(Some(Instant::now()), &mut ready).unwrap();

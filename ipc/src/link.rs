@@ -27,7 +27,7 @@ pub trait Message: Sized {
 
 /// What [`Link::receive`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Received<In> {
+pub enum Incoming<In> {
     /// A message.
     Message(In),
     /// Nothing for now.
@@ -78,22 +78,22 @@ impl<Out: Message, In: Message> Link<Out, In> {
     ///
     /// # Errors
     /// What recv(2) reports besides; `InvalidData` for a packet that is no message.
-    pub fn receive(&self) -> io::Result<Received<In>> {
+    pub fn receive(&self) -> io::Result<Incoming<In>> {
         let mut packet = [0; MESSAGE_MAX];
         // With MSG_TRUNC the length of a longer packet is told, which else would be cut to what may be a message.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         loop {
             match socket::recv(self.socket.as_raw_fd(), &mut packet, flags) {
-                Ok(0) => return Ok(Received::Closed),
+                Ok(0) => return Ok(Incoming::Closed),
                 Ok(len) => {
                     return packet
                         .get(..len)
                         .and_then(In::decode)
-                        .map(Received::Message)
+                        .map(Incoming::Message)
                         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown message on a link"));
                 }
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
-                Err(Errno::EAGAIN) => return Ok(Received::Nothing),
+                Err(Errno::EAGAIN) => return Ok(Incoming::Nothing),
                 Err(e) => return Err(e.into()),
             }
         }

@@ -21,6 +21,16 @@ const YIELDS: u32 = 16;
 const PAUSE_FIRST: Duration = Duration::from_micros(20);
 const PAUSE_LONGEST: Duration = Duration::from_millis(5);
 
+/// The result of [`try_exclusive`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Attempt {
+    /// The file is locked now.
+    Locked,
+    /// Another open file description holds the lock.
+    Busy,
+}
+
 /// An exclusive lock, held until dropped.
 #[derive(Debug)]
 pub struct Guard<'a> {
@@ -42,7 +52,7 @@ pub fn exclusive(file: &File, patience: Duration) -> io::Result<Option<Guard<'_>
     let mut deadline = None;
     let mut tries = 0;
     let mut pause = PAUSE_FIRST;
-    while !try_exclusive(file)? {
+    while try_exclusive(file)? == Attempt::Busy {
         let now = Instant::now();
         if now >= *deadline.get_or_insert(now + patience) {
             return Ok(None);
@@ -63,10 +73,10 @@ pub fn exclusive(file: &File, patience: Duration) -> io::Result<Option<Guard<'_>
 ///
 /// # Errors
 /// What flock(2) reports besides EINTR and EWOULDBLOCK.
-pub fn try_exclusive(file: &File) -> io::Result<bool> {
+pub fn try_exclusive(file: &File) -> io::Result<Attempt> {
     match retry_interrupted(|| FileExt::try_lock_exclusive(file)) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Ok(()) => Ok(Attempt::Locked),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Attempt::Busy),
         Err(e) => Err(e),
     }
 }

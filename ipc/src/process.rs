@@ -31,7 +31,7 @@ const FIRST_OWN_FD: RawFd = 3;
 static UNREAPED: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 
 /// What a child is given by its parent: values that move into it, and the descriptors among them.
-pub trait Luggage: 'static {
+pub trait Handover: 'static {
     /// Every descriptor that the child keeps; it starts with no other, standard streams apart.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 }
@@ -44,7 +44,7 @@ pub enum Exit {
     /// This signal ended it.
     Killed(Signal),
     /// A signal without a name ended it: a real-time one.
-    KilledByUnnamed,
+    KilledByRealTimeSignal,
 }
 
 /// Runs `run` in a forked child that ends with the code it returns; returns the child's pid.
@@ -65,7 +65,7 @@ pub enum Exit {
 /// What fork(2) reports: EAGAIN for too many processes, ENOMEM. `given` is dropped then, too.
 pub fn spawn<G, F>(given: G, signals: &[Signal], run: F) -> io::Result<Pid>
 where
-    G: Luggage,
+    G: Handover,
     F: FnOnce(G, SignalSource) -> u8 + 'static,
 {
     let parent = unistd::getpid();
@@ -99,7 +99,7 @@ where
 }
 
 /// The child's first steps: dies with its parent, keeps its own descriptors, hears its own signals.
-fn tie_and_shed(parent: Pid, given: &impl Luggage, signals: &[Signal], mask: &SigSet) -> io::Result<SignalSource> {
+fn tie_and_shed(parent: Pid, given: &impl Handover, signals: &[Signal], mask: &SigSet) -> io::Result<SignalSource> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if unistd::getppid() != parent {
         return Err(io::Error::other("the parent is gone"));
@@ -145,7 +145,7 @@ pub fn reap() -> Option<(Pid, Exit)> {
             Ok(WaitStatus::Signaled(pid, signal, _)) => break (pid, Exit::Killed(signal)),
             Err(Errno::EINVAL) => {
                 if let Some(pid) = reaped_namelessly() {
-                    break (pid, Exit::KilledByUnnamed);
+                    break (pid, Exit::KilledByRealTimeSignal);
                 }
             }
             Err(Errno::EINTR) => {}

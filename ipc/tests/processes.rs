@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use ipc::events::{self, PollFd, PollFlags, Poller};
-use ipc::link::{Link, MESSAGE_MAX, Message, Received};
-use ipc::lock;
-use ipc::process::{self, Exit, Luggage, NOT_SET_UP, PANICKED, Pid};
+use ipc::events::{self, PollFd, PollFlags, Poller, Token};
+use ipc::link::{Incoming, Link, MESSAGE_MAX, Message};
+use ipc::lock::{self, Attempt};
+use ipc::process::{self, Exit, Handover, NOT_SET_UP, PANICKED, Pid};
 use ipc::signals::{self, Signal, SignalSource};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::errno::Errno;
@@ -113,12 +113,13 @@ fn a_lock_on_an_inherited_descriptor_excludes_no_sibling() {
     let inherited = File::create(&scratch.0).unwrap();
     let (ours, theirs) = pair();
     let holder = spawn(Both(theirs, inherited.try_clone().unwrap()), &[], |Both(link, file), _| {
-        assert!(lock::try_exclusive(&file).unwrap());
+        assert_eq!(lock::try_exclusive(&file).unwrap(), Attempt::Locked);
         say(&link, "locked");
         forever()
     });
     hear(&ours, "locked");
-    let sibling = spawn(Holds(inherited), &[], |Holds(file), _| lock::try_exclusive(&file).unwrap().into());
+    let sibling =
+        spawn(Holds(inherited), &[], |Holds(file), _| u8::from(lock::try_exclusive(&file).unwrap() == Attempt::Locked));
     assert_eq!(nursery.next(), (sibling, Exit::Code(1)), "flock(2) has changed: docs and design lean on this trap");
     nursery.kill(holder);
 }
@@ -133,7 +134,7 @@ fn a_lock_on_a_freshly_opened_file_excludes_siblings_and_parent() {
     });
     assert_eq!(nursery.next(), (sibling, Exit::Code(0)));
     let fresh = File::open(&scratch.0).unwrap();
-    assert!(!lock::try_exclusive(&fresh).unwrap());
+    assert_eq!(lock::try_exclusive(&fresh).unwrap(), Attempt::Busy);
     nursery.kill(holder);
 }
 
@@ -143,11 +144,11 @@ fn a_lock_is_held_until_the_last_process_that_inherited_it_is_gone() {
     let scratch = Scratch::new();
     let ours = File::create(&scratch.0).unwrap();
     let fresh = File::open(&scratch.0).unwrap();
-    assert!(lock::try_exclusive(&ours).unwrap());
+    assert_eq!(lock::try_exclusive(&ours).unwrap(), Attempt::Locked);
     let heir = spawn(Holds(ours), &[], |_, _| forever());
-    assert!(!lock::try_exclusive(&fresh).unwrap());
+    assert_eq!(lock::try_exclusive(&fresh).unwrap(), Attempt::Busy);
     nursery.kill(heir);
-    assert!(lock::try_exclusive(&fresh).unwrap());
+    assert_eq!(lock::try_exclusive(&fresh).unwrap(), Attempt::Locked);
 }
 
 fn a_lock_dies_with_its_holder() {
@@ -209,7 +210,7 @@ fn holder_of(path: &Path) -> (Pid, Wire) {
         let guard = lock::exclusive(&file, Duration::ZERO).unwrap();
         assert!(guard.is_some());
         say(&link, "locked");
-        assert_eq!(receive(&link), Received::Closed);
+        assert_eq!(receive(&link), Incoming::Closed);
         0
     });
     hear(&ours, "locked");
@@ -225,7 +226,7 @@ fn sigterm_to_a_child_wakes_the_child_and_not_its_parent() {
     let child = spawn(Holds(theirs), &[Signal::SIGTERM], |Holds(link), own| {
         say(&link, "ready");
         assert!(is_ready(&own, soon()), "SIGTERM did not wake the child");
-        assert_eq!(receive(&link), Received::Closed);
+        assert_eq!(receive(&link), Incoming::Closed);
         own.drain().try_into().unwrap()
     });
     hear(&ours, "ready");
@@ -279,7 +280,7 @@ fn signals_during_a_fork_reach_the_parent_once_each() {
                 assert_eq!(exit, Exit::Code(0));
             }
         }
-        assert_eq!(receive(&ours), Received::Closed);
+        assert_eq!(receive(&ours), Incoming::Closed);
         assert_eq!(counted + own.drain(), SIGNALS);
         while wait::waitpid(None, None) != Err(Errno::ECHILD) {}
         0
@@ -331,7 +332,7 @@ fn a_child_starts_with_its_luggage_and_its_signal_pipe_alone() {
     let file = File::create(&scratch.0).unwrap();
     let far_away = fcntl::fcntl(&file, FcntlArg::F_DUPFD_CLOEXEC(700)).unwrap();
     let poller = Poller::new().unwrap();
-    poller.watch_readable(&nursery.0, 0).unwrap();
+    poller.watch_readable(&nursery.0, Token(0)).unwrap();
     let earlier: Vec<_> = (0..5).map(|_| pair()).collect();
     let (ours, theirs) = pair();
     let child = spawn(Holds(theirs), &SIGNALS, |Holds(link), own| {
@@ -366,7 +367,7 @@ fn a_program_can_shed_what_it_was_started_with() {
 
 fn a_later_child_does_not_hide_the_end_of_an_earlier_ones_link() {
     let nursery = Nursery::new();
-    let waits_for_the_end = |Holds(link): Holds<Wire>, _| u8::from(receive(&link) == Received::Closed);
+    let waits_for_the_end = |Holds(link): Holds<Wire>, _| u8::from(receive(&link) == Incoming::Closed);
     let (to_earlier, theirs) = pair();
     let earlier = spawn(Holds(theirs), &[], waits_for_the_end);
     let (to_later, theirs) = pair();
@@ -374,7 +375,7 @@ fn a_later_child_does_not_hide_the_end_of_an_earlier_ones_link() {
     drop(to_earlier);
     assert_eq!(nursery.next(), (earlier, Exit::Code(1)));
     process::kill(later);
-    assert_eq!(receive(&to_later), Received::Closed);
+    assert_eq!(receive(&to_later), Incoming::Closed);
     assert_eq!(nursery.next(), (later, Exit::Killed(Signal::SIGKILL)));
 }
 
@@ -392,7 +393,7 @@ fn descriptors_are_the_same_after_2000_children_as_before() {
             })
             .collect();
         assert!(nursery.take(AT_ONCE).into_values().all(|exit| exit == Exit::Code(0)));
-        assert!(links.iter().all(|link| receive(link) == Received::Closed));
+        assert!(links.iter().all(|link| receive(link) == Incoming::Closed));
     }
     assert_eq!(descriptors(), before);
 }
@@ -426,7 +427,7 @@ fn orphaned(something: fn(Pid)) {
         say(&link, &child.to_string());
         forever()
     });
-    let Received::Message(Note(child)) = receive(&ours) else { panic!("the parent is gone") };
+    let Incoming::Message(Note(child)) = receive(&ours) else { panic!("the parent is gone") };
     let child = Pid::from_raw(child.parse().unwrap());
     process::kill(parent);
     let killed = Exit::Killed(Signal::SIGKILL);
@@ -447,7 +448,7 @@ fn a_child_whose_parent_is_gone_before_it_was_tied_to_it_runs_nothing() {
             process::kill(unistd::getpid());
             forever()
         });
-        let Received::Message(Note(child)) = receive(&ours) else { panic!("the parent is gone") };
+        let Incoming::Message(Note(child)) = receive(&ours) else { panic!("the parent is gone") };
         let child = Pid::from_raw(child.parse().unwrap());
         until_ended(parent);
         sys_signal::kill(child, Signal::SIGCONT).unwrap();
@@ -490,7 +491,11 @@ fn a_child_that_a_nameless_signal_killed_is_reported_beside_others() {
     let script = format!("kill -40 {one}; kill -9 {killed}; kill -41 {other}");
     assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
     [one, killed, other].into_iter().for_each(until_ended);
-    let ends = [(one, Exit::KilledByUnnamed), (killed, Exit::Killed(Signal::SIGKILL)), (other, Exit::KilledByUnnamed)];
+    let ends = [
+        (one, Exit::KilledByRealTimeSignal),
+        (killed, Exit::Killed(Signal::SIGKILL)),
+        (other, Exit::KilledByRealTimeSignal),
+    ];
     assert_eq!(nursery.take(3), ends.into());
     assert_eq!(process::reap(), None);
     // A child knows its own children alone, and not the siblings of which it has inherited the list.
@@ -498,7 +503,7 @@ fn a_child_that_a_nameless_signal_killed_is_reported_beside_others() {
         let grandchild = spawn(Nothing, &[], |Nothing, _| forever());
         assert!(Command::new("sh").args(["-c", "kill -40 $0", &grandchild.to_string()]).status().unwrap().success());
         until_ended(grandchild);
-        assert_eq!(process::reap(), Some((grandchild, Exit::KilledByUnnamed)));
+        assert_eq!(process::reap(), Some((grandchild, Exit::KilledByRealTimeSignal)));
         0
     });
     assert_eq!(nursery.next(), (forker, Exit::Code(0)));
@@ -592,8 +597,8 @@ fn messages_keep_their_borders_and_their_order_and_outlive_their_sender() {
     });
     assert_eq!(nursery.next(), (child, Exit::Code(0)));
     messages().for_each(|text| hear(&ours, &text));
-    assert_eq!(ours.receive().unwrap(), Received::Closed);
-    assert_eq!(ours.receive().unwrap(), Received::Closed);
+    assert_eq!(ours.receive().unwrap(), Incoming::Closed);
+    assert_eq!(ours.receive().unwrap(), Incoming::Closed);
 }
 
 fn the_end_of_a_link_may_come_before_the_end_of_the_child() {
@@ -603,10 +608,10 @@ fn the_end_of_a_link_may_come_before_the_end_of_the_child() {
     let child = spawn(Both(theirs, collar), &[], |Both(link, collar), _| {
         say(&link, "bye");
         drop(link);
-        u8::from(receive(&collar) == Received::Closed)
+        u8::from(receive(&collar) == Incoming::Closed)
     });
     hear(&ours, "bye");
-    assert_eq!(receive(&ours), Received::Closed);
+    assert_eq!(receive(&ours), Incoming::Closed);
     assert_eq!(process::reap(), None);
     drop(leash);
     assert_eq!(nursery.next(), (child, Exit::Code(1)));
@@ -626,7 +631,7 @@ fn what_a_killed_peer_had_sent_is_received_before_the_end() {
     assert_eq!(nursery.next(), (child, Exit::Killed(Signal::SIGKILL)));
     hear(&ours, "stored");
     hear(&ours, "ended");
-    assert_eq!(ours.receive().unwrap(), Received::Closed);
+    assert_eq!(ours.receive().unwrap(), Incoming::Closed);
 }
 
 fn sending_to_a_gone_peer_is_an_error_and_no_sigpipe() {
@@ -653,7 +658,7 @@ fn a_peer_that_reads_nothing_blocks_nobody() {
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     assert!(sent >= 100, "{sent}");
     (0..sent).for_each(|_| hear(&theirs, "more"));
-    assert_eq!(theirs.receive().unwrap(), Received::Nothing);
+    assert_eq!(theirs.receive().unwrap(), Incoming::Nothing);
     say(&ours, "and more");
 }
 
@@ -696,18 +701,18 @@ fn say(link: &Wire, text: &str) {
 }
 
 fn hear(link: &Wire, text: &str) {
-    assert_eq!(receive(link), Received::Message(Note(text.into())));
+    assert_eq!(receive(link), Incoming::Message(Note(text.into())));
 }
 
 /// What comes next, once it comes.
-fn receive(link: &Wire) -> Received<Note> {
+fn receive(link: &Wire) -> Incoming<Note> {
     assert!(is_ready(link, soon()), "nothing came over a link");
     link.receive().unwrap()
 }
 
 struct Nothing;
 
-impl Luggage for Nothing {
+impl Handover for Nothing {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
     }
@@ -715,7 +720,7 @@ impl Luggage for Nothing {
 
 struct Holds<A>(A);
 
-impl<A: AsFd + 'static> Luggage for Holds<A> {
+impl<A: AsFd + 'static> Handover for Holds<A> {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         vec![self.0.as_fd()]
     }
@@ -723,7 +728,7 @@ impl<A: AsFd + 'static> Luggage for Holds<A> {
 
 struct Both<A, B>(A, B);
 
-impl<A: AsFd + 'static, B: AsFd + 'static> Luggage for Both<A, B> {
+impl<A: AsFd + 'static, B: AsFd + 'static> Handover for Both<A, B> {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         vec![self.0.as_fd(), self.1.as_fd()]
     }
@@ -731,13 +736,13 @@ impl<A: AsFd + 'static, B: AsFd + 'static> Luggage for Both<A, B> {
 
 struct PanicsWhenAsked;
 
-impl Luggage for PanicsWhenAsked {
+impl Handover for PanicsWhenAsked {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         panic!("on purpose")
     }
 }
 
-fn spawn<G: Luggage>(given: G, signals: &[Signal], run: impl FnOnce(G, SignalSource) -> u8 + 'static) -> Pid {
+fn spawn<G: Handover>(given: G, signals: &[Signal], run: impl FnOnce(G, SignalSource) -> u8 + 'static) -> Pid {
     assert_eq!(fs::read_dir("/proc/self/task").unwrap().count(), 1, "forked beside another thread");
     let mask = SigSet::thread_get_mask().unwrap();
     let child = process::spawn(given, signals, run).unwrap();

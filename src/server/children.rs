@@ -17,7 +17,7 @@ use crate::bet::AgencyId;
 use crate::messages::ParentEnd;
 
 /// The number of a connection, never used again; also its token in the poller.
-pub type Token = u64;
+pub use ipc::events::Token;
 
 /// One child.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Children {
     /// What epoll_ctl(2) reports; the child is in the table all the same, until it is reaped, but is not heard.
     pub fn register(&mut self, poller: &Poller, pid: Pid, peer: IpAddr, link: ParentEnd) -> io::Result<()> {
         let token = self.next;
-        self.next += 1;
+        self.next.0 += 1;
         let watch = poller.watch_readable(&link, token);
         self.by_pid.insert(pid, token);
         self.by_token.insert(token, Child { pid, peer, agency: None, link, watched: watch.is_ok() });

@@ -66,25 +66,25 @@ mod tests {
     #[test]
     fn one_connection_at_a_time_has_an_agency_and_the_next_gets_it_when_it_is_gone() {
         let (mut claims, now, agency) = (Claims::default(), Instant::now(), AgencyId::new(1).unwrap());
-        assert!(claims.claim(agency, 1, now));
-        assert!(claims.claim(agency, 1, now));
-        assert!(!claims.claim(agency, 2, now) && !claims.claim(agency, 3, now));
-        assert!(claims.claim(AgencyId::new(2).unwrap(), 4, now));
-        assert_eq!(claims.release(None, 2), None);
-        assert_eq!(claims.release(Some(agency), 1), Some(3));
-        assert_eq!(claims.release(Some(agency), 1), None);
-        assert_eq!(claims.release(Some(agency), 3), None);
-        assert!(claims.claim(agency, 5, now));
+        assert!(claims.claim(agency, Token(1), now));
+        assert!(claims.claim(agency, Token(1), now));
+        assert!(!claims.claim(agency, Token(2), now) && !claims.claim(agency, Token(3), now));
+        assert!(claims.claim(AgencyId::new(2).unwrap(), Token(4), now));
+        assert_eq!(claims.release(None, Token(2)), None);
+        assert_eq!(claims.release(Some(agency), Token(1)), Some(Token(3)));
+        assert_eq!(claims.release(Some(agency), Token(1)), None);
+        assert_eq!(claims.release(Some(agency), Token(3)), None);
+        assert!(claims.claim(agency, Token(5), now));
     }
 
     #[test]
     fn who_waits_too_long_is_told_so_once() {
         let (mut claims, now, agency) = (Claims::default(), Instant::now(), AgencyId::new(1).unwrap());
-        assert!(claims.claim(agency, 1, now) && !claims.claim(agency, 2, now));
+        assert!(claims.claim(agency, Token(1), now) && !claims.claim(agency, Token(2), now));
         assert_eq!(claims.deadline(), Some(now + PATIENCE));
         assert_eq!(claims.expired(now), None);
-        assert_eq!(claims.expired(now + PATIENCE), Some(2));
+        assert_eq!(claims.expired(now + PATIENCE), Some(Token(2)));
         assert_eq!(claims.expired(now + PATIENCE), None);
-        assert_eq!(claims.release(Some(agency), 1), None);
+        assert_eq!(claims.release(Some(agency), Token(1)), None);
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ipc::process::{self, Exit, Luggage, Pid};
+use ipc::process::{self, Exit, Handover, Pid};
 
 use super::{Phase, Server};
 use crate::config::server::Config;
@@ -61,7 +61,7 @@ impl Drawing {
 /// What the child is given: it opens its own files.
 struct Task(Rc<Common>);
 
-impl Luggage for Task {
+impl Handover for Task {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         [self.0.server_lock.as_fd()].into_iter().chain(logging::descriptor()).collect()
     }

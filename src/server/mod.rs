@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ipc::events::Poller;
-use ipc::link::Received;
+use ipc::link::Incoming;
 use ipc::process::{self, Exit};
 use ipc::signals::{Signal, SignalSource};
 
@@ -46,11 +46,11 @@ use crate::storage::Store;
 pub const STOP_SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
 /// Tokens of what is not a child's link.
-const LISTENER: Token = 0;
-const STOP: Token = 1;
-const CHILD_ENDED: Token = 2;
-const LOG: Token = 3;
-const FIRST_CHILD: Token = 16;
+const LISTENER: Token = Token(0);
+const STOP: Token = Token(1);
+const CHILD_ENDED: Token = Token(2);
+const LOG: Token = Token(3);
+const FIRST_CHILD: Token = Token(16);
 
 /// Connections accepted in one turn, so that a flood of them does not keep the parent from its children.
 const ACCEPTS_A_TURN: usize = 16;
@@ -244,9 +244,9 @@ impl Server {
         loop {
             let Some(child) = self.children.get(token) else { return };
             match child.link().next_report() {
-                Ok(Received::Message(report)) => self.take(token, report),
-                Ok(Received::Nothing) => return,
-                Ok(Received::Closed) => return self.children.stop_watching(&self.poller, token),
+                Ok(Incoming::Message(report)) => self.take(token, report),
+                Ok(Incoming::Nothing) => return,
+                Ok(Incoming::Closed) => return self.children.stop_watching(&self.poller, token),
                 Err(e) => {
                     give_up(child, &e);
                     return self.children.stop_watching(&self.poller, token);
@@ -412,7 +412,7 @@ fn log_exit(child: &Child, exit: Exit) {
         Exit::Code(code) if code == i32::from(process::PANICKED) => "panic".to_owned(),
         Exit::Code(code) => format!("exit code {code}"),
         Exit::Killed(signal) => signal.to_string(),
-        Exit::KilledByUnnamed => "real-time signal".to_owned(),
+        Exit::KilledByRealTimeSignal => "real-time signal".to_owned(),
     };
     event!(Error, "child_exit", fail, pid = child.pid, ip = child.peer, agencia = agencia, causa = cause);
 }

@@ -76,27 +76,27 @@ mod tests {
     #[test]
     fn four_queries_of_an_agency_wait_and_the_fifth_does_not() {
         let (mut waiters, now) = (Waiters::new(None), Instant::now());
-        assert!((1..=4).all(|token| waiters.wait(agency(), token, now)));
-        assert!(!waiters.wait(agency(), 5, now));
-        assert!(waiters.wait(AgencyId::new(2).unwrap(), 6, now));
-        waiters.leave(2);
-        waiters.leave(2);
-        assert!(waiters.wait(agency(), 5, now) && !waiters.wait(agency(), 7, now));
-        assert!(waiters.take_all().eq([1, 3, 4, 6, 5]));
-        assert!(waiters.wait(agency(), 7, now));
+        assert!((1..=4).all(|token| waiters.wait(agency(), Token(token), now)));
+        assert!(!waiters.wait(agency(), Token(5), now));
+        assert!(waiters.wait(AgencyId::new(2).unwrap(), Token(6), now));
+        waiters.leave(Token(2));
+        waiters.leave(Token(2));
+        assert!(waiters.wait(agency(), Token(5), now) && !waiters.wait(agency(), Token(7), now));
+        assert!(waiters.take_all().eq([1, 3, 4, 6, 5].map(Token)));
+        assert!(waiters.wait(agency(), Token(7), now));
     }
 
     #[test]
     fn a_query_waits_its_patience_and_not_that_of_an_earlier_one() {
         let patience = Duration::from_secs(2);
         let (mut waiters, now) = (Waiters::new(Some(patience)), Instant::now());
-        assert!(waiters.wait(agency(), 1, now));
-        waiters.leave(1);
+        assert!(waiters.wait(agency(), Token(1), now));
+        waiters.leave(Token(1));
         assert_eq!(waiters.deadline(), None);
-        assert!(waiters.wait(agency(), 1, now + patience / 2));
+        assert!(waiters.wait(agency(), Token(1), now + patience / 2));
         assert_eq!(waiters.expired(now + patience), None);
-        assert_eq!(waiters.expired(now + patience * 2), Some(1));
+        assert_eq!(waiters.expired(now + patience * 2), Some(Token(1)));
         assert_eq!((waiters.expired(now + patience * 2), waiters.deadline()), (None, None));
-        assert!(!Waiters::new(Some(Duration::ZERO)).wait(agency(), 1, now));
+        assert!(!Waiters::new(Some(Duration::ZERO)).wait(agency(), Token(1), now));
     }
 }

@@ -30,8 +30,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ipc::events::{self, PollFd, PollFlags};
-use ipc::link::Received;
-use ipc::process::Luggage;
+use ipc::link::Incoming;
+use ipc::process::Handover;
 use ipc::signals::SignalSource;
 
 use crate::bet::AgencyId;
@@ -78,7 +78,7 @@ pub struct Common {
     pub server_lock: std::fs::File,
 }
 
-impl Luggage for Given {
+impl Handover for Given {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let own = [self.client.as_fd(), self.link.as_fd(), self.common.server_lock.as_fd()];
         own.into_iter().chain(logging::descriptor()).collect()
@@ -320,13 +320,13 @@ impl Session {
 
     fn take_order(&mut self) -> Result<Option<Wake>, End> {
         match self.link.next_order()? {
-            Received::Message(Order::Stop) => {
+            Incoming::Message(Order::Stop) => {
                 self.stopping = true;
                 Ok(Some(Wake::Stop))
             }
-            Received::Message(order) => Ok(Some(Wake::Order(order))),
-            Received::Nothing => Ok(None),
-            Received::Closed => Err(End::Failed(io::Error::other("the parent is gone"))),
+            Incoming::Message(order) => Ok(Some(Wake::Order(order))),
+            Incoming::Nothing => Ok(None),
+            Incoming::Closed => Err(End::Failed(io::Error::other("the parent is gone"))),
         }
     }
 

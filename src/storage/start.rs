@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use ipc::lock;
+use ipc::lock::{self, Attempt};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::record::{BOOT_ID, Record};
@@ -49,7 +49,7 @@ pub fn open_server_lock(files: &Files) -> Result<File> {
 pub fn lock_out_others(server_lock: &mut File, files: &Files) -> Result<Option<String>> {
     let failed = |action| Error::io(action, &files.server_lock);
     server_lock.rewind().map_err(failed("seek"))?;
-    if !lock::try_exclusive(server_lock).map_err(failed("lock"))? {
+    if lock::try_exclusive(server_lock).map_err(failed("lock"))? == Attempt::Busy {
         let mut holder = String::new();
         server_lock.read_to_string(&mut holder).map_err(failed("read"))?;
         return Ok(Some(holder.trim().to_owned()));

@@ -133,7 +133,7 @@ fn is_disorderly(exit: Exit) -> bool {
     match exit {
         Exit::Code(code) => ![0, 1, 2, 4, i32::from(ipc::process::NOT_SET_UP)].contains(&code),
         Exit::Killed(signal) => signal != Signal::SIGKILL,
-        Exit::KilledByUnnamed => true,
+        Exit::KilledByRealTimeSignal => true,
     }
 }
 
