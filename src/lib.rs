@@ -45,6 +45,8 @@ pub mod cli;
 pub mod config;
 pub mod dataset;
 pub mod draw;
+pub mod durability;
+pub mod exit_code;
 pub mod logging;
 pub mod messages;
 pub mod protocol;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use loteria::config::server::{Config, Durability, KEYS};
+use loteria::config::server::{Config, KEYS};
 use loteria::config::{Error, client, parse_duration};
 use loteria::logging::{Level, value};
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::ops::Range;
 
 use loteria::bet::{AgencyId, Bet};
-use loteria::config::server::Durability;
+use loteria::durability::Durability;
 use loteria::storage::start::{self, Adopted};
 use loteria::storage::{Error, Files, Store};
 

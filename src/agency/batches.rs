@@ -6,8 +6,8 @@
 use super::error::Error;
 use super::reader::Reader;
 use crate::bet::Bet;
-use crate::protocol::{Tally, batch};
-use crate::row;
+use crate::protocol::batch::{self, Batch};
+use crate::row::{self, Tally};
 
 /// Most bytes of a packet, its header included: the assignment's 8 kB.
 pub const MAX_PACKET: usize = 8000;
@@ -49,7 +49,7 @@ impl<'a> Batches<'a> {
     ///
     /// # Errors
     /// As [`Reader::next_bet`].
-    pub fn next_batch(&mut self) -> Result<Option<&[Bet]>, Error> {
+    pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>, Error> {
         self.batch.clear();
         let mut room = MAX_PACKET - self.limits.header;
         while self.batch.len() < self.limits.bets.into() {
@@ -62,7 +62,11 @@ impl<'a> Batches<'a> {
             room = left;
             self.batch.push(bet);
         }
-        Ok((!self.batch.is_empty()).then_some(self.batch.as_slice()))
+        if self.batch.is_empty() {
+            return Ok(None);
+        }
+        let batch = Batch::new(&self.batch).expect("a u8 limits its bets, and the reader refuses names that are too long");
+        Ok(Some(batch))
     }
 
     /// Back to the start, and past the first `count` bets, or as many as there are.
@@ -86,21 +90,18 @@ impl<'a> Batches<'a> {
     /// As [`Reader::next_bet`].
     pub fn restart_checking(&mut self, count: u64) -> Result<Tally, Error> {
         self.restart()?;
-        let mut crc = crc32fast::Hasher::new();
-        let mut found = 0;
+        let mut tally = Tally::default();
         let mut bets = Vec::with_capacity(CHECKED_AT_ONCE);
-        while found < count
-            && let Some(bet) = self.next_bet()?
-        {
-            found += 1;
+        for _ in 0..count {
+            let Some(bet) = self.next_bet()? else { break };
             bets.push(bet);
             if bets.len() == CHECKED_AT_ONCE {
-                self.add_rows(&mut crc, &bets)?;
+                add_rows(&mut tally, &bets);
                 bets.clear();
             }
         }
-        self.add_rows(&mut crc, &bets)?;
-        Ok(Tally { count: found, crc: crc.finalize() })
+        add_rows(&mut tally, &bets);
+        Ok(tally)
     }
 
     /// Whether bets are left.
@@ -123,13 +124,11 @@ impl<'a> Batches<'a> {
         self.held = None;
         self.reader.rewind()
     }
+}
 
-    fn add_rows(&self, crc: &mut crc32fast::Hasher, bets: &[Bet]) -> Result<(), Error> {
-        let rows =
-            row::format(bets).map_err(|e| Error::File { path: self.reader.path().to_owned(), source: e.into() })?;
-        crc.update(&rows);
-        Ok(())
-    }
+fn add_rows(tally: &mut Tally, bets: &[Bet]) {
+    // No field of a bet holds a line break, so each line is a row.
+    row::format(bets).split_inclusive(|&byte| byte == b'\n').for_each(|row| tally.add(row));
 }
 
 #[cfg(test)]
@@ -154,7 +153,7 @@ mod tests {
     fn sizes(mut batches: Batches<'_>) -> Vec<usize> {
         let mut sizes = Vec::new();
         while let Some(bets) = batches.next_batch().unwrap() {
-            sizes.push(bets.len());
+            sizes.push(bets.bets().len());
         }
         sizes
     }
@@ -182,7 +181,7 @@ mod tests {
             let mut documents = 0..;
             while let Some(bets) = batches.next_batch().unwrap() {
                 assert!(typed::encode_batch(AgencyId::new(1).unwrap(), bets).len() <= MAX_PACKET);
-                assert!(bets.iter().all(|bet| documents.next() == Some(bet.document)));
+                assert!(bets.bets().iter().all(|bet| documents.next() == Some(bet.document)));
             }
             assert_eq!(documents.next(), Some(255));
         });
@@ -211,13 +210,13 @@ mod tests {
                 let found = batches.restart_checking(count as u64).unwrap();
                 assert_eq!(found, Tally { count: count as u64, crc: expected });
                 assert_eq!(batches.has_more().unwrap(), count < 600);
-                let next = batches.next_batch().unwrap().map(|bets| bets[0].document);
+                let next = batches.next_batch().unwrap().map(|batch| batch.bets()[0].document);
                 assert_eq!(next, (count < 600).then_some(u32::try_from(count).unwrap()));
             }
             assert_eq!(batches.restart_checking(601).unwrap().count, 600);
             assert_eq!(batches.restart_checking(0).unwrap(), Tally::default());
             batches.restart_behind(3).unwrap();
-            assert_eq!(batches.next_batch().unwrap().unwrap()[0].document, 3);
+            assert_eq!(batches.next_batch().unwrap().unwrap().bets()[0].document, 3);
         });
     }
 }

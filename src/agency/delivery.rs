@@ -1,6 +1,6 @@
 //! Exercises 7 and 8, the first half: all bets and the end of them, on one connection: (6 → 7)? · (1 → 2)* · 1 → 2.
 //!
-//! Owns how far the delivery has got, over any number of connections. Used by [`super::draw`]; knows nothing of winners.
+//! Owns how far the delivery has got, over any number of connections. Used by [`super::draw_mode`]; knows nothing of winners.
 //! With `resume` each connection asks first which bets the server holds, and goes on behind them if they are the first
 //! ones of this file: so each is stored once, whatever broke. Without, it goes on behind the last acknowledged batch.
 
@@ -15,7 +15,8 @@ use super::retry::Retry;
 use crate::bet::AgencyId;
 use crate::config::client::Config;
 use crate::event;
-use crate::protocol::{Answer, Tally, DecodeError, typed};
+use crate::protocol::{Answer, DecodeError, typed};
+use crate::row::Tally;
 
 /// What may help where message 6 was never answered.
 const TRY_WITHOUT_RESUME: &str =
@@ -61,7 +62,7 @@ impl<'a> Delivery<'a> {
         let limits = Limits { bets: config.batch_max_amount, header: typed::BATCH_HEADER };
         Ok(Self {
             agency: config.id,
-            window: usize::try_from(config.batch_window).unwrap_or(usize::MAX),
+            window: config.batch_window as usize,
             resume: config.resume,
             bets: Batches::new(reader, limits),
             progress,
@@ -169,9 +170,9 @@ impl<'a> Delivery<'a> {
         loop {
             // With none under way there is room, or the connection is lost, which the next step tells.
             while under_way.len() < self.window && (under_way.is_empty() || connection.has_room()) {
-                let Some(bets) = self.bets.next_batch()? else { break };
-                typed::encode_batch_into(connection.outgoing(), self.agency, bets);
-                under_way.push_back(u8::try_from(bets.len()).unwrap_or(u8::MAX));
+                let Some(batch) = self.bets.next_batch()? else { break };
+                typed::encode_batch_into(connection.outgoing(), self.agency, batch);
+                under_way.push_back(batch.count());
             }
             let Some(&count) = under_way.front() else { return Ok(()) };
             let question = Question::Batch { number: self.batches + 1, first: self.acknowledged + 1, count };
@@ -188,7 +189,7 @@ impl<'a> Delivery<'a> {
 
     /// 1 with count 0 → 2.
     fn send_end(&self, connection: &mut Connection<'_>) -> Result<(), Error> {
-        typed::encode_batch_into(connection.outgoing(), self.agency, &[]);
+        connection.outgoing().extend(typed::encode_end(self.agency));
         confirm(Question::End, connection.ask(Question::End, Some(SILENCE), typed::decode_answer)?)
     }
 

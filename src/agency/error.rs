@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli;
 use crate::config;
+use crate::exit_code::ExitStatus;
 use crate::protocol::{Code, Malformed};
 
 /// Why the work is not done; the text is what the last line says.
@@ -92,12 +92,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// The program's exit code: 0 for a stop on request, 2 for wrong use, else 1.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends because of this error.
+    pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Stopped => 0,
-            Self::Config(_) => cli::WRONG_USE,
-            _ => 1,
+            Self::Stopped => ExitStatus::Done,
+            Self::Config(_) => ExitStatus::WrongUse,
+            _ => ExitStatus::Failed,
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
             let code = Code::from_byte(byte).unwrap().unwrap_err();
             let error = Error::Refused { question: Question::End, code };
             assert_eq!(error.passes(), [4, 5, 7].contains(&byte), "{byte}");
-            assert_eq!(error.exit_code(), 1);
+            assert_eq!(error.exit_status(), ExitStatus::Failed);
         }
     }
 }

@@ -12,7 +12,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`reader`], [`batches`] | the agency's file: its valid bets, refused rows; where batches are cut |
-//! | [`draw`], [`delivery`], [`winners`] | exercises 7 and 8 |
+//! | [`draw_mode`], [`delivery`], [`winners`] | exercises 7 and 8 |
 //! | [`untyped`], [`echo`] | exercises 5 and 6; 1 to 4 |
 //! | [`connection`], [`resolve`], [`retry`] | sockets, names, trying again |
 //! | [`stop`], [`error`], [`progress`] | signals; how it ends; the bar for somebody who watches |
@@ -23,7 +23,7 @@
 pub mod batches;
 pub mod connection;
 pub mod delivery;
-pub mod draw;
+pub mod draw_mode;
 pub mod echo;
 pub mod error;
 pub mod progress;
@@ -42,10 +42,8 @@ use self::stop::StopSignal;
 use crate::cli;
 use crate::config::client::{Config, Mode};
 use crate::event;
+use crate::exit_code::ExitStatus;
 use crate::logging::{self, Targets};
-
-/// Done, but rows of the agency's file were refused.
-const ROWS_REFUSED: u8 = 3;
 
 /// The program. `arguments` gives the file of settings that was named, or the end of a program that was only asked for
 /// help; it is called when signals are caught already.
@@ -60,7 +58,7 @@ pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> Ex
         Err(Error::Config(error)) => cli::wrong_use("client", &error),
         Err(error) => {
             logging::complain("client", &error);
-            error.exit_code().into()
+            error.exit_status().into()
         }
     }
 }
@@ -73,7 +71,7 @@ fn prepare(named: Option<PathBuf>) -> Result<Config, Error> {
 }
 
 /// Plays the agency, from the first line of the log to the last.
-fn work(config: &Config, stop: &StopSignal) -> u8 {
+fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
     event!(
         Info,
         "config",
@@ -102,25 +100,25 @@ fn play(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
         Mode::Echo => echo::run(config, stop).map(|()| 0),
         Mode::Bet(bet) => untyped::run_bet(bet, config, stop).map(|()| 0),
         Mode::Batch => untyped::run_batches(config, stop),
-        Mode::Draw => draw::run(config, stop),
+        Mode::Draw => draw_mode::run(config, stop),
     }
 }
 
 /// The last line, and the exit code that it stands for.
-fn conclude(result: Result<u64, Error>, stop: &StopSignal) -> u8 {
+fn conclude(result: Result<u64, Error>, stop: &StopSignal) -> ExitStatus {
     match result {
         Err(error) if !stop.requested() => {
             event!(Critical, "exit", fail, error = error);
-            error.exit_code()
+            error.exit_status()
         }
         Ok(refused @ 1..) if !stop.requested() => {
             let error = format_args!("{refused} rows of the file were refused, all others were sent");
             event!(Error, "exit", fail, error = error);
-            ROWS_REFUSED
+            ExitStatus::RowsRefused
         }
         _ => {
             event!(Info, "exit", success);
-            0
+            ExitStatus::Done
         }
     }
 }

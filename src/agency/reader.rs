@@ -250,6 +250,7 @@ fn from_fields<'a>(fields: impl Iterator<Item = &'a [u8]>, agency: AgencyId) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit_code::ExitStatus;
     use std::io::Write;
 
     const GOOD: &str = "Ana,Paz,7,1999-03-17,8";
@@ -366,9 +367,9 @@ mod tests {
         let stop = StopSignal::never();
         let folder = tempfile::tempdir().unwrap();
         let error = Reader::open(agency(), folder.path(), &stop).unwrap_err();
-        assert!(error.to_string().contains("is a directory") && error.exit_code() == 1, "{error}");
+        assert!(error.to_string().contains("is a directory") && error.exit_status() == ExitStatus::Failed, "{error}");
         let error = Reader::open(agency(), &folder.path().join("none.csv"), &stop).unwrap_err();
-        assert!(error.to_string().contains("none.csv") && error.exit_code() == 1, "{error}");
+        assert!(error.to_string().contains("none.csv") && error.exit_status() == ExitStatus::Failed, "{error}");
     }
 
     #[test]

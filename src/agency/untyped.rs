@@ -13,7 +13,7 @@ use super::stop::StopSignal;
 use crate::bet::Bet;
 use crate::config::client::Config;
 use crate::event;
-use crate::protocol::{Code, Malformed, DecodeError, batch, single};
+use crate::protocol::{Code, DecodeError, Malformed, batch, single};
 
 /// Sends one bet.
 ///
@@ -36,10 +36,10 @@ pub fn run_batches(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     let progress = Progress::of(&mut reader)?;
     let mut file = Batches::new(reader, Limits { bets: config.batch_max_amount, header: batch::HEADER });
     let (mut sent, mut batches) = (0, 0);
-    while let Some(bets) = file.next_batch()? {
-        let count = u8::try_from(bets.len()).unwrap_or(u8::MAX);
+    while let Some(batch) = file.next_batch()? {
+        let count = batch.count();
         let question = Question::Batch { number: batches + 1, first: sent + 1, count };
-        exchanges.run(question, &batch::encode(config.id, bets))?;
+        exchanges.run(question, &batch::encode(config.id, batch))?;
         sent += u64::from(count);
         batches += 1;
         event!(Debug, "batch_enviado", success, batch = batches, cantidad = count);

@@ -1,6 +1,6 @@
 //! Exercises 7 and 8, the second half: 3 → 5, however often 4 comes before.
 //!
-//! Owns the waiting for the draw, which may take for ever. Used by [`super::draw`] when the end is acknowledged: from
+//! Owns the waiting for the draw, which may take for ever. Used by [`super::draw_mode`] when the end is acknowledged: from
 //! then on nothing but 3 is sent, after a reconnect as well. A server may close after the end or after each 4, as those
 //! of exercise 7 do: then the next question opens a new connection, and that is no failure.
 

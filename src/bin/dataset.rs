@@ -4,6 +4,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use loteria::exit_code::ExitStatus;
 use loteria::{cli, dataset, logging};
 
 fn main() -> ExitCode {
@@ -12,10 +13,10 @@ fn main() -> ExitCode {
         Err(exit) => return exit,
     };
     match dataset::run(&arguments, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ExitStatus::Done.into(),
         Err(error) => {
             logging::complain("dataset", &error);
-            ExitCode::from(error.exit_code())
+            error.exit_status().into()
         }
     }
 }

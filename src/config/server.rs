@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DURATION, Error, Settings, ini, number, parse_duration, read};
+use crate::durability::Durability;
 use crate::logging::{Level, Targets};
 
 /// The file that is read where none is named.
@@ -30,17 +31,6 @@ pub const KEYS: [&str; 15] = [
     "LOG_TARGET",
     "SYSLOG_SOCKET",
 ];
-
-/// What survives a loss of power; a process that is killed loses nothing at any level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Durability {
-    /// Whatever the kernel had written by itself.
-    Process,
-    /// Everything of agencies whose end was acknowledged.
-    End,
-    /// Every acknowledged batch.
-    Batch,
-}
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]

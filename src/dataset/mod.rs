@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use self::names::{MEN, SURNAMES, WOMEN, urn};
-use crate::cli;
+use crate::exit_code::ExitStatus;
 
 /// Rows and winners of the course's agencies 1 to 5; further agencies begin again at the first.
 const SHAPES: [(u32, u32); 5] = [(26_936, 2), (25_518, 3), (16_014, 3), (9_238, 2), (991, 0)];
@@ -64,11 +64,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program: 2 for wrong use, 1 for a failure.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends because of this error.
+    pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Usage(_) => cli::WRONG_USE,
-            Self::Folder { .. } | Self::Write { .. } => 1,
+            Self::Usage(_) => ExitStatus::WrongUse,
+            Self::Folder { .. } | Self::Write { .. } => ExitStatus::Failed,
         }
     }
 }
@@ -327,7 +327,7 @@ mod tests {
 
     fn refusal(extra: &[&str]) -> String {
         let error = arguments(extra).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
+        assert_eq!(error.exit_status(), ExitStatus::WrongUse);
         error.to_string()
     }
 
@@ -431,7 +431,7 @@ mod tests {
         fs::create_dir(folder.path().join("agency-1.csv")).unwrap();
         let file = AgencyFile { agency: 1, seed: 1, rows: 3, winners: 0 };
         let error = file.write_to(folder.path()).unwrap_err();
-        assert!(error.exit_code() == 1 && error.to_string().contains("agency-1.csv"));
+        assert!(error.exit_status() == ExitStatus::Failed && error.to_string().contains("agency-1.csv"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

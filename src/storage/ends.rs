@@ -1,37 +1,38 @@
-//! Which agencies have ended: fixed-size records in the file `ends`, each with its own checksum.
+//! The file `ends`: a record of fixed size for each agency that has ended, each with its own checksum.
 //!
-//! Appended under the data lock. Read without it too: a record that is only half there does not count.
+//! Records are appended under the data lock, and also read without it: a torn record does not count.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 
+use super::reader::Range;
 use crate::bet::AgencyId;
 
 const MAGIC: &[u8; 4] = b"FIN1";
-/// Magic and agency; then the checksum of these.
+/// Bytes of magic and agency. Their checksum follows.
 const BODY_LEN: usize = 8;
 const LEN: usize = BODY_LEN + 4;
 
 /// The agencies that have ended.
 ///
 /// # Errors
-/// What read(2) reports.
+/// The error of pread(2).
 pub fn read(file: &File) -> io::Result<BTreeSet<AgencyId>> {
     Ok(records(&bytes(file)?).collect())
 }
 
-/// Adds `agency`, unless it is there. Call it under the data lock.
+/// Adds `agency`, unless it is already there. Call it under the data lock.
 ///
 /// # Errors
-/// What write(2) reports; nothing has been added then.
+/// The error of pread(2) or pwrite(2); then nothing has been added.
 pub fn append(file: &File, agency: AgencyId) -> io::Result<()> {
     let bytes = bytes(file)?;
     if records(&bytes).any(|ended| ended == agency) {
         return Ok(());
     }
-    // Behind the last whole record: what a killed writer left is overwritten.
+    // After the last whole record: this overwrites the torn record of a killed writer.
     let end = (bytes.len() - bytes.len() % LEN) as u64;
     file.write_all_at(&encode(agency), end).inspect_err(|_| {
         let _ = file.set_len(end);
@@ -40,7 +41,7 @@ pub fn append(file: &File, agency: AgencyId) -> io::Result<()> {
 
 fn bytes(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    At { file, offset: 0 }.read_to_end(&mut bytes)?;
+    Range::new(file, 0, u64::MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -63,20 +64,6 @@ fn decode(bytes: &[u8]) -> Option<AgencyId> {
     (crc32fast::hash(body).to_be_bytes() == checksum).then(|| AgencyId::new(u32::from_be_bytes(agency)))?
 }
 
-/// Reads from the front, whatever the descriptor's own offset is.
-struct At<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let len = self.file.read_at(buf, self.offset)?;
-        self.offset += len as u64;
-        Ok(len)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn each_agency_is_there_once_and_a_torn_record_does_not_count() {
+    fn torn_records_of_ends_do_not_count() {
         let file = tempfile::tempfile().unwrap();
         for id in [3, 1, 3] {
             append(&file, AgencyId::new(id).unwrap()).unwrap();

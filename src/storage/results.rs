@@ -1,13 +1,14 @@
-//! The result of the draw: the file `draw`, written once by the process that holds the draw, and final.
+//! The file `draw`: the result of the draw, written once by the process that holds the draw, and final.
 //!
-//! Shape, big-endian: magic, agencies, winning number, committed length of the bets, number of entries; then an entry
-//! per agency with winners {agency, count, CRC-32 of its documents}; the CRC-32 of all that; then the documents, agency
-//! by agency. The file is made empty at start. What does not check is no result.
+//! Layout, big-endian: magic, agencies, winning number, committed length of the bets, number of entries; an entry for each
+//! agency with winners {agency, count, CRC-32 of its documents}; the CRC-32 of all bytes so far; the documents, agency by
+//! agency. The file is empty before the draw. A file with a wrong checksum holds no result.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::reader::Range;
 use crate::bet::AgencyId;
 use crate::draw::Winners;
 
@@ -17,18 +18,18 @@ const ENTRY_LEN: usize = 3 * 4;
 const CHECKSUM_LEN: usize = 4;
 const DOCUMENT_LEN: usize = 4;
 
-/// What was drawn.
+/// The conditions under which the draw was held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// How many agencies took part.
+    /// The number of agencies that took part.
     pub agencies: u32,
     /// The winning number.
     pub winning_number: u32,
-    /// Bytes of `bets.csv` that took part.
+    /// The committed length of `bets.csv` in bytes: the bets that took part.
     pub committed: u64,
 }
 
-/// The result without the documents.
+/// The part of the result before the documents.
 #[derive(Debug)]
 struct Index {
     terms: Terms,
@@ -42,35 +43,37 @@ struct Entry {
     crc: u32,
 }
 
-/// Writes the result; making it durable is the caller's.
+/// Writes the result. The caller makes it durable.
 ///
 /// # Errors
-/// What ftruncate(2) or write(2) report; the file may then hold a part of the result.
+/// The error of ftruncate(2) or pwrite(2), after which the file may hold a part of the result; `InvalidInput`, if an agency
+/// has more than 2^32 - 1 winners, which no answer can count.
 pub fn write(file: &File, terms: Terms, winners: &Winners) -> io::Result<()> {
     let documents: Vec<Vec<u8>> = winners.values().map(|documents| encode_documents(documents)).collect();
-    let entries = winners.iter().zip(&documents).map(|((agency, winners), bytes)| Entry {
-        agency: agency.get(),
-        count: u32::try_from(winners.len()).unwrap_or(u32::MAX),
-        crc: crc32fast::hash(bytes),
-    });
-    let mut bytes = Index { terms, entries: entries.collect() }.encode();
+    let too_many = |_| io::Error::new(io::ErrorKind::InvalidInput, "an agency has more than 4294967295 winners");
+    let entry = |((agency, winners), bytes): ((&AgencyId, &Vec<u32>), &Vec<u8>)| {
+        let count = u32::try_from(winners.len()).map_err(too_many)?;
+        Ok(Entry { agency: agency.get(), count, crc: crc32fast::hash(bytes) })
+    };
+    let entries = winners.iter().zip(&documents).map(entry).collect::<io::Result<_>>()?;
+    let mut bytes = Index { terms, entries }.encode();
     bytes.extend(documents.iter().flatten());
     file.set_len(0)?;
     file.write_all_at(&bytes, 0)
 }
 
-/// The terms of the result, if the index checks.
+/// The terms of the result; `None` if the index is not valid. Does not check the documents.
 ///
 /// # Errors
-/// What read(2) reports.
+/// The error of fstat(2) or pread(2).
 pub fn terms(file: &File) -> io::Result<Option<Terms>> {
     Ok(Index::read(file)?.map(|index| index.terms))
 }
 
-/// The terms of the result, if all of it checks.
+/// The terms of the result; `None` if any part of it is not valid.
 ///
 /// # Errors
-/// What read(2) reports.
+/// The error of fstat(2) or pread(2).
 pub fn verify(file: &File) -> io::Result<Option<Terms>> {
     let Some(index) = Index::read(file)? else { return Ok(None) };
     for entry in &index.entries {
@@ -81,10 +84,10 @@ pub fn verify(file: &File) -> io::Result<Option<Terms>> {
     Ok(Some(index.terms))
 }
 
-/// The winners of one agency; `None` where the file holds no result.
+/// The winners of one agency; `None` if the file holds no valid result.
 ///
 /// # Errors
-/// What read(2) reports.
+/// The error of fstat(2) or pread(2).
 pub fn winners(file: &File, agency: AgencyId) -> io::Result<Option<Vec<u32>>> {
     match Index::read(file)? {
         Some(index) => index.documents(file, agency.get()),
@@ -95,10 +98,11 @@ pub fn winners(file: &File, agency: AgencyId) -> io::Result<Option<Vec<u32>>> {
 impl Index {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
+        let entries = u32::try_from(self.entries.len()).expect("agency numbers have 32 bits, and each has one entry");
         bytes.extend(self.terms.agencies.to_be_bytes());
         bytes.extend(self.terms.winning_number.to_be_bytes());
         bytes.extend(self.terms.committed.to_be_bytes());
-        bytes.extend(u32::try_from(self.entries.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend(entries.to_be_bytes());
         for entry in &self.entries {
             bytes.extend([entry.agency, entry.count, entry.crc].into_iter().flat_map(u32::to_be_bytes));
         }
@@ -107,11 +111,11 @@ impl Index {
     }
 
     fn read(file: &File) -> io::Result<Option<Self>> {
-        let Some(header) = read_at(file, 0, HEADER_LEN)? else { return Ok(None) };
+        let Some(header) = bytes_at(file, 0, HEADER_LEN)? else { return Ok(None) };
         let entries = u32_at(&header, HEADER_LEN - 4) as usize;
         let len = HEADER_LEN + entries * ENTRY_LEN;
-        // The number of entries is not checked yet: no more is read than the file has.
-        let Some(bytes) = read_at(file, 0, len + CHECKSUM_LEN)? else { return Ok(None) };
+        // The number of entries is still unchecked, but no more is read than the file has.
+        let Some(bytes) = bytes_at(file, 0, len + CHECKSUM_LEN)? else { return Ok(None) };
         let (bytes, checksum) = bytes.split_at(len);
         let valid = bytes.starts_with(MAGIC) && crc32fast::hash(bytes).to_be_bytes() == checksum;
         Ok(valid.then(|| Self::decode(bytes)))
@@ -127,13 +131,13 @@ impl Index {
         Self { terms, entries: bytes[HEADER_LEN..].chunks_exact(ENTRY_LEN).map(entry).collect() }
     }
 
-    /// The documents of `agency`, none where it has no entry; `None` where they do not check.
+    /// The documents of `agency`, empty if it has no entry; `None` if they are not valid.
     fn documents(&self, file: &File, agency: u32) -> io::Result<Option<Vec<u32>>> {
         let mut offset = HEADER_LEN + self.entries.len() * ENTRY_LEN + CHECKSUM_LEN;
         for entry in &self.entries {
             let len = entry.count as usize * DOCUMENT_LEN;
             if entry.agency == agency {
-                let bytes = read_at(file, offset as u64, len)?.filter(|bytes| crc32fast::hash(bytes) == entry.crc);
+                let bytes = bytes_at(file, offset as u64, len)?.filter(|bytes| crc32fast::hash(bytes) == entry.crc);
                 return Ok(bytes.map(|bytes| bytes.chunks_exact(DOCUMENT_LEN).map(|b| u32_at(b, 0)).collect()));
             }
             offset += len;
@@ -146,18 +150,13 @@ fn encode_documents(documents: &[u32]) -> Vec<u8> {
     documents.iter().flat_map(|document| document.to_be_bytes()).collect()
 }
 
-/// Exactly `len` bytes at `offset`; `None` where the file ends before.
-fn read_at(file: &File, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
-    if file.metadata()?.len() < offset + len as u64 {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(Some(bytes))
+/// Exactly `len` bytes at `offset`; `None` if the file ends before.
+fn bytes_at(file: &File, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+    Range::new(file, offset, offset + len as u64).whole()
 }
 
 fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    bytes[offset..].first_chunk().map_or(0, |&chunk| u32::from_be_bytes(chunk))
+    u32::from_be_bytes(*bytes[offset..].first_chunk().expect("the caller has read these bytes"))
 }
 
 #[cfg(test)]
@@ -165,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_result_reads_as_written_and_a_torn_or_flipped_one_is_none() {
+    fn torn_or_flipped_results_are_not_valid() {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(verify(&file).unwrap(), None);
         let id = |id| AgencyId::new(id).unwrap();
@@ -177,7 +176,7 @@ mod tests {
         assert!(winners(&file, id(2)).unwrap().unwrap().is_empty());
 
         let len = file.metadata().unwrap().len();
-        let whole = read_at(&file, 0, len as usize).unwrap().unwrap();
+        let whole = bytes_at(&file, 0, len as usize).unwrap().unwrap();
         for cut in 0..len {
             file.set_len(cut).unwrap();
             assert_eq!(verify(&file).unwrap(), None, "{cut} bytes");

@@ -1,4 +1,4 @@
-//! What happens to the files when a server starts: it locks them, makes those that are missing, and adopts what is there.
+//! The files when a server starts: it locks other servers out, makes missing files, and adopts the files that are there.
 //!
 //! Used by the server's parent, before it listens.
 
@@ -10,65 +10,79 @@ use std::path::{Path, PathBuf};
 use ipc::lock::{self, Attempt};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use super::record::{BOOT_ID, Record};
-use super::{Error, Files, Result, Store, Tally, Terms, results, sync_directory};
+use super::error::{Error, Result};
+use super::files::sync_directory;
+use super::paths::Paths;
+use super::results::{self, Terms};
+use super::store::Store;
+use super::tallies::Tallies;
 use crate::bet::AgencyId;
-use crate::config::server::Durability;
+use crate::durability::Durability;
 
-/// What was there.
+/// The state that a start found.
 #[derive(Debug)]
 pub struct Adopted {
-    /// The bets, by agency.
-    pub tally: Tally,
+    /// The tallies of all agencies.
+    pub tallies: Tallies,
     /// The agencies that had ended.
     pub ended: BTreeSet<AgencyId>,
-    /// The draw, if it had been held.
+    /// The terms of the draw, if it had been held.
     pub drawn: Option<Terms>,
 }
 
 impl Adopted {
-    /// Whether nothing was there.
+    /// Whether there was nothing.
     pub fn is_empty(&self) -> bool {
-        self.tally.is_empty() && self.ended.is_empty() && self.drawn.is_none()
+        self.tallies.is_empty() && self.ended.is_empty() && self.drawn.is_none()
     }
 }
 
-/// Opens the file that one server at a time locks, made if it is missing.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn open_server_lock(files: &Files) -> Result<File> {
-    open_or_make(&files.server_lock)
+/// Whether other servers are locked out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lockout {
+    /// They are.
+    Locked,
+    /// Another server holds the lock. The text is the pid that it wrote into the file.
+    HeldBy(String),
 }
 
-/// Locks out other servers for as long as any process has this open file: the parent, and every child that inherits it,
-/// so that no old child writes beside a new server. `Some` is the pid of who is in the way, as it has noted it.
+/// Opens the file that one server at a time locks, and makes it if it is missing.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn lock_out_others(server_lock: &mut File, files: &Files) -> Result<Option<String>> {
-    let failed = |action| Error::io(action, &files.server_lock);
+pub fn open_server_lock(paths: &Paths) -> Result<File> {
+    open_or_make(&paths.server_lock)
+}
+
+/// Tries to lock other servers out, for as long as any process has this open file: the parent, and every child that
+/// inherits it. So no old child writes beside a new server.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn lock_out_others(server_lock: &mut File, paths: &Paths) -> Result<Lockout> {
+    let failed = |action| Error::io(action, &paths.server_lock);
     server_lock.rewind().map_err(failed("seek"))?;
     if lock::try_exclusive(server_lock).map_err(failed("lock"))? == Attempt::Busy {
         let mut holder = String::new();
         server_lock.read_to_string(&mut holder).map_err(failed("read"))?;
-        return Ok(Some(holder.trim().to_owned()));
+        return Ok(Lockout::HeldBy(holder.trim().to_owned()));
     }
     server_lock.set_len(0).map_err(failed("truncate"))?;
     writeln!(server_lock, "{}", std::process::id()).map_err(failed("write"))?;
-    Ok(None)
+    Ok(Lockout::Locked)
 }
 
-/// Moves the files of a finished or unwanted lottery aside, with a time stamp. Call it with others locked out.
+/// Renames the files of an earlier lottery, with a time stamp; returns the new names. Call it with other servers locked
+/// out.
 ///
-/// The result goes last: an interruption leaves a draw final that was held, and else a lottery whose agencies end anew.
+/// The result goes last. After an interruption, a draw that was held is still final; otherwise the agencies end again.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn move_aside(files: &Files) -> Result<Vec<PathBuf>> {
+pub fn move_aside(paths: &Paths) -> Result<Vec<PathBuf>> {
     let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
     let mut moved = Vec::new();
-    for path in [&files.ends, &files.bets, &files.lock, &files.rejected, &files.draw] {
+    for path in [&paths.ends, &paths.bets, &paths.lock, &paths.rejected, &paths.draw] {
         let len = match path.metadata() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
             found => found.map_err(Error::io("stat", path))?.len(),
@@ -82,70 +96,39 @@ pub fn move_aside(files: &Files) -> Result<Vec<PathBuf>> {
     Ok(moved)
 }
 
-/// Makes the files that are missing, finds out what is committed, and counts it. Call it with others locked out.
+/// Makes missing files, finds the committed length, and counts the committed rows. Call it with other servers locked out.
 ///
 /// # Errors
-/// [`Error`].
-pub fn prepare(files: &Files, durability: Durability) -> Result<(Store, Adopted)> {
-    for path in [&files.bets, &files.lock, &files.ends, &files.draw] {
+/// The errors of [`Error`] but [`Error::Ended`].
+pub fn prepare(paths: &Paths, durability: Durability) -> Result<(Store, Adopted)> {
+    for path in [&paths.bets, &paths.lock, &paths.ends, &paths.draw] {
         open_or_make(path)?;
     }
-    sync_directory(&files.bets)?;
-    let store = Store::open(files, durability)?;
-    for (file, path) in [(&store.bets, &files.bets), (&store.ends, &files.ends), (&store.draw, &files.draw)] {
+    sync_directory(&paths.bets)?;
+    let store = Store::open(paths, durability)?;
+    let files = store.files();
+    for (file, path) in [(&files.bets, &paths.bets), (&files.ends, &paths.ends), (&files.draw, &paths.draw)] {
         store.sync(file, path)?;
-        read_from_disk(file);
+        drop_cache(file);
     }
-    let tally = {
-        let _guard = store.lock()?;
-        adopt(&store)?
-    };
+    let tallies = store.lock()?.adopt()?;
     let ended = store.ended()?;
-    let drawn = results::verify(&store.draw).map_err(Error::io("read", &files.draw))?;
-    Ok((store, Adopted { tally, ended, drawn }))
-}
-
-/// Under the lock: what is committed. A tail behind it is kept aside; without a record of this boot and this file, the
-/// longest run of whole valid rows is committed, as it is where a sync has failed since: what that has lost is not there.
-fn adopt(store: &Store) -> Result<Tally> {
-    let files = &store.files;
-    let len = store.bets.metadata().map_err(Error::io("stat", &files.bets))?.len();
-    let record = Record::read(&store.lock).map_err(Error::io("read", &files.lock))?;
-    let this_boot = |record: &Record| record.is_of_this_boot().map_err(Error::io("read", Path::new(BOOT_ID)));
-    let may_be_bets = match record {
-        Some(record) if record.is_of(store.identity) && this_boot(&record)? => {
-            if !record.doubtful {
-                return adopt_committed(store, record.committed, len);
-            }
-            record.committed
-        }
-        _ => len,
-    };
-    store.valid_rows(store.recover(may_be_bets)?.committed)
-}
-
-fn adopt_committed(store: &Store, committed: u64, len: u64) -> Result<Tally> {
-    let tally = store.valid_rows(committed)?;
-    if tally.len() < committed && committed <= len {
-        return Err(Error::Damaged { path: store.files.bets.clone(), offset: tally.len() });
-    }
-    if len > committed {
-        store.keep_aside(committed, len)?;
-    }
-    store.committed()?;
-    Ok(tally)
+    let drawn = results::verify(&files.draw).map_err(Error::io("read", &paths.draw))?;
+    Ok((store, Adopted { tallies, ended, drawn }))
 }
 
 fn open_or_make(path: &Path) -> Result<File> {
     OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(Error::io("open", path))
 }
 
-/// Drops what is cached of the file: of a server whose sync has failed, that may be more than the disk has.
-fn read_from_disk(file: &File) {
-    // An advice: a file system that does not know it has no cache either, or is no worse off than without.
+/// Drops the cached pages of the file, so that the next read comes from the disk: after a failed sync, the cache may hold
+/// more than the disk.
+fn drop_cache(file: &File) {
+    // Only advice: a file system that refuses it either has no cache, or behaves as without this call.
     let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
+/// The first name of `PATH.STAMP`, `PATH.STAMP-2`, `PATH.STAMP-3`, … that is not taken.
 fn free_name(path: &Path, stamp: &str) -> PathBuf {
     let named = |suffix: String| {
         let mut name = path.as_os_str().to_owned();
@@ -153,8 +136,8 @@ fn free_name(path: &Path, stamp: &str) -> PathBuf {
         PathBuf::from(name)
     };
     let plain = named(format!(".{stamp}"));
-    let numbered = (2..).map(|n: u32| named(format!(".{stamp}-{n}")));
-    std::iter::once(plain).chain(numbered).find(|name| !exists(name)).unwrap_or_default()
+    let numbered = (2_u64..).map(|n| named(format!(".{stamp}-{n}")));
+    std::iter::once(plain).chain(numbered).find(|name| !exists(name)).expect("a directory holds fewer than 2^64 names")
 }
 
 fn exists(path: &Path) -> bool {

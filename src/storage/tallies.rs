@@ -1,0 +1,51 @@
+//! The tallies of all agencies over the rows up to some byte of `bets.csv`.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::reader::Lines;
+use crate::bet::AgencyId;
+use crate::row::{self, Tally};
+
+/// The tallies of the rows in the first [`Tallies::len`] bytes. The parent makes them at start; its children inherit them
+/// and read only the rows that were appended later.
+#[derive(Debug, Clone, Default)]
+pub struct Tallies {
+    len: u64,
+    by_agency: HashMap<AgencyId, Tally>,
+}
+
+impl Tallies {
+    /// Bytes of `bets.csv` that have been counted.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing has been counted.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number of bets of all agencies.
+    pub fn bets(&self) -> u64 {
+        self.by_agency.values().map(|tally| tally.count).sum()
+    }
+
+    /// The tally of `agency`.
+    pub fn of(&self, agency: AgencyId) -> Tally {
+        self.by_agency.get(&agency).copied().unwrap_or_default()
+    }
+
+    /// Counts the valid rows at the front of `lines`, up to the first line that is not one.
+    ///
+    /// # Errors
+    /// The error of pread(2).
+    pub(super) fn add_valid(&mut self, mut lines: Lines<'_>) -> io::Result<()> {
+        while let Some(line) = lines.next_line()? {
+            let Some(bet) = row::parse(line) else { break };
+            self.by_agency.entry(bet.agency).or_default().add(line);
+            self.len += line.len() as u64;
+        }
+        Ok(())
+    }
+}
