@@ -65,7 +65,8 @@ impl<'a> Batches<'a> {
         if self.batch.is_empty() {
             return Ok(None);
         }
-        let batch = Batch::new(&self.batch).expect("a u8 limits its bets, and the reader refuses names that are too long");
+        let batch =
+            Batch::new(&self.batch).expect("a u8 limits its bets, and the reader refuses names that are too long");
         Ok(Some(batch))
     }
 

@@ -299,6 +299,7 @@ const fn date(year: i32, month: u32, day: u32) -> NaiveDate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
 
     /// The seed of the files in `.data`.
     const COMMITTED_SEED: u64 = 7574;
