@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use ipc::process::{self, Exit};
+
 /// How a process of the lottery ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -18,9 +20,9 @@ pub enum ExitStatus {
     /// The server's storage is broken.
     StorageBroken = 4,
     /// A child panicked.
-    Panicked = ipc::process::PANICKED,
+    Panicked = process::PANICKED,
     /// A child could not be set up after its fork, or its parent was already gone.
-    NotSetUp = ipc::process::NOT_SET_UP,
+    NotSetUp = process::NOT_SET_UP,
 }
 
 impl ExitStatus {
@@ -38,6 +40,11 @@ impl ExitStatus {
     /// The code of the process.
     pub fn code(self) -> u8 {
         self as u8
+    }
+
+    /// Whether a reaped child ended with this status.
+    pub fn is_of(self, exit: Exit) -> bool {
+        exit == Exit::Code(self.code().into())
     }
 }
 

@@ -1,14 +1,14 @@
 //! Lotería Nacional: betting agencies send bets over TCP to a server that forks one process per connection, stores the
-//! bets in one CSV file under flock, and holds a draw once every agency has ended.
+//! bets in one CSV file under flock, and holds a draw when every agency has ended.
 //!
 //! # Processes
 //!
 //! ```text
-//!  client 1 ──TCP──▶ child 1 ──flock──▶ bets.csv, ends          who may do what
-//!                      ▲ │                                      parent: accepts, forks, keeps claims and the ledger,
-//!               Order  │ │ Report   (socketpair)                        never reads a client's byte, never blocks
-//!                      │ ▼                                      child:  one connection; validates, stores, answers
-//!  client 2 ──TCP──▶ parent ──fork──▶ draw child ──▶ draw       draw child: scans the bets once, writes the result
+//!  client 1 ──TCP──▶ child 1 ──flock──▶ bets.csv, ends          parent: accepts, forks, keeps claims and the ledger;
+//!                      ▲ │                                              never reads a client's byte, never blocks
+//!               Order  │ │ Report   (socketpair)                child:  one connection; validates, stores, answers
+//!                      │ ▼                                      draw child: scans the bets once, writes the result
+//!  client 2 ──TCP──▶ parent ──fork──▶ draw child ──▶ draw
 //! ```
 //!
 //! # Data
@@ -20,22 +20,21 @@
 //!
 //! # Modules, from the bottom up
 //!
+//! Each row of this table is a floor. A module imports only from floors below its own, and the modules of a folder follow
+//! the same rule by the table in its `mod.rs`. A test reads these tables and the code: `tests/architecture.rs`.
+//!
 //! | module | owns |
 //! |---|---|
-//! | [`bet`] | what makes a bet valid |
-//! | [`row`] | a bet as a row of `bets.csv` |
-//! | [`protocol`] | bytes on the wire: one codec a generation, and the rule that tells them apart |
-//! | [`draw`] | who has ended, who has won; pure |
-//! | [`storage`] | the files: all or nothing, up to the committed length |
-//! | [`messages`] | what child and parent tell each other |
+//! | [`bet`], [`logging`], [`tcp`], [`durability`], [`exit_code`] | valid bets; log lines; socket options; levels of durability; the table of exit codes |
+//! | [`row`], [`draw`], [`messages`], [`cli`] | a bet as a row of `bets.csv`; the ledger and the winners; messages between child and parent; command lines |
+//! | [`protocol`], [`config`] | the bytes on the wire; settings |
+//! | [`storage`] | the files: a batch is stored whole or not at all, up to the committed length |
 //! | [`session`] | one connection, in its child |
 //! | [`server`] | the parent: listener, children, claims, draw, orderly end |
-//! | [`agency`] | the client |
-//! | [`config`], [`logging`], [`cli`], [`tcp`] | settings, log lines, command lines, socket options |
-//! | [`dataset`] | synthetic agency files |
+//! | [`agency`], [`dataset`] | the client; synthetic agency files |
 //!
-//! Nothing points back up this list. The mechanisms (fork, links, signals, readiness, locks) are in the crate [`ipc`],
-//! which knows nothing of bets. `docs/` has the sequences, the bytes and the promises.
+//! The mechanisms (fork, links, signals, readiness, locks) are in the crate [`ipc`], which does not know bets. `docs/` has
+//! the sequences, the bytes and the promises.
 
 #![forbid(unsafe_code)]
 

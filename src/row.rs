@@ -42,7 +42,8 @@ pub fn format(bets: &[Bet]) -> Vec<u8> {
         .from_writer(Vec::with_capacity(bets.len() * USUAL_LEN));
     for bet in bets {
         let agency = bet.agency.get();
-        rows.serialize((agency, &bet.first_name, &bet.last_name, bet.document, bet.birthdate.as_str(), bet.number)).expect(IN_MEMORY);
+        rows.serialize((agency, &bet.first_name, &bet.last_name, bet.document, bet.birthdate.as_str(), bet.number))
+            .expect(IN_MEMORY);
     }
     rows.into_inner().expect(IN_MEMORY)
 }

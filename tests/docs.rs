@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use loteria::bet::{AgencyId, Bet};
-use loteria::protocol::{Answer, Code, Generation, Holding, batch, single, typed};
+use loteria::protocol::batch::{self, Batch};
+use loteria::protocol::{Answer, Code, Generation, encoder, single, typed};
+use loteria::row::Tally;
 
 /// A message's name, its bytes, and how they fall into fields: length in bytes, and what they mean.
 type Example = (&'static str, Vec<u8>, Vec<(usize, &'static str)>);
@@ -29,7 +31,7 @@ fn examples() -> Vec<Example> {
         |names, document, birthdate: &str, number| Bet::new(agency, names, document, birthdate.as_bytes(), number);
     let lorca = bet([b"Santiago Lionel", b"Lorca"], 30_904_465, "1999-03-17", 7574).unwrap();
     let nunez = bet(["Zoë".as_bytes(), "Núñez".as_bytes()], 0, "2000-02-29", 1).unwrap();
-    let answer = |answer: Answer| answer.encode(Generation::Typed);
+    let answer = |answer: Answer| encoder::encode(&answer, Generation::Typed);
     let batch_fields = vec![
         (4, "agency 1"),
         (1, "2 bets"),
@@ -45,9 +47,15 @@ fn examples() -> Vec<Example> {
         (4, "number: 1"),
     ];
     let typed_fields = [vec![(1, "type 1: ENVIO_BATCH")], batch_fields.clone()].concat();
-    let held = Answer::Received { agency: 1, holding: Holding { count: 26936, crc: 0x1c29_1ca3 }, ended: false };
+    let held = Answer::Tally { agency: 1, tally: Tally { count: 26936, crc: 0x1c29_1ca3 }, ended: false };
+    let bets = [lorca.clone(), nunez];
+    let batch = Batch::new(&bets).unwrap();
     vec![
-        ("echo", Answer::Echo("[CLIENT 1] Message N°1".into()).encode(Generation::Echo), vec![(23, "text"), (1, "LF")]),
+        (
+            "echo",
+            encoder::encode(&Answer::Echo("[CLIENT 1] Message N°1".into()), Generation::Echo),
+            vec![(23, "text"), (1, "LF")],
+        ),
         (
             "single bet",
             single::encode(&lorca).unwrap(),
@@ -60,11 +68,11 @@ fn examples() -> Vec<Example> {
                 (4, "number: 7574"),
             ],
         ),
-        ("untyped batch", batch::encode(agency, &[lorca.clone(), nunez.clone()]), batch_fields),
-        ("1 ENVIO_BATCH", typed::encode_batch(agency, &[lorca, nunez]), typed_fields),
+        ("untyped batch", batch::encode(agency, batch), batch_fields),
+        ("1 ENVIO_BATCH", typed::encode_batch(agency, batch), typed_fields),
         (
             "1 ENVIO_BATCH, the end",
-            typed::encode_batch(agency, &[]),
+            typed::encode_end(agency),
             vec![(1, "type 1: ENVIO_BATCH"), (4, "agency 1"), (1, "no bets: the end")],
         ),
         (
@@ -85,7 +93,7 @@ fn examples() -> Vec<Example> {
         ),
         (
             "6 CONSULTA_RECIBIDAS",
-            typed::encode_received_query(agency),
+            typed::encode_tally_query(agency),
             vec![(1, "type 6: CONSULTA_RECIBIDAS"), (4, "agency 1")],
         ),
         (

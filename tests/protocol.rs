@@ -528,7 +528,7 @@ fn told_of_noise(noise: &[u8]) -> Vec<u8> {
             Request::Bets { agency, .. }
             | Request::End { agency }
             | Request::Winners { agency }
-            | Request::Received { agency } => {
+            | Request::Tally { agency } => {
                 assert!(!(1..=AGENCIES).contains(agency), "agency {agency} takes part");
                 refusal(2)
             }

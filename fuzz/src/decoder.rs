@@ -4,7 +4,7 @@
 
 use loteria::bet::AgencyId;
 use loteria::protocol::decoder::{BUFFER, Decoder};
-use loteria::protocol::{Answer, Form, Generation, Malformed, Request, DecodeError, batch, single, typed};
+use loteria::protocol::{Answer, DecodeError, Form, Generation, Malformed, Request, batch, single, typed};
 
 use super::Memory;
 use super::oracle::{answers, page};

@@ -11,7 +11,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`mod@code`], [`malformed`], [`generation`] | result codes; the defects that make bytes no message; generations and forms |
+//! | [`code`], [`malformed`], [`generation`] | result codes; the defects that make bytes no message; generations and forms |
 //! | [`request`], [`answer`], [`fields`] | requests; answers; integers and texts at the front of the received bytes |
 //! | [`echo`], [`single`], [`batch`], [`detect`] | exercises 1–4, a line; 5, one bet; 6, a batch; the rule that tells them apart |
 //! | [`typed`] | exercises 7 and 8: messages with a type byte, and their answers |

@@ -91,7 +91,8 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
         Answer::Confirmation(result) => vec![CONFIRMACION_RECEPCION, Code::byte(*result)],
         Answer::NotDrawn => vec![SORTEO_NO_REALIZADO],
         Answer::Winners(documents) => {
-            let count = u32::try_from(documents.len()).expect("the file `draw` counts the winners of an agency in 32 bits");
+            let count =
+                u32::try_from(documents.len()).expect("the file `draw` counts the winners of an agency in 32 bits");
             let mut message = typed_u32(RESPUESTA_GANADORES, count);
             message.reserve_exact(documents.len() * size_of::<u32>());
             message.extend(documents.iter().flat_map(|document| document.to_be_bytes()));

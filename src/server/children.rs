@@ -1,39 +1,36 @@
-//! The table of children: one connection each.
+//! The table of children, one for each connection.
 //!
-//! Owns the parent's ends of the links, and for each child what it is to the parent. Used by the server's loop alone.
+//! Owns the parent's ends of the links, and what the parent knows about each child. Used only by the parent's event loop.
 //!
-//! Trap: a link's end of stream and the child's SIGCHLD come in either order. Here the link may end first, and then is
-//! merely watched no longer; a child stays in the table until it is reaped, and what it had reported by then is read
-//! from its link before it is forgotten.
+//! Trap: a link's end of stream and the child's SIGCHLD come in either order. If the link ends first, the parent only stops
+//! watching it. A child stays in the table until it is reaped, and its last reports are read from the link before it is
+//! removed.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 
-use ipc::events::Poller;
+use ipc::events::{Poller, Token};
 use ipc::process::{self, Pid};
 
 use crate::bet::AgencyId;
 use crate::messages::ParentEnd;
 
-/// The number of a connection, never used again; also its token in the poller.
-pub use ipc::events::Token;
-
 /// One child.
 #[derive(Debug)]
 pub struct Child {
-    /// Its process.
+    /// The process.
     pub pid: Pid,
-    /// Its client.
+    /// The address of its client.
     pub peer: IpAddr,
-    /// The agency that it has claimed, or waits for.
+    /// The agency that it has claimed, or whose claim it waits for.
     pub agency: Option<AgencyId>,
     link: ParentEnd,
     watched: bool,
 }
 
 impl Child {
-    /// The parent's end of its link.
+    /// The parent's end of the link.
     pub fn link(&self) -> &ParentEnd {
         &self.link
     }
@@ -48,15 +45,15 @@ pub struct Children {
 }
 
 impl Children {
-    /// Tokens start at `first`.
+    /// An empty table, whose first child will have the token `first`. Tokens are never used again.
     pub fn new(first: Token) -> Self {
         Self { by_token: HashMap::new(), by_pid: HashMap::new(), next: first }
     }
 
-    /// Takes a fresh child in and watches its link.
+    /// Adds a new child and watches its link.
     ///
     /// # Errors
-    /// What epoll_ctl(2) reports; the child is in the table all the same, until it is reaped, but is not heard.
+    /// The error of epoll_ctl(2). The child is in the table even then, until it is reaped, but its reports are not noticed.
     pub fn register(&mut self, poller: &Poller, pid: Pid, peer: IpAddr, link: ParentEnd) -> io::Result<()> {
         let token = self.next;
         self.next.0 += 1;
@@ -71,7 +68,7 @@ impl Children {
         self.by_token.get_mut(&token)
     }
 
-    /// Watches the child's link no longer: it has ended, or cannot be understood.
+    /// Stops watching the child's link, because it has ended or failed.
     pub fn stop_watching(&mut self, poller: &Poller, token: Token) {
         if let Some(child) = self.by_token.get_mut(&token).filter(|child| child.watched) {
             child.watched = false;
@@ -79,23 +76,23 @@ impl Children {
         }
     }
 
-    /// The token of the child that was reaped as `pid`; it stays until it is forgotten.
+    /// The token of the child with this pid. A reaped child is in the table until it is removed.
     pub fn token_of(&self, pid: Pid) -> Option<Token> {
         self.by_pid.get(&pid).copied()
     }
 
-    /// Takes a reaped child out.
-    pub fn forget(&mut self, poller: &Poller, token: Token) -> Option<Child> {
+    /// Removes a reaped child.
+    pub fn remove(&mut self, poller: &Poller, token: Token) -> Option<Child> {
         self.stop_watching(poller, token);
         let child = self.by_token.remove(&token)?;
         self.by_pid.remove(&child.pid);
         Some(child)
     }
 
-    /// Tells every child to end.
+    /// Sends every child the order to stop.
     pub fn stop_all(&self) {
         for child in self.by_token.values() {
-            // A child that is gone already needs no telling.
+            // A child that is already gone does not need the order.
             let _ = child.link.stop();
         }
     }
@@ -105,7 +102,7 @@ impl Children {
         self.by_pid.keys().copied().for_each(process::kill);
     }
 
-    /// How many have not been reaped.
+    /// The number of children that have not been reaped.
     pub fn len(&self) -> usize {
         self.by_token.len()
     }

@@ -1,43 +1,55 @@
-//! Which connection has claimed which agency, and who waits for one.
+//! Which connection holds the claim of which agency, and which connections wait for one.
 //!
-//! Pure: connections are numbers, time is given. Used by the server's parent, whose table is the only place where claims
-//! exist; a claim is free once its connection's process has been reaped, and not before.
+//! Pure: a connection is a token, and the caller passes the time. Used by the server's parent. This table is the only place
+//! where claims exist. A claim is free when its connection's process has been reaped, and not before.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::children::Token;
+use ipc::events::Token;
+
 use crate::bet::AgencyId;
 
-/// How long a claim waits for the agency: the older connection of a client that reconnects is just going away.
+/// How long a claim waits for an agency that is claimed: the older connection of a client that reconnects may be about to
+/// end.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Claims held and claims waiting.
+/// The answer to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// The connection holds the claim.
+    Granted,
+    /// Another connection holds it. The claim waits for at most [`PATIENCE`].
+    Waiting,
+}
+
+/// The claims that are held, and those that wait.
 #[derive(Debug, Default)]
 pub struct Claims {
     holders: HashMap<AgencyId, Token>,
-    /// In the order of their deadlines, as the patience is the same for all.
-    waiting: VecDeque<Waiting>,
+    /// In the order of their deadlines, because all wait for the same time.
+    waiting: VecDeque<Waiter>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Waiter {
     agency: AgencyId,
     token: Token,
     deadline: Instant,
 }
 
 impl Claims {
-    /// True if `token` has the agency now; else it waits.
-    pub fn claim(&mut self, agency: AgencyId, token: Token, now: Instant) -> bool {
+    /// Claims `agency` for the connection `token`. A repetition by the holder is granted again.
+    pub fn claim(&mut self, agency: AgencyId, token: Token, now: Instant) -> Claimed {
         if *self.holders.entry(agency).or_insert(token) == token {
-            return true;
+            return Claimed::Granted;
         }
-        self.waiting.push_back(Waiting { agency, token, deadline: now + PATIENCE });
-        false
+        self.waiting.push_back(Waiter { agency, token, deadline: now + PATIENCE });
+        Claimed::Waiting
     }
 
-    /// Frees whatever the connection had and waited for; returns who has its agency now.
+    /// Frees the claim that the connection holds or waits for; returns the connection that holds the claim now, if one
+    /// waited for it.
     pub fn release(&mut self, agency: Option<AgencyId>, token: Token) -> Option<Token> {
         self.waiting.retain(|waiting| waiting.token != token);
         let agency = agency.filter(|agency| self.holders.get(agency) == Some(&token))?;
@@ -48,12 +60,12 @@ impl Claims {
         Some(next.token)
     }
 
-    /// A connection that has waited in vain, if there is one.
+    /// Removes and returns a connection whose claim has waited for [`PATIENCE`].
     pub fn expired(&mut self, now: Instant) -> Option<Token> {
         self.waiting.pop_front_if(|waiting| waiting.deadline <= now).map(|waiting| waiting.token)
     }
 
-    /// When [`Claims::expired`] has something next.
+    /// When [`Claims::expired`] next returns a connection.
     pub fn deadline(&self) -> Option<Instant> {
         self.waiting.front().map(|waiting| waiting.deadline)
     }
@@ -61,26 +73,27 @@ impl Claims {
 
 #[cfg(test)]
 mod tests {
+    use super::Claimed::{Granted, Waiting};
     use super::*;
 
     #[test]
-    fn one_connection_at_a_time_has_an_agency_and_the_next_gets_it_when_it_is_gone() {
+    fn a_released_claim_goes_to_the_next_in_line() {
         let (mut claims, now, agency) = (Claims::default(), Instant::now(), AgencyId::new(1).unwrap());
-        assert!(claims.claim(agency, Token(1), now));
-        assert!(claims.claim(agency, Token(1), now));
-        assert!(!claims.claim(agency, Token(2), now) && !claims.claim(agency, Token(3), now));
-        assert!(claims.claim(AgencyId::new(2).unwrap(), Token(4), now));
+        for (token, claimed) in [(1, Granted), (1, Granted), (2, Waiting), (3, Waiting)] {
+            assert_eq!(claims.claim(agency, Token(token), now), claimed);
+        }
+        assert_eq!(claims.claim(AgencyId::new(2).unwrap(), Token(4), now), Granted);
         assert_eq!(claims.release(None, Token(2)), None);
         assert_eq!(claims.release(Some(agency), Token(1)), Some(Token(3)));
         assert_eq!(claims.release(Some(agency), Token(1)), None);
         assert_eq!(claims.release(Some(agency), Token(3)), None);
-        assert!(claims.claim(agency, Token(5), now));
+        assert_eq!(claims.claim(agency, Token(5), now), Granted);
     }
 
     #[test]
-    fn who_waits_too_long_is_told_so_once() {
+    fn a_claim_that_waits_too_long_expires_once() {
         let (mut claims, now, agency) = (Claims::default(), Instant::now(), AgencyId::new(1).unwrap());
-        assert!(claims.claim(agency, Token(1), now) && !claims.claim(agency, Token(2), now));
+        assert_eq!([1, 2].map(|token| claims.claim(agency, Token(token), now)), [Granted, Waiting]);
         assert_eq!(claims.deadline(), Some(now + PATIENCE));
         assert_eq!(claims.expired(now), None);
         assert_eq!(claims.expired(now + PATIENCE), Some(Token(2)));

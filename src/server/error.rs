@@ -1,70 +1,75 @@
-//! Why a server does not run, or no longer, and the exit code that tells so.
+//! Why a server does not start, or no longer runs, and the exit code for each reason.
 
 use std::io;
 use std::path::PathBuf;
 
-use crate::{cli, storage};
+use crate::exit_code::ExitStatus;
+use crate::storage;
 
-/// Why a server does not run, or no longer.
+/// Why a server does not start, or no longer runs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The storage cannot be used. Exit code 4.
+    /// A stop was requested before the server listened. Not a failure.
+    #[error("stopped on request")]
+    Stopped,
+    /// The storage cannot be used.
     #[error(transparent)]
     Storage(#[from] storage::Error),
-    /// A sync failed: nothing can be acknowledged any more. Exit code 4.
+    /// A sync failed: nothing can be acknowledged any more.
     #[error("data could not be made durable")]
     StorageBroken,
-    /// Another server has the files.
+    /// Another server uses the files.
     #[error("the files in {directory} belong to another server, pid {holder}")]
     Locked {
-        /// Where they are.
+        /// The directory of the files.
         directory: String,
-        /// Its pid, as it noted it.
+        /// The pid that the other server wrote into the lock file.
         holder: String,
     },
-    /// The port cannot be had.
+    /// The port cannot be used.
     #[error("cannot listen on port {port}: {source}")]
     Listen {
         /// The port.
         port: u16,
-        /// Why.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// The process may not have as many descriptors as MAX_CONNECTIONS needs. Exit code 2.
+    /// The hard limit of descriptors is too low for MAX_CONNECTIONS.
     #[error(
         "MAX_CONNECTIONS: {max_connections} is not allowed, it needs {needed} descriptors and the hard limit is {limit}"
     )]
     Descriptors {
         /// The setting.
         max_connections: u32,
-        /// What it needs.
+        /// The descriptors that it needs.
         needed: u64,
-        /// What the process may have.
+        /// The hard limit of the process.
         limit: u64,
     },
-    /// The file of the bets would be another file of the lottery too. Exit code 2.
+    /// The file of the bets would have the name of another file of the lottery.
     #[error("STORAGE_FILEPATH: {path:?} is not allowed, it must be another file than ends, draw, *.lock and server.*")]
     StorageName {
         /// The setting.
         path: PathBuf,
     },
-    /// The system refused something without which no server runs.
+    /// A system call failed that the server cannot do without.
     #[error("{action}: {source}")]
     System {
-        /// What was tried.
+        /// The system call.
         action: &'static str,
-        /// Why not.
+        /// Its error.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// The exit code that tells a caller what to do about it.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends because of this error.
+    pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Storage(_) | Self::StorageBroken => 4,
-            Self::Descriptors { .. } | Self::StorageName { .. } => cli::WRONG_USE,
-            Self::Locked { .. } | Self::Listen { .. } | Self::System { .. } => 1,
+            Self::Stopped => ExitStatus::Done,
+            Self::Storage(_) | Self::StorageBroken => ExitStatus::StorageBroken,
+            Self::Descriptors { .. } | Self::StorageName { .. } => ExitStatus::WrongUse,
+            Self::Locked { .. } | Self::Listen { .. } | Self::System { .. } => ExitStatus::Failed,
         }
     }
 }

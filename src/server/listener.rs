@@ -1,62 +1,61 @@
-//! The listening socket: bound early, listening late, and out of the poll set while nothing may be accepted.
+//! The listening socket: bound early, listening late, and out of the poll set while the parent accepts nothing.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use ipc::events::Poller;
+use ipc::events::{Poller, Token};
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, setsockopt, sockopt};
 
-use super::children::Token;
 use crate::event;
 
-/// How long nothing is accepted after accept(2) or fork(2) failed for want of descriptors, processes or memory.
+/// How long the parent accepts nothing after accept(2) or fork(2) failed for want of descriptors, processes or memory.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// At most one line about that in this time; the others are counted.
+/// At most one failure is logged in this time. The next line counts the others.
 const QUIET: Duration = Duration::from_secs(10);
-/// Connections in a row that may have failed before the loop looks at what else there is.
+/// Failed connections in a row after which the event loop looks at other events.
 const TRIES: usize = 16;
 
-/// A bound socket, and when it is listened to.
+/// The listening socket, and when it is in the poll set.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     watched: bool,
     resting_until: Option<Instant>,
-    complained: Option<Instant>,
-    unsaid: u32,
+    logged: Option<Instant>,
+    unlogged: u32,
 }
 
 impl Listener {
-    /// Binds `port` (0: any free one) on every IPv4 interface. Nobody can connect yet.
+    /// Binds `port` (0: any free one) on every IPv4 interface. No client can connect yet.
     ///
     /// # Errors
-    /// What socket(2), setsockopt(2) and bind(2) report.
+    /// The error of socket(2), setsockopt(2) or bind(2).
     pub fn bind(port: u16) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-        // A restart binds at once, whatever connections of its predecessor the kernel still remembers.
+        // Without this option, connections of an earlier server that the kernel still remembers refuse a restart.
         setsockopt(&socket, sockopt::ReuseAddr, &true)?;
         let any = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
         socket::bind(socket.as_raw_fd(), &any)?;
-        Ok(Self { socket: socket.into(), watched: false, resting_until: None, complained: None, unsaid: 0 })
+        Ok(Self { socket: socket.into(), watched: false, resting_until: None, logged: None, unlogged: 0 })
     }
 
-    /// Lets clients connect: up to `backlog` of them, and at most what the kernel allows, ahead of [`Listener::accept`].
-    /// Returns the port.
+    /// Lets clients connect; returns the port. The kernel completes up to `backlog` connections before they are accepted,
+    /// or fewer if its own limit is lower.
     ///
     /// # Errors
-    /// What listen(2) and getsockname(2) report.
+    /// The error of listen(2) or getsockname(2).
     pub fn listen(&self, backlog: u32) -> io::Result<u16> {
-        // std's own listen has a backlog of 128, whatever is configured.
+        // std::net::TcpListener always listens with a backlog of 128.
         let backlog = i32::try_from(backlog).ok().and_then(|backlog| Backlog::new(backlog).ok());
         socket::listen(&self.socket, backlog.unwrap_or(Backlog::MAXCONN))?;
         Ok(self.socket.local_addr()?.port())
     }
 
-    /// Puts the socket into the poll set, or takes it out, as `wanted` and its rest say.
+    /// Puts the socket into the poll set if it is `wanted` and does not rest; takes it out otherwise.
     pub fn watch(&mut self, poller: &Poller, token: Token, wanted: bool) {
         if self.resting_until.is_some_and(|until| until <= Instant::now()) {
             self.resting_until = None;
@@ -72,7 +71,7 @@ impl Listener {
         }
     }
 
-    /// The next connection, if there is one, or none but such as have failed.
+    /// The next connection; `None` if none is pending, or if too many in a row have failed.
     pub fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
         for _ in 0..TRIES {
             match self.socket.accept() {
@@ -88,24 +87,24 @@ impl Listener {
         None
     }
 
-    /// Rests for a moment after `error`: without that the loop would spin on a socket that stays ready.
+    /// Rests for a moment after `error`, because the socket stays ready and the event loop would spin.
     pub fn back_off(&mut self, action: &str, error: &io::Error) {
         let now = Instant::now();
         self.resting_until = Some(now + BACK_OFF);
-        if self.complained.is_some_and(|last| now < last + QUIET) {
-            self.unsaid += 1;
+        if self.logged.is_some_and(|last| now < last + QUIET) {
+            self.unlogged += 1;
             return;
         }
-        event!(Error, "accept_connections", fail, llamada = action, error = error, no_informados = self.unsaid);
-        (self.complained, self.unsaid) = (Some(now), 0);
+        event!(Error, "accept_connections", fail, llamada = action, error = error, no_informados = self.unlogged);
+        (self.logged, self.unlogged) = (Some(now), 0);
     }
 
-    /// When the rest is over.
+    /// When the rest is over; `None` if the socket does not rest.
     pub fn deadline(&self) -> Option<Instant> {
         self.resting_until
     }
 
-    /// Closes the socket: whoever connects from now on is refused.
+    /// Closes the socket: the kernel refuses later connections.
     pub fn close(self, poller: &Poller) {
         if self.watched {
             let _ = poller.remove(&self.socket);
@@ -115,8 +114,8 @@ impl Listener {
     }
 }
 
-/// accept(2) also reports what went wrong with the connection that it would have returned: the next one may be fine. EPERM
-/// is none of these: who forbids it forbids the next one as well, which is the same.
+/// Whether accept(2) failed because of the connection that it would have returned, so that the next one may succeed. EPERM
+/// is not among these errors: a rule that forbids one connection forbids the next one as well.
 fn is_of_one_connection(e: &io::Error) -> bool {
     const PASSING: [Errno; 10] = [
         Errno::EINTR,

@@ -1,65 +1,75 @@
 //! Which connections wait for the draw with a query.
 //!
-//! Pure: connections are numbers, time is given. Used by the server's parent.
+//! Pure: a connection is a token, and the caller passes the time. Used by the server's parent.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::children::Token;
+use ipc::events::Token;
+
 use crate::bet::AgencyId;
 
-/// Most queries of one agency that wait; the next is answered at once.
+/// Most queries of one agency that wait. The next one is answered at once.
 const MAX_OF_AN_AGENCY: usize = 4;
 
-/// Queries that wait.
+/// What happens to a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queued {
+    /// It waits.
+    Waiting,
+    /// It must be answered at once: queries do not wait, or enough of its agency do.
+    AnswerNow,
+}
+
+/// The queries that wait.
 #[derive(Debug)]
 pub struct Waiters {
     patience: Option<Duration>,
-    /// In the order of their deadlines, as the patience is the same for all.
-    waiting: VecDeque<Waiting>,
+    /// In the order of their deadlines, because all wait for the same time.
+    waiting: VecDeque<Waiter>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Waiter {
     agency: AgencyId,
     token: Token,
     deadline: Option<Instant>,
 }
 
 impl Waiters {
-    /// A query waits for `patience`, or for ever.
+    /// Queries will wait for `patience`; with `None`, for ever.
     pub fn new(patience: Option<Duration>) -> Self {
         Self { patience, waiting: VecDeque::new() }
     }
 
-    /// True if the query of `token` waits from now on; false if it must be answered at once.
-    pub fn wait(&mut self, agency: AgencyId, token: Token, now: Instant) -> bool {
+    /// Queues a query of the connection `token` for the winners of `agency`.
+    pub fn queue(&mut self, agency: AgencyId, token: Token, now: Instant) -> Queued {
         let others = self.waiting.iter().filter(|waiting| waiting.agency == agency).count();
         if self.patience.is_some_and(|patience| patience.is_zero()) || others >= MAX_OF_AN_AGENCY {
-            return false;
+            return Queued::AnswerNow;
         }
         let deadline = self.patience.map(|patience| now + patience);
-        self.waiting.push_back(Waiting { agency, token, deadline });
-        true
+        self.waiting.push_back(Waiter { agency, token, deadline });
+        Queued::Waiting
     }
 
-    /// The connection waits no longer.
-    pub fn leave(&mut self, token: Token) {
+    /// Removes the queries of a connection.
+    pub fn remove(&mut self, token: Token) {
         self.waiting.retain(|waiting| waiting.token != token);
     }
 
-    /// All that wait; none does afterwards.
+    /// Removes and returns all connections that wait.
     pub fn take_all(&mut self) -> impl Iterator<Item = Token> + use<> {
         std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.token)
     }
 
-    /// A connection that has waited long enough, if there is one.
+    /// Removes and returns a connection that has waited long enough.
     pub fn expired(&mut self, now: Instant) -> Option<Token> {
-        let is_over = |waiting: &mut Waiting| waiting.deadline.is_some_and(|deadline| deadline <= now);
+        let is_over = |waiting: &mut Waiter| waiting.deadline.is_some_and(|deadline| deadline <= now);
         self.waiting.pop_front_if(is_over).map(|waiting| waiting.token)
     }
 
-    /// When to look for [`Waiters::expired`] again.
+    /// When [`Waiters::expired`] next returns a connection.
     pub fn deadline(&self) -> Option<Instant> {
         self.waiting.front().and_then(|waiting| waiting.deadline)
     }
@@ -67,6 +77,7 @@ impl Waiters {
 
 #[cfg(test)]
 mod tests {
+    use super::Queued::{AnswerNow, Waiting};
     use super::*;
 
     fn agency() -> AgencyId {
@@ -74,29 +85,29 @@ mod tests {
     }
 
     #[test]
-    fn four_queries_of_an_agency_wait_and_the_fifth_does_not() {
+    fn a_fifth_query_of_an_agency_does_not_wait() {
         let (mut waiters, now) = (Waiters::new(None), Instant::now());
-        assert!((1..=4).all(|token| waiters.wait(agency(), Token(token), now)));
-        assert!(!waiters.wait(agency(), Token(5), now));
-        assert!(waiters.wait(AgencyId::new(2).unwrap(), Token(6), now));
-        waiters.leave(Token(2));
-        waiters.leave(Token(2));
-        assert!(waiters.wait(agency(), Token(5), now) && !waiters.wait(agency(), Token(7), now));
+        assert!((1..=4).all(|token| waiters.queue(agency(), Token(token), now) == Waiting));
+        assert_eq!(waiters.queue(agency(), Token(5), now), AnswerNow);
+        assert_eq!(waiters.queue(AgencyId::new(2).unwrap(), Token(6), now), Waiting);
+        waiters.remove(Token(2));
+        waiters.remove(Token(2));
+        assert_eq!([5, 7].map(|token| waiters.queue(agency(), Token(token), now)), [Waiting, AnswerNow]);
         assert!(waiters.take_all().eq([1, 3, 4, 6, 5].map(Token)));
-        assert!(waiters.wait(agency(), Token(7), now));
+        assert_eq!(waiters.queue(agency(), Token(7), now), Waiting);
     }
 
     #[test]
-    fn a_query_waits_its_patience_and_not_that_of_an_earlier_one() {
+    fn a_query_waits_for_its_own_patience() {
         let patience = Duration::from_secs(2);
         let (mut waiters, now) = (Waiters::new(Some(patience)), Instant::now());
-        assert!(waiters.wait(agency(), Token(1), now));
-        waiters.leave(Token(1));
+        assert_eq!(waiters.queue(agency(), Token(1), now), Waiting);
+        waiters.remove(Token(1));
         assert_eq!(waiters.deadline(), None);
-        assert!(waiters.wait(agency(), Token(1), now + patience / 2));
+        assert_eq!(waiters.queue(agency(), Token(1), now + patience / 2), Waiting);
         assert_eq!(waiters.expired(now + patience), None);
         assert_eq!(waiters.expired(now + patience * 2), Some(Token(1)));
         assert_eq!((waiters.expired(now + patience * 2), waiters.deadline()), (None, None));
-        assert!(!Waiters::new(Some(Duration::ZERO)).wait(agency(), Token(1), now));
+        assert_eq!(Waiters::new(Some(Duration::ZERO)).queue(agency(), Token(1), now), AnswerNow);
     }
 }

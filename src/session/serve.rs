@@ -1,281 +1,285 @@
-//! What each request does: checks in the order of `protocol.md` (framing, agency, claim, bet, ended), then the storage or
-//! the parent, and the log line that the assignment wants.
+//! One connection, from its first request to its end.
 
-use ipc::events::HANGUP;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Instant;
 
-use super::{Claim, End, Refusal, Session, Wake};
-use crate::bet::{AgencyId, Bet, InvalidBet};
+use ipc::events::{HANGUP, PollFlags};
+use ipc::signals::SignalSource;
+
+use super::admission::{Admission, Admitted};
+use super::connection::{Connection, Wake};
+use super::given::{Common, Given};
+use super::journal::{self, Summary};
+use super::outcome::{Close, Outcome, Refusal};
+use super::wire;
+use crate::bet::{AgencyId, Bet};
 use crate::event;
-use crate::messages::Order;
-use crate::protocol::{Answer, Code, Form, Malformed, Request};
+use crate::exit_code::ExitStatus;
+use crate::logging;
+use crate::messages::{Intake, Order};
+use crate::protocol::decoder::Decoder;
+use crate::protocol::{Answer, Code, Form, Generation, Malformed, Request, encoder};
 use crate::storage::{self, Store};
 
-/// Answered, or refused with a code.
-type Outcome = Result<Answer, Refusal>;
-
-impl From<Code> for Refusal {
-    fn from(code: Code) -> Self {
-        Self { code, detail: None }
-    }
-}
-
-impl Refusal {
-    fn because(code: Code, why: impl ToString) -> Self {
-        Self { code, detail: Some(why.to_string()) }
-    }
-
-    fn reason(&self) -> String {
-        self.detail.clone().unwrap_or_else(|| self.code.to_string())
-    }
-}
-
-/// Why a step of a request goes no further: the client is refused, or the session is over.
-enum Interrupt {
-    Refused(Refusal),
-    Over(End),
-}
-
-impl<T: Into<Refusal>> From<T> for Interrupt {
-    fn from(refusal: T) -> Self {
-        Self::Refused(refusal.into())
-    }
+/// One connection.
+pub struct Session {
+    connection: Connection,
+    peer: IpAddr,
+    store: storage::Result<Store>,
+    common: Rc<Common>,
+    admission: Admission,
+    decoder: Decoder,
+    /// When the current message must be complete, or the next one must have begun.
+    deadline: Instant,
 }
 
 impl Session {
-    /// Does what `request` asks for. Every refusal has been logged when this returns it.
-    pub(super) fn serve(&mut self, request: Request) -> Result<Outcome, End> {
-        let summary = Summary::of(&request);
-        let answer = match request {
-            Request::Echo(text) => Ok(self.echo(text)),
-            Request::Bets { form: Form::TypedBatch, agency, bets, .. } => self.typed_batch(agency, bets),
-            Request::Bets { form, agency, bets, .. } => self.untyped(form, agency, bets),
-            Request::End { agency } => self.end_of_agency(agency),
-            Request::Winners { agency } => self.winners(agency),
-            Request::Received { agency } => self.received(agency),
+    /// Serves the connection to its end; returns the status with which the process ends.
+    pub fn run(given: Given, signals: SignalSource) -> ExitStatus {
+        let Given { client, peer, link, common, ledger } = given;
+        if let Err(e) = wire::configure(&client, common.config.message_timeout) {
+            event!(Error, "accept_connections", fail, ip = peer, error = e);
+            return ExitStatus::Done;
+        }
+        let mut session = Self {
+            connection: Connection::new(client, link, signals),
+            peer,
+            store: Store::open(&common.paths, common.config.durability),
+            admission: Admission::new(ledger),
+            decoder: Decoder::new(),
+            deadline: Instant::now() + common.config.message_timeout,
+            common,
         };
-        match answer {
-            Ok(answer) => Ok(Ok(answer)),
-            Err(Interrupt::Over(end)) => Err(end),
-            Err(Interrupt::Refused(refusal)) => {
-                self.log_refusal(&summary, &refusal);
-                Ok(Err(refusal))
+        let close = session.converse();
+        session.close(&close);
+        if let Close::StorageBroken = close { ExitStatus::StorageBroken } else { ExitStatus::Done }
+    }
+
+    /// Serves requests until there is a reason to close.
+    fn converse(&mut self) -> Close {
+        let close = loop {
+            let step = match self.decoder.next_request() {
+                Ok(Some(request)) => self.answer(&request),
+                Ok(None) => self.receive(),
+                Err(malformed) => Err(self.refuse_malformed(malformed)),
+            };
+            if let Err(close) = step {
+                break close;
+            }
+        };
+        match close {
+            Close::PeerClosed if self.decoder.mid_message() => Close::Cut("the connection was lost amid a message"),
+            close => close,
+        }
+    }
+
+    // ---- bytes ----
+
+    /// Waits for more bytes of the client and takes them.
+    fn receive(&mut self) -> Result<(), Close> {
+        if self.connection.is_stopping() && !self.decoder.mid_message() {
+            return Err(Close::Stopping);
+        }
+        match self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))? {
+            Wake::ClientReady => self.take_bytes(),
+            Wake::StopRequested | Wake::Ordered(_) => Ok(()),
+            Wake::TimedOut if self.decoder.mid_message() => Err(Close::Cut("the message was not complete in time")),
+            Wake::TimedOut => Err(Close::Idle),
+        }
+    }
+
+    fn take_bytes(&mut self) -> Result<(), Close> {
+        let between_messages = !self.decoder.mid_message();
+        match self.connection.read(self.decoder.space())? {
+            None => Ok(()),
+            Some(0) => self.end_of_stream(),
+            Some(len) => {
+                // The deadline of the first message counts from accept.
+                if between_messages && self.decoder.generation().is_some() {
+                    self.deadline = Instant::now() + self.common.config.message_timeout;
+                }
+                self.decoder.filled(len);
+                Ok(())
             }
         }
     }
 
-    /// Logs bytes that are no message, and tells the client.
-    pub(super) fn refuse_malformed(&mut self, malformed: Malformed) -> End {
-        let summary = self.decoder.announced().map_or(Summary::Other, |count| Summary::Batch { count });
-        self.log_refusal(&summary, &Refusal::because(Code::ProtocolBroken, malformed));
-        self.refuse(Code::ProtocolBroken)
-    }
-
-    /// Logs a message that did not arrive whole.
-    pub(super) fn log_cut(&self, why: &str) {
-        match self.decoder.announced() {
-            Some(count) => event!(Error, "apuesta_recibida", fail, cantidad = count, ip = self.peer, error = why),
-            None => event!(Error, "receive_message", fail, ip = self.peer, error = why),
-        }
-    }
-
-    fn echo(&self, text: String) -> Answer {
-        event!(Info, "receive_message", success, ip = self.peer, msg = text);
-        Answer::Echo(text)
-    }
-
-    fn typed_batch(&mut self, agency: u32, bets: Result<Vec<Bet>, InvalidBet>) -> Result<Answer, Interrupt> {
-        let agency = self.known(agency)?;
-        let ended = self.claim(agency)?;
-        let bets = valid(bets)?;
-        if ended {
-            return Err(Code::AlreadyEnded.into());
-        }
-        self.stored(|store| store.store_bets(&bets))?;
-        log_batch(&bets);
-        Ok(Answer::Confirmation(Ok(())))
-    }
-
-    fn untyped(&mut self, form: Form, agency: u32, bets: Result<Vec<Bet>, InvalidBet>) -> Result<Answer, Interrupt> {
-        self.known(agency)?;
-        let bets = valid(bets)?;
-        if self.ledger.is_drawn() && !bets.is_empty() {
-            return Err(Code::AlreadyEnded.into());
-        }
-        self.stored(|store| store.store_bets(&bets))?;
-        match (form, bets.as_slice()) {
-            (Form::Single, [bet]) => {
-                event!(
-                    Info,
-                    "apuesta_almacenada",
-                    success,
-                    dni = bet.document,
-                    numero = bet.number,
-                    agencia = bet.agency
-                );
+    fn end_of_stream(&mut self) -> Result<(), Close> {
+        match self.decoder.end_of_stream() {
+            Ok(Some(request)) => self.answer(&request),
+            Ok(None) if self.decoder.mid_message() => {
+                Err(Close::Cut("the connection ended in the middle of a message"))
             }
-            _ => log_batch(&bets),
+            Ok(None) => Err(Close::PeerClosed),
+            Err(malformed) => Err(self.refuse_malformed(malformed)),
+        }
+    }
+
+    fn send(&mut self, answer: &Answer) -> Result<(), Close> {
+        let Some(generation) = self.decoder.generation() else { return Ok(()) };
+        self.connection.send(&encoder::encode(answer, generation), self.common.config.message_timeout)
+    }
+
+    // ---- answers ----
+
+    /// Serves one request and sends its answer. The request is the last one if it is refused, if its generation sends one
+    /// message a connection, or if the server is stopping.
+    fn answer(&mut self, request: &Request) -> Result<(), Close> {
+        match self.serve(request) {
+            Outcome::Answer(answer) => self.send(&answer)?,
+            Outcome::Refuse(refusal) => return Err(self.refuse(&Summary::of(request), &refusal)),
+            Outcome::Close(close) => return Err(close),
+        }
+        if self.decoder.generation() != Some(Generation::Typed) {
+            return Err(Close::Spent);
+        }
+        if self.connection.is_stopping() && self.decoder.mid_message() {
+            return Err(self.refuse(&Summary::Other, &Code::Stopping.into()));
+        }
+        let config = &self.common.config;
+        let patience = if self.decoder.mid_message() { config.message_timeout } else { config.idle_timeout };
+        self.deadline = Instant::now() + patience;
+        Ok(())
+    }
+
+    fn refuse_malformed(&mut self, malformed: Malformed) -> Close {
+        let summary = Summary::of_fragment(self.decoder.announced());
+        self.refuse(&summary, &Refusal::because(Code::ProtocolBroken, malformed))
+    }
+
+    /// Logs the refusal and sends its code.
+    fn refuse(&mut self, summary: &Summary, refusal: &Refusal) -> Close {
+        journal::refused(self.peer, summary, refusal);
+        match self.send(&Answer::Confirmation(Err(refusal.code))) {
+            Ok(()) if refusal.code == Code::Stopping => Close::Stopping,
+            Ok(()) => Close::Refused,
+            Err(close) => close,
+        }
+    }
+
+    // ---- requests ----
+
+    fn serve(&mut self, request: &Request) -> Outcome {
+        match self.carry_out(request) {
+            Ok(answer) => Outcome::Answer(answer),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Carries out `request` if it is admitted. `Err` is the outcome of a request that gets no answer.
+    fn carry_out(&mut self, request: &Request) -> Result<Answer, Outcome> {
+        if let Some(agency) = self.admission.to_claim(request) {
+            self.claim(agency)?;
+        }
+        match self.admission.admit(request)? {
+            Admitted::Echo(text) => Ok(self.echo(text)),
+            Admitted::Bets { form, bets } => self.store_bets(form, bets),
+            Admitted::End { agency, intake } => self.end(agency, intake),
+            Admitted::Winners { agency } => self.winners(agency),
+            Admitted::Tally { agency, intake } => self.tally(agency, intake),
+        }
+    }
+
+    /// Asks the parent for the claim of `agency`. If another connection holds it, the admission refuses the request.
+    fn claim(&mut self, agency: AgencyId) -> Result<(), Outcome> {
+        self.connection.link().claim(agency).map_err(Close::from)?;
+        match self.connection.wait(None, None)? {
+            Wake::Ordered(Order::Granted(intake)) => self.admission.hold(agency, intake),
+            Wake::Ordered(Order::Busy) => {}
+            _ => return Err(Code::Stopping.into()),
+        }
+        Ok(())
+    }
+
+    fn echo(&self, text: &str) -> Answer {
+        journal::echo(self.peer, text);
+        Answer::Echo(text.to_owned())
+    }
+
+    fn store_bets(&mut self, form: Form, bets: &[Bet]) -> Result<Answer, Outcome> {
+        self.stored(|store| store.store_bets(bets))?;
+        journal::stored(form, bets);
+        Ok(Answer::Confirmation(Ok(())))
+    }
+
+    /// Records the end of `agency`, or makes sure that an end which another process recorded is durable.
+    fn end(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
+        match intake {
+            Intake::Ended => self.stored(Store::sync_ends)?,
+            Intake::Open => {
+                self.stored(|store| store.end(agency))?;
+                self.admission.hold(agency, Intake::Ended);
+                self.connection.link().report_ended(agency).map_err(Close::from)?;
+                journal::ended(agency);
+            }
         }
         Ok(Answer::Confirmation(Ok(())))
     }
 
-    fn end_of_agency(&mut self, agency: u32) -> Result<Answer, Interrupt> {
-        let agency = self.known(agency)?;
-        if self.claim(agency)? {
-            self.stored(Store::sync_ends)?;
-        } else {
-            self.stored(|store| store.end(agency))?;
-            self.claim = Claim::Held { agency, ended: true };
-            self.link.report_ended(agency).map_err(|e| Interrupt::Over(e.into()))?;
-            event!(Info, "fin_apuestas", success, agencia = agency);
-        }
-        Ok(Answer::Confirmation(Ok(())))
-    }
-
-    fn winners(&mut self, agency: u32) -> Result<Answer, Interrupt> {
-        let agency = self.known(agency)?;
-        self.not_another(agency)?;
-        if !self.ledger.is_drawn() {
-            // The order to stop came amid the query, and comes once.
-            if self.stopping {
+    fn winners(&mut self, agency: AgencyId) -> Result<Answer, Outcome> {
+        if !self.admission.is_drawn() {
+            // The order to stop comes once. It may have come amid this query.
+            if self.connection.is_stopping() {
                 return Err(Code::Stopping.into());
             }
             match self.await_draw(agency)? {
-                Order::Drawn => self.ledger.hold_draw(),
+                Order::Drawn => self.admission.hold_draw(),
                 _ => return Ok(Answer::NotDrawn),
             }
         }
         let documents = self.stored(|store| store.winners(agency))?;
-        let documents =
-            documents.ok_or_else(|| Refusal::because(Code::StorageFailed, "the draw's result is damaged"))?;
-        Ok(Answer::Winners(documents))
+        let damaged = || Refusal::because(Code::StorageFailed, "the draw's result is damaged");
+        Ok(Answer::Winners(documents.ok_or_else(damaged)?))
     }
 
-    fn received(&mut self, agency: u32) -> Result<Answer, Interrupt> {
-        let id = self.known(agency)?;
-        let ended = self.claim(id)?;
+    /// Waits for the draw. If the client ends its stream now, it is gone.
+    fn await_draw(&mut self, agency: AgencyId) -> Result<Order, Outcome> {
+        self.connection.link().await_draw(agency).map_err(Close::from)?;
+        match self.connection.wait(Some(HANGUP), None)? {
+            Wake::Ordered(order) => Ok(order),
+            Wake::ClientReady => Err(Close::PeerClosed.into()),
+            Wake::StopRequested | Wake::TimedOut => Err(Code::Stopping.into()),
+        }
+    }
+
+    fn tally(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
+        let ended = intake == Intake::Ended;
         if ended {
             self.stored(Store::sync_ends)?;
         }
         let common = self.common.clone();
-        let holding = self.stored(|store| store.holding(id, &common.tally))?;
-        Ok(Answer::Received { agency, holding, ended })
+        let tally = self.stored(|store| store.tally(agency, &common.tallies))?;
+        Ok(Answer::Tally { agency: agency.get(), tally, ended })
     }
 
-    fn known(&self, agency: u32) -> Result<AgencyId, Refusal> {
-        self.ledger
-            .knows(agency)
-            .ok_or_else(|| Refusal::because(Code::UnknownAgency, format!("unknown agency {agency}")))
-    }
-
-    fn not_another(&self, agency: AgencyId) -> Result<(), Refusal> {
-        match self.claim {
-            Claim::Held { agency: held, .. } if held != agency => {
-                let why = format!("a message for agency {agency} on the connection of agency {held}");
-                Err(Refusal::because(Code::ProtocolBroken, why))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Makes sure that the connection has the agency to itself; true if nothing more is stored for it.
-    fn claim(&mut self, agency: AgencyId) -> Result<bool, Interrupt> {
-        self.not_another(agency)?;
-        if let Claim::Held { ended, .. } = self.claim {
-            return Ok(ended);
-        }
-        self.link.claim(agency).map_err(|e| Interrupt::Over(e.into()))?;
-        match self.wait(None, None).map_err(Interrupt::Over)? {
-            Wake::Order(Order::Granted { ended }) => {
-                self.claim = Claim::Held { agency, ended };
-                Ok(ended)
-            }
-            Wake::Order(Order::Busy) => Err(Code::ConnectedElsewhere.into()),
-            _ => Err(Code::Stopping.into()),
-        }
-    }
-
-    /// The query waits without traffic; that the client ends its stream now means that it is gone.
-    fn await_draw(&mut self, agency: AgencyId) -> Result<Order, Interrupt> {
-        self.link.await_draw(agency).map_err(|e| Interrupt::Over(e.into()))?;
-        match self.wait(Some(HANGUP), None).map_err(Interrupt::Over)? {
-            Wake::Order(order) => Ok(order),
-            Wake::Client => Err(Interrupt::Over(End::Closed)),
-            Wake::Stop | Wake::Deadline => Err(Code::Stopping.into()),
-        }
-    }
-
-    /// Calls the storage. What fails there is code 4, but for data that could not be made durable: then nothing may be
-    /// acknowledged by anybody, and the server stops.
-    fn stored<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Interrupt> {
+    /// Calls the storage. Its failures are code 4, except for a failed sync: then nobody may acknowledge anything, and the
+    /// server stops.
+    fn stored<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
         let store = self.store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
         call(store).map_err(|e| match e {
             storage::Error::Ended => Code::AlreadyEnded.into(),
             storage::Error::Sync { .. } => {
                 event!(Critical, "sync", fail, error = e);
-                // Should the parent not hear of it, the exit code tells it the same.
-                let _ = self.link.report_storage_broken();
-                Interrupt::Over(End::StorageBroken)
+                // If this report is lost, the exit code still reaches the parent.
+                let _ = self.connection.link().report_storage_broken();
+                Close::StorageBroken.into()
             }
             e => Refusal::because(Code::StorageFailed, e).into(),
         })
     }
 
-    fn log_refusal(&self, summary: &Summary, refusal: &Refusal) {
-        if refusal.code == Code::Stopping {
-            // No failure of anybody's: that the connection closes is logged.
-            return;
+    // ---- the end ----
+
+    fn close(&mut self, close: &Close) {
+        journal::closed(self.peer, close, self.decoder.announced());
+        if matches!(close, Close::Spent | Close::Refused | Close::Stopping) {
+            self.connection.linger();
         }
-        let (ip, codigo, error) = (self.peer, refusal.code as u8, refusal.reason());
-        match summary {
-            Summary::Single { document, number } => {
-                event!(
-                    Error,
-                    "apuesta_almacenada",
-                    fail,
-                    dni = document,
-                    numero = number,
-                    ip = ip,
-                    codigo = codigo,
-                    error = error
-                );
-            }
-            Summary::Batch { count } => {
-                event!(Error, "apuesta_recibida", fail, cantidad = count, ip = ip, codigo = codigo, error = error);
-            }
-            Summary::Other => event!(Error, "receive_message", fail, ip = ip, codigo = codigo, error = error),
-        }
-    }
-}
-
-fn valid(bets: Result<Vec<Bet>, InvalidBet>) -> Result<Vec<Bet>, Refusal> {
-    bets.map_err(|defect| Refusal::because(Code::InvalidBet, defect))
-}
-
-/// Ahead of the acknowledgement, so that whoever has it finds the line.
-fn log_batch(bets: &[Bet]) {
-    for bet in bets {
-        event!(Debug, "apuesta_almacenada", success, dni = bet.document, numero = bet.number);
-    }
-    event!(Info, "apuesta_recibida", success, cantidad = bets.len());
-}
-
-/// What the log line of a refused request speaks of.
-enum Summary {
-    Single { document: u32, number: u32 },
-    Batch { count: u8 },
-    Other,
-}
-
-impl Summary {
-    fn of(request: &Request) -> Self {
-        match request {
-            Request::Bets { form: Form::Single, bets: Ok(bets), .. } => match bets.as_slice() {
-                [bet] => Self::Single { document: bet.document, number: bet.number },
-                _ => Self::Other,
-            },
-            Request::Bets { form: Form::TypedBatch | Form::UntypedBatch, count, .. } => Self::Batch { count: *count },
-            Request::End { .. } => Self::Batch { count: 0 },
-            _ => Self::Other,
+        let lost = logging::take_lost();
+        if lost > 0 {
+            // If the parent is gone, so is the log.
+            let _ = self.connection.link().report_lines_lost(lost);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The client's socket: options, and calls that never block.
+//! The client's socket: its options, and calls that never block.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,36 +8,48 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::tcp;
 
-/// How long a peer may owe acknowledgements, unless a client may be slower by configuration.
+/// How long a peer may leave sent bytes unacknowledged. MESSAGE_TIMEOUT counts instead if it is longer.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of answers that the kernel keeps for a client. By itself it would keep megabytes, and tell of room only when a
-/// third of them is gone: a client that takes its answer slowly would look like one that takes nothing.
+/// Bytes of answers that the kernel keeps for a client. By default it keeps megabytes, and reports room only after a third
+/// of them is gone, so a client that reads slowly would look like one that reads nothing.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Sets what every connection needs.
+/// Sets the options of an accepted connection.
+///
+/// # Errors
+/// The error of fcntl(2) or setsockopt(2).
 pub fn configure(client: &TcpStream, message_timeout: Duration) -> io::Result<()> {
     client.set_nonblocking(true)?;
     setsockopt(client, sockopt::SndBuf, &SEND_BUFFER)?;
     Ok(tcp::configure(client, message_timeout.max(USER_TIMEOUT))?)
 }
 
-/// Reads what is there: `None` for nothing yet, 0 at the end of the stream.
+/// Reads the available bytes: `None` if there are none yet, 0 at the end of the stream.
+///
+/// # Errors
+/// The error of recv(2).
 pub fn read(mut client: &TcpStream, into: &mut [u8]) -> io::Result<Option<usize>> {
     unless_blocked(|| client.read(into))
 }
 
-/// Writes what fits: `None` for nothing now.
+/// Writes the bytes that fit into the send buffer; `None` if it is full.
+///
+/// # Errors
+/// The error of send(2).
 pub fn write(mut client: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
     unless_blocked(|| client.write(bytes))
 }
 
-/// Tells the client that no more answers come.
+/// Ends this side of the stream.
+///
+/// # Errors
+/// The error of shutdown(2).
 pub fn end_of_answers(client: &TcpStream) -> io::Result<()> {
     client.shutdown(Shutdown::Write)
 }
 
-/// Whether the client has sent bytes that nobody has read.
+/// Whether the client has sent bytes that are still unread.
 pub fn has_unread(client: &TcpStream) -> bool {
     matches!(unless_blocked(|| client.peek(&mut [0])), Ok(Some(1)))
 }

@@ -10,11 +10,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`error`], [`paths`], [`reader`], [`identity`] | errors; names of the files; reading at an offset; which file a name refers to |
-//! | [`record`], [`ends`], [`results`], [`tallies`] | the formats of `bets.lock`, `ends` and `draw`; counting rows |
-//! | [`files`] | one process's open files |
-//! | [`commit`], [`queries`] | changes under the data lock; reading committed rows |
-//! | [`store`] | the verbs that sessions and the draw use; when data is made durable |
+//! | `error`, `paths`, `reader`, `identity` | errors; names of the files; reading at an offset; which file a name refers to |
+//! | `record`, `ends`, `results`, `tallies` | the formats of `bets.lock`, `ends` and `draw`; counting rows |
+//! | `files` | one process's open files |
+//! | `commit`, `queries` | changes under the data lock; reading committed rows |
+//! | `store` | the verbs that sessions and the draw use; when data is made durable |
 //! | [`start`] | locking other servers out, and adopting the files that are there |
 
 mod commit;

@@ -80,7 +80,9 @@ impl Record {
         let (body, checksum) = bytes.split_at_mut(BODY_LEN);
         body[..8].copy_from_slice(if self.doubtful { DOUBTFUL } else { MAGIC });
         body[8..8 + BOOT_LEN].copy_from_slice(&self.boot);
-        for (field, value) in body[8 + BOOT_LEN..].chunks_exact_mut(8).zip([self.file.device, self.file.inode, self.committed]) {
+        for (field, value) in
+            body[8 + BOOT_LEN..].chunks_exact_mut(8).zip([self.file.device, self.file.inode, self.committed])
+        {
             field.copy_from_slice(&value.to_be_bytes());
         }
         checksum.copy_from_slice(&crc32fast::hash(body).to_be_bytes());

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::path::Path;
 
 use super::commit::Locked;
+use super::ends;
 use super::error::{Error, Result};
 use super::files::Files;
 use super::paths::Paths;
 use super::queries::Committed;
 use super::results::{self, Terms};
 use super::tallies::Tallies;
-use super::ends;
 use crate::bet::{AgencyId, Bet};
 use crate::draw::Winners;
 use crate::durability::Durability;

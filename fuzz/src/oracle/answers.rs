@@ -1,6 +1,7 @@
 //! The server's answers, typed: the table of `docs/protocol.md`, on all bytes at once.
 
-use loteria::protocol::{Answer, Code, Tally, Malformed, DecodeError};
+use loteria::protocol::{Answer, Code, DecodeError, Malformed};
+use loteria::row::Tally;
 
 use super::number;
 

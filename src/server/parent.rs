@@ -1,0 +1,433 @@
+//! The parent process: its event loop, and the phases of its life.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ipc::events::{Poller, Token};
+use ipc::link::Incoming;
+use ipc::process::{self, Exit};
+use ipc::signals::{Signal, SignalSource};
+
+use super::children::{Child, Children};
+use super::claims::{Claimed, Claims};
+use super::drawing::{Attempt, Drawing};
+use super::error::{Error, system};
+use super::listener::Listener;
+use super::waiters::{Queued, Waiters};
+use crate::draw::Ledger;
+use crate::event;
+use crate::exit_code::ExitStatus;
+use crate::logging;
+use crate::messages::{self, Intake, ParentEnd, Report};
+use crate::session::{Common, Given, Session};
+use crate::storage::Store;
+
+/// The signals that stop a server, and with it every child.
+pub const STOP_SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
+
+/// Tokens of the descriptors that are not a child's link.
+const LISTENER: Token = Token(0);
+const STOP: Token = Token(1);
+const CHILD_ENDED: Token = Token(2);
+const LOG: Token = Token(3);
+const FIRST_CHILD: Token = Token(16);
+
+/// Connections accepted in one turn, so that a flood of them does not keep the parent from its children.
+const ACCEPTS_A_TURN: usize = 16;
+/// How long the parent waits for killed children. The kernel kills the others when the parent ends.
+const KILL_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The parent process.
+pub struct Server {
+    common: Rc<Common>,
+    store: Store,
+    poller: Poller,
+    stop: SignalSource,
+    child_ended: SignalSource,
+    children: Children,
+    claims: Claims,
+    waiters: Waiters,
+    ledger: Ledger,
+    drawing: Drawing,
+    phase: Phase,
+    log_watched: bool,
+}
+
+/// Where the server is between its start and its end.
+#[derive(Debug)]
+enum Phase {
+    /// It accepts connections.
+    Serving { listener: Listener },
+    /// Children finish their current message.
+    Stopping { until: Instant, why: Why },
+    /// Children have been killed, and are reaped.
+    Killing { until: Instant, why: Why },
+}
+
+/// Why the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// A signal requested it.
+    Requested,
+    /// A sync failed: nothing may be acknowledged any more.
+    StorageBroken,
+}
+
+impl Server {
+    /// A server over a listening socket. `signals` are those that stop the server, and SIGCHLD.
+    ///
+    /// # Errors
+    /// [`Error::System`] if epoll cannot be set up.
+    pub fn new(
+        common: Common,
+        listener: Listener,
+        store: Store,
+        ledger: Ledger,
+        signals: [SignalSource; 2],
+    ) -> Result<Self, Error> {
+        let [stop, child_ended] = signals;
+        let poller = Poller::new().map_err(system("epoll_create"))?;
+        poller.watch_readable(&stop, STOP).map_err(system("epoll_ctl"))?;
+        poller.watch_readable(&child_ended, CHILD_ENDED).map_err(system("epoll_ctl"))?;
+        Ok(Self {
+            store,
+            poller,
+            stop,
+            child_ended,
+            children: Children::new(FIRST_CHILD),
+            claims: Claims::default(),
+            waiters: Waiters::new(common.config.draw_wait),
+            ledger,
+            drawing: Drawing::new(),
+            phase: Phase::Serving { listener },
+            log_watched: false,
+            common: Rc::new(common),
+        })
+    }
+
+    /// Serves until the server has stopped and every child is reaped, or killed children have had their time.
+    ///
+    /// # Errors
+    /// [`Error::StorageBroken`] if that was the reason to stop; [`Error::System`] if epoll fails.
+    pub fn serve(&mut self) -> Result<(), Error> {
+        let mut ready = Vec::new();
+        event!(Info, "accept_connections", in_progress);
+        self.hold_draw_if_due();
+        loop {
+            if let Some(why) = self.stopped() {
+                return if why == Why::StorageBroken { Err(Error::StorageBroken) } else { Ok(()) };
+            }
+            self.watch_log();
+            self.watch_listener();
+            ready.clear();
+            self.poller.wait(self.next_deadline(), &mut ready).map_err(system("epoll_wait"))?;
+            ready.iter().for_each(|&token| self.handle(token));
+            self.expire(Instant::now());
+        }
+    }
+
+    /// Closes links and files, and logs each.
+    pub fn close(self) {
+        let Self { store, common, children, .. } = self;
+        drop(children);
+        event!(Info, "close_links", success);
+        drop(store);
+        event!(Info, "close_storage", success, archivo = common.paths.bets.display());
+    }
+
+    fn handle(&mut self, token: Token) {
+        match token {
+            LISTENER => self.accept(),
+            STOP => self.stop_signaled(),
+            CHILD_ENDED => self.reap(),
+            LOG => logging::flush(),
+            child => self.take_reports(child),
+        }
+    }
+
+    // ---- time ----
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let [phase, draw] = match &self.phase {
+            Phase::Serving { listener } => [listener.deadline(), self.drawing.deadline()],
+            Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
+        };
+        [phase, draw, self.claims.deadline(), self.waiters.deadline()].into_iter().flatten().min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(token) = self.claims.expired(now) {
+            self.send(token, ParentEnd::refuse_claim);
+        }
+        while let Some(token) = self.waiters.expired(now) {
+            self.send(token, ParentEnd::announce_no_draw);
+        }
+        if matches!(self.phase, Phase::Stopping { until, .. } if until <= now) {
+            self.kill_children();
+        }
+        self.hold_draw_if_due();
+    }
+
+    // ---- connections ----
+
+    fn is_full(&self) -> bool {
+        self.children.len() >= self.common.config.max_connections as usize
+    }
+
+    fn watch_listener(&mut self) {
+        let wanted = !self.is_full();
+        if let Phase::Serving { listener } = &mut self.phase {
+            listener.watch(&self.poller, LISTENER, wanted);
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_A_TURN {
+            if self.is_full() {
+                return;
+            }
+            let Phase::Serving { listener } = &mut self.phase else { return };
+            let Some(accepted) = listener.accept() else { return };
+            event!(Info, "accept_connections", success, ip = accepted.1.ip());
+            if let Err((call, e)) = self.fork_session(accepted)
+                && let Phase::Serving { listener } = &mut self.phase
+            {
+                listener.back_off(call, &e);
+                return;
+            }
+            event!(Info, "accept_connections", in_progress);
+        }
+    }
+
+    /// Forks a child for a connection. The error names the system call that failed.
+    fn fork_session(&mut self, (client, peer): (TcpStream, SocketAddr)) -> Result<(), (&'static str, io::Error)> {
+        let (parent_end, link) = messages::link().map_err(|e| ("socketpair", e))?;
+        let given = Given { client, peer: peer.ip(), link, common: self.common.clone(), ledger: self.ledger.clone() };
+        let pid = process::spawn(given, &STOP_SIGNALS, |given, signals| {
+            logging::forked();
+            Session::run(given, signals).code()
+        });
+        let pid = pid.map_err(|e| ("fork", e))?;
+        // A child whose reports are not noticed would wait for its claim for ever.
+        self.children.register(&self.poller, pid, peer.ip(), parent_end).map_err(|e| {
+            process::kill(pid);
+            ("epoll_ctl", e)
+        })
+    }
+
+    // ---- children ----
+
+    fn take_reports(&mut self, token: Token) {
+        loop {
+            let Some(child) = self.children.get(token) else { return };
+            match child.link().next_report() {
+                Ok(Incoming::Message(report)) => self.take(token, report),
+                Ok(Incoming::Nothing) => return,
+                Ok(Incoming::Closed) => return self.children.stop_watching(&self.poller, token),
+                Err(e) => {
+                    give_up(child, &e);
+                    return self.children.stop_watching(&self.poller, token);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, token: Token, report: Report) {
+        match report {
+            Report::Claim(agency) => {
+                let Some(child) = self.children.get(token) else { return };
+                if *child.agency.get_or_insert(agency) != agency {
+                    return give_up(child, &io::Error::other("a second agency was claimed"));
+                }
+                if self.claims.claim(agency, token, Instant::now()) == Claimed::Granted {
+                    self.grant(token);
+                }
+            }
+            Report::AwaitDraw(agency) => {
+                if self.ledger.is_drawn() {
+                    self.send(token, ParentEnd::announce_draw);
+                } else if self.common.config.client_amount == 0
+                    || self.waiters.queue(agency, token, Instant::now()) == Queued::AnswerNow
+                {
+                    self.send(token, ParentEnd::announce_no_draw);
+                }
+            }
+            Report::Ended(agency) => self.ledger.end(agency),
+            Report::StorageBroken => self.break_down(),
+            Report::LinesLost(lines) => logging::add_lost(lines),
+        }
+    }
+
+    fn grant(&mut self, token: Token) {
+        let Some(child) = self.children.get(token) else { return };
+        let ended = self.ledger.is_drawn() || child.agency.is_some_and(|agency| self.ledger.has_ended(agency));
+        let intake = if ended { Intake::Ended } else { Intake::Open };
+        self.send(token, |link| link.grant_claim(intake));
+    }
+
+    /// Sends an order. A child that is gone does not need it: its claim is freed when it is reaped. A child that cannot get
+    /// it would wait for ever, so it is killed.
+    fn send(&mut self, token: Token, verb: impl Fn(&ParentEnd) -> io::Result<()>) {
+        let Some(child) = self.children.get(token) else { return };
+        match verb(child.link()) {
+            Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => give_up(child, &e),
+            _ => {}
+        }
+    }
+
+    fn reap(&mut self) {
+        self.child_ended.drain();
+        while let Some((pid, exit)) = process::reap() {
+            if self.drawing.is_child(pid) {
+                self.draw_child_ended(exit);
+            } else if let Some(token) = self.children.token_of(pid) {
+                self.session_ended(token, exit);
+            }
+        }
+    }
+
+    /// Takes the last reports of a reaped child, frees its claim, and removes it from the table.
+    fn session_ended(&mut self, token: Token, exit: Exit) {
+        self.take_reports(token);
+        self.adopt_ends(token);
+        let Some(child) = self.children.remove(&self.poller, token) else { return };
+        self.waiters.remove(token);
+        if let Some(next) = self.claims.release(child.agency, token) {
+            self.grant(next);
+        }
+        log_exit(&child, exit);
+        if ExitStatus::StorageBroken.is_of(exit) {
+            self.break_down();
+        }
+    }
+
+    /// Reads the recorded ends: a child may have recorded the end of its agency and died, or failed, before it reported it.
+    fn adopt_ends(&mut self, token: Token) {
+        let agency = self.children.get(token).and_then(|child| child.agency);
+        if agency.is_none_or(|agency| self.ledger.has_ended(agency)) {
+            return;
+        }
+        match self.store.ended() {
+            Ok(ended) => ended.into_iter().for_each(|agency| self.ledger.end(agency)),
+            Err(e) => event!(Error, "leer_fines", fail, error = e),
+        }
+    }
+
+    // ---- the draw ----
+
+    fn hold_draw_if_due(&mut self) {
+        if matches!(self.phase, Phase::Serving { .. }) && self.ledger.is_due() {
+            self.drawing.begin(&self.common, Instant::now());
+        }
+    }
+
+    fn draw_child_ended(&mut self, exit: Exit) {
+        match self.drawing.ended(exit, &self.store) {
+            Attempt::Held => {
+                self.ledger.hold_draw();
+                event!(Info, "sorteo", success, agencias = self.common.config.client_amount);
+                for token in self.waiters.take_all() {
+                    self.send(token, ParentEnd::announce_draw);
+                }
+            }
+            Attempt::Retry => {}
+            Attempt::Broken => self.break_down(),
+        }
+    }
+
+    // ---- the end ----
+
+    /// Why the server has stopped; `None` while there is something to wait for.
+    fn stopped(&self) -> Option<Why> {
+        let all_reaped = self.children.is_empty() && !self.drawing.is_running();
+        match self.phase {
+            Phase::Serving { .. } => None,
+            Phase::Stopping { why, .. } => all_reaped.then_some(why),
+            Phase::Killing { until, why } => (all_reaped || until <= Instant::now()).then_some(why),
+        }
+    }
+
+    fn stop_signaled(&mut self) {
+        let mut signals = self.stop.drain();
+        if signals > 0 && matches!(self.phase, Phase::Serving { .. }) {
+            event!(Info, "shutdown", in_progress, hijos = self.children.len());
+            self.stop_children(Why::Requested);
+            signals -= 1;
+        }
+        if signals > 0 {
+            self.kill_children();
+        }
+    }
+
+    /// Stops the server because a sync failed. The first call logs it.
+    fn break_down(&mut self) {
+        let known = match &mut self.phase {
+            Phase::Serving { .. } => false,
+            Phase::Stopping { why, .. } | Phase::Killing { why, .. } => {
+                std::mem::replace(why, Why::StorageBroken) == Why::StorageBroken
+            }
+        };
+        if !known {
+            event!(Critical, "storage", fail, error = Error::StorageBroken);
+        }
+        if matches!(self.phase, Phase::Serving { .. }) {
+            self.stop_children(Why::StorageBroken);
+        }
+    }
+
+    /// Closes the listener and sends every child the order to stop.
+    fn stop_children(&mut self, why: Why) {
+        let until = Instant::now() + self.common.config.shutdown_grace;
+        let before = std::mem::replace(&mut self.phase, Phase::Stopping { until, why });
+        if let Phase::Serving { listener } = before {
+            listener.close(&self.poller);
+        }
+        self.children.stop_all();
+    }
+
+    fn kill_children(&mut self) {
+        let Phase::Stopping { why, .. } = self.phase else { return };
+        if !self.children.is_empty() {
+            event!(Warning, "kill_children", success, hijos = self.children.len());
+        }
+        self.children.kill_all();
+        self.drawing.kill();
+        self.phase = Phase::Killing { until: Instant::now() + KILL_PATIENCE, why };
+    }
+
+    // ---- the log ----
+
+    fn watch_log(&mut self) {
+        let wanted = logging::is_queued();
+        if wanted != self.log_watched {
+            let changed = match wanted {
+                true => self.poller.watch_writable(io::stdout(), LOG),
+                false => self.poller.remove(io::stdout()),
+            };
+            // A descriptor that epoll refuses never blocks; any other is tried again with the next line.
+            self.log_watched = wanted && changed.is_ok();
+        }
+    }
+}
+
+/// Kills a child that cannot be understood or reached. Its client connects again.
+fn give_up(child: &Child, why: &io::Error) {
+    event!(Error, "link", fail, pid = child.pid, error = why);
+    process::kill(child.pid);
+}
+
+fn log_exit(child: &Child, exit: Exit) {
+    let agencia = child.agency.map_or_else(|| "-".to_owned(), |agency| agency.to_string());
+    if ExitStatus::Done.is_of(exit) {
+        return event!(Debug, "child_exit", success, pid = child.pid, ip = child.peer, agencia = agencia);
+    }
+    let cause = match exit {
+        _ if ExitStatus::Panicked.is_of(exit) => "panic".to_owned(),
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Killed(signal) => signal.to_string(),
+        Exit::KilledByRealTimeSignal => "real-time signal".to_owned(),
+    };
+    event!(Error, "child_exit", fail, pid = child.pid, ip = child.peer, agencia = agencia, causa = cause);
+}

@@ -1,0 +1,298 @@
+//! Which request is allowed when.
+//!
+//! Pure: it decides by the ledger that the session inherited and by the claim that it holds. The storage looks up the
+//! agency's end once more, under the data lock, before it appends a bet.
+//!
+//! | request | requires, in the order of the checks |
+//! |---|---|
+//! | echo | – |
+//! | single bet, untyped batch | known agency (2), valid bets (1), open intake (3) |
+//! | typed batch (1) | known agency (2), no other claim (6), claim (5), valid bets (1), open intake (3) |
+//! | end (1 with count 0) | known agency (2), no other claim (6), claim (5) |
+//! | winners (3) | known agency (2), no other claim (6) |
+//! | tally (6) | known agency (2), no other claim (6), claim (5) |
+//!
+//! The number in parentheses is the code of the refusal. Malformed bytes (6) never become a request.
+
+use super::outcome::Refusal;
+use crate::bet::{AgencyId, Bet, InvalidBet};
+use crate::draw::Ledger;
+use crate::messages::Intake;
+use crate::protocol::{Code, Form, Request};
+
+/// Something that a request requires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Requirement {
+    /// The agency takes part.
+    KnownAgency,
+    /// The connection has not claimed another agency.
+    NoOtherClaim,
+    /// The connection holds the agency's claim.
+    Claim,
+    /// All bets are valid.
+    ValidBets,
+    /// The server still takes bets of the agency. An empty batch does not need it.
+    OpenIntake,
+}
+
+use Requirement::{Claim as HoldsClaim, KnownAgency, NoOtherClaim, OpenIntake, ValidBets};
+
+/// The table.
+fn requirements(request: &Request) -> &'static [Requirement] {
+    match request {
+        Request::Echo(_) => &[],
+        Request::Bets { form: Form::Single | Form::UntypedBatch, .. } => &[KnownAgency, ValidBets, OpenIntake],
+        Request::Bets { form: Form::TypedBatch, .. } => &[KnownAgency, NoOtherClaim, HoldsClaim, ValidBets, OpenIntake],
+        Request::End { .. } => &[KnownAgency, NoOtherClaim, HoldsClaim],
+        Request::Winners { .. } => &[KnownAgency, NoOtherClaim],
+        Request::Tally { .. } => &[KnownAgency, NoOtherClaim, HoldsClaim],
+    }
+}
+
+/// The claim of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The connection holds none.
+    None,
+    /// The connection holds the claim of this agency.
+    Held {
+        /// The agency.
+        agency: AgencyId,
+        /// Whether the server still takes its bets.
+        intake: Intake,
+    },
+}
+
+/// A request whose requirements are met.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admitted<'r> {
+    /// Return the text.
+    Echo(&'r str),
+    /// Store the bets.
+    Bets {
+        /// The form of the message.
+        form: Form,
+        /// The bets.
+        bets: &'r [Bet],
+    },
+    /// Record the end of the agency.
+    End {
+        /// The agency.
+        agency: AgencyId,
+        /// [`Intake::Ended`] if the end is recorded already.
+        intake: Intake,
+    },
+    /// Return the winners.
+    Winners {
+        /// The agency.
+        agency: AgencyId,
+    },
+    /// Return the tally.
+    Tally {
+        /// The agency.
+        agency: AgencyId,
+        /// Whether the agency has ended.
+        intake: Intake,
+    },
+}
+
+/// The state that decides about requests.
+#[derive(Debug)]
+pub struct Admission {
+    ledger: Ledger,
+    claim: Claim,
+}
+
+impl Admission {
+    /// For a connection that has claimed no agency yet.
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger, claim: Claim::None }
+    }
+
+    /// The agency to claim before `request` can be admitted; `None` if there is nothing to claim.
+    pub fn to_claim(&self, request: &Request) -> Option<AgencyId> {
+        let unclaimed = self.claim == Claim::None && requirements(request).contains(&HoldsClaim);
+        self.known(agency(request)).ok().filter(|_| unclaimed)
+    }
+
+    /// Takes over a claim that the parent granted, or the end that the session recorded.
+    pub fn hold(&mut self, agency: AgencyId, intake: Intake) {
+        self.claim = Claim::Held { agency, intake };
+    }
+
+    /// Whether the draw has been held, as far as the session knows.
+    pub fn is_drawn(&self) -> bool {
+        self.ledger.is_drawn()
+    }
+
+    /// Records that the draw has been held.
+    pub fn hold_draw(&mut self) {
+        self.ledger.hold_draw();
+    }
+
+    /// Checks the requirements of `request` in their order.
+    ///
+    /// # Errors
+    /// The refusal for the first requirement that is not met.
+    pub fn admit<'r>(&self, request: &'r Request) -> Result<Admitted<'r>, Refusal> {
+        for requirement in requirements(request) {
+            self.check(*requirement, request)?;
+        }
+        let known = |agency: &u32| self.known(*agency);
+        Ok(match request {
+            Request::Echo(text) => Admitted::Echo(text),
+            Request::Bets { form, bets, .. } => Admitted::Bets { form: *form, bets: valid(bets)? },
+            Request::End { agency } => Admitted::End { agency: known(agency)?, intake: self.intake() },
+            Request::Winners { agency } => Admitted::Winners { agency: known(agency)? },
+            Request::Tally { agency } => Admitted::Tally { agency: known(agency)?, intake: self.intake() },
+        })
+    }
+
+    fn check(&self, requirement: Requirement, request: &Request) -> Result<(), Refusal> {
+        let agency = agency(request);
+        match (requirement, self.claim) {
+            (KnownAgency, _) => self.known(agency).map(drop),
+            (NoOtherClaim, Claim::Held { agency: held, .. }) if held.get() != agency => {
+                let why = format!("a message for agency {agency} on the connection of agency {held}");
+                Err(Refusal::because(Code::ProtocolBroken, why))
+            }
+            (HoldsClaim, Claim::None) => Err(Code::ConnectedElsewhere.into()),
+            (ValidBets, _) => valid_bets(request).map(drop),
+            (OpenIntake, _) if self.intake() == Intake::Ended && !valid_bets(request)?.is_empty() => {
+                Err(Code::AlreadyEnded.into())
+            }
+            (NoOtherClaim | HoldsClaim | OpenIntake, _) => Ok(()),
+        }
+    }
+
+    fn known(&self, agency: u32) -> Result<AgencyId, Refusal> {
+        let unknown = || Refusal::because(Code::UnknownAgency, format!("unknown agency {agency}"));
+        self.ledger.knows(agency).ok_or_else(unknown)
+    }
+
+    /// The intake that came with the claim; without a claim, only the draw closes it here.
+    fn intake(&self) -> Intake {
+        match self.claim {
+            Claim::Held { intake, .. } => intake,
+            Claim::None if self.ledger.is_drawn() => Intake::Ended,
+            Claim::None => Intake::Open,
+        }
+    }
+}
+
+/// The agency of a request as it was sent; 0, which no agency has, for an echo.
+fn agency(request: &Request) -> u32 {
+    match *request {
+        Request::Echo(_) => 0,
+        Request::Bets { agency, .. }
+        | Request::End { agency }
+        | Request::Winners { agency }
+        | Request::Tally { agency } => agency,
+    }
+}
+
+fn valid_bets(request: &Request) -> Result<&[Bet], Refusal> {
+    match request {
+        Request::Bets { bets, .. } => valid(bets),
+        _ => Ok(&[]),
+    }
+}
+
+fn valid(bets: &Result<Vec<Bet>, InvalidBet>) -> Result<&[Bet], Refusal> {
+    bets.as_deref().map_err(|defect| Refusal::because(Code::InvalidBet, defect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENCIES: u32 = 2;
+
+    fn id(id: u32) -> AgencyId {
+        AgencyId::new(id).unwrap()
+    }
+
+    fn admission(drawn: bool, claim: Claim) -> Admission {
+        let mut ledger = Ledger::new(AGENCIES);
+        if drawn {
+            ledger.hold_draw();
+        }
+        Admission { ledger, claim }
+    }
+
+    fn bets(form: Form, agency: u32, bets: Result<Vec<Bet>, InvalidBet>) -> Request {
+        Request::Bets { form, agency, count: 1, bets }
+    }
+
+    fn bet() -> Bet {
+        Bet::new(id(1), [b"Ana", b"Paz"], 7, b"1999-03-17", 8).unwrap()
+    }
+
+    fn requests(agency: u32) -> Vec<Request> {
+        let forms = [Form::Single, Form::UntypedBatch, Form::TypedBatch];
+        let valid = forms.map(|form| bets(form, agency, Ok(vec![bet()])));
+        let invalid = forms.map(|form| bets(form, agency, Err(InvalidBet::Date)));
+        let others = [Request::End { agency }, Request::Winners { agency }, Request::Tally { agency }];
+        [valid, invalid, others].concat()
+    }
+
+    fn code(admission: &Admission, request: &Request) -> u8 {
+        Code::byte(admission.admit(request).map(drop).map_err(|refusal| refusal.code))
+    }
+
+    /// The codes of all [`requests`], in one state.
+    fn codes(drawn: bool, claim: Claim, agency: u32) -> Vec<u8> {
+        let admission = admission(drawn, claim);
+        requests(agency).iter().map(|request| code(&admission, request)).collect()
+    }
+
+    #[test]
+    fn an_echo_requires_nothing() {
+        let (open, drawn) = (admission(false, Claim::None), admission(true, Claim::None));
+        let echo = Request::Echo("text".into());
+        assert_eq!((open.admit(&echo), drawn.admit(&echo)), (Ok(Admitted::Echo("text")), Ok(Admitted::Echo("text"))));
+    }
+
+    #[test]
+    fn an_unknown_agency_is_refused_before_everything_else() {
+        let held = Claim::Held { agency: id(1), intake: Intake::Ended };
+        for (claim, agency) in [(Claim::None, 0), (held, 0), (Claim::None, AGENCIES + 1), (held, AGENCIES + 1)] {
+            assert_eq!(codes(true, claim, agency), [2; 9]);
+        }
+    }
+
+    // The columns: three forms of a valid bet, three of an invalid one, end, winners, tally.
+
+    #[test]
+    fn typed_messages_but_the_winners_query_require_the_claim() {
+        assert_eq!(codes(false, Claim::None, 1), [0, 0, 5, 1, 1, 5, 5, 0, 5]);
+        let held = Claim::Held { agency: id(1), intake: Intake::Open };
+        assert_eq!(codes(false, held, 1), [0, 0, 0, 1, 1, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn typed_messages_for_another_agency_than_the_claimed_one_are_refused() {
+        let held = Claim::Held { agency: id(2), intake: Intake::Open };
+        assert_eq!(codes(false, held, 1), [0, 0, 6, 1, 1, 6, 6, 6, 6]);
+    }
+
+    #[test]
+    fn bets_require_an_open_intake_after_they_are_valid() {
+        let held = Claim::Held { agency: id(1), intake: Intake::Ended };
+        assert_eq!(codes(false, held, 1), [3, 3, 3, 1, 1, 1, 0, 0, 0]);
+        assert_eq!(codes(true, Claim::None, 1), [3, 3, 5, 1, 1, 5, 5, 0, 5]);
+        let empty = bets(Form::UntypedBatch, 1, Ok(vec![]));
+        assert_eq!(code(&admission(true, Claim::None), &empty), 0);
+    }
+
+    #[test]
+    fn only_a_missing_claim_of_a_known_agency_is_claimed() {
+        let to_claim = |claim, agency| -> Vec<_> {
+            let admission = admission(false, claim);
+            requests(agency).iter().map(|request| admission.to_claim(request).is_some()).collect()
+        };
+        assert_eq!(to_claim(Claim::None, 1), [false, false, true, false, false, true, true, false, true]);
+        assert_eq!(to_claim(Claim::None, 0), [false; 9]);
+        assert_eq!(to_claim(Claim::Held { agency: id(2), intake: Intake::Open }, 1), [false; 9]);
+    }
+}

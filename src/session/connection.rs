@@ -1,0 +1,153 @@
+//! The three things that a session waits for, together: its client, its parent, and a signal.
+//!
+//! Owns the client's socket, the child's end of the link, and the signals. Used by the session. Knows no message.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use ipc::events::{self, PollFd, PollFlags};
+use ipc::link::Incoming;
+use ipc::signals::SignalSource;
+
+use super::outcome::Close;
+use super::wire;
+use crate::messages::{ChildEnd, Order};
+
+/// How long a closing connection goes on reading, so that no reset destroys its last answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The end of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The socket is ready, or the client is gone.
+    ClientReady,
+    /// The parent sent an order other than [`Order::Stop`].
+    Ordered(Order),
+    /// The parent or a signal requested a stop. [`Connection::is_stopping`] is true from now on.
+    StopRequested,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// A client and its parent, as one child sees them.
+#[derive(Debug)]
+pub struct Connection {
+    client: TcpStream,
+    link: ChildEnd,
+    signals: SignalSource,
+    stopping: bool,
+}
+
+impl Connection {
+    /// Takes over an accepted connection.
+    pub fn new(client: TcpStream, link: ChildEnd, signals: SignalSource) -> Self {
+        Self { client, link, signals, stopping: false }
+    }
+
+    /// The child's end of the link.
+    pub fn link(&self) -> &ChildEnd {
+        &self.link
+    }
+
+    /// Whether a stop was requested: the current message is the last one.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Reads the available bytes: `None` if there are none yet, 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// [`Close::PeerClosed`], [`Close::Failed`].
+    pub fn read(&self, into: &mut [u8]) -> Result<Option<usize>, Close> {
+        Ok(wire::read(&self.client, into)?)
+    }
+
+    /// Sends all `bytes`, however slowly the client takes them, as long as it takes some within each `patience`.
+    ///
+    /// # Errors
+    /// [`Close::Cut`], [`Close::PeerClosed`], [`Close::Failed`].
+    pub fn send(&mut self, bytes: &[u8], patience: Duration) -> Result<(), Close> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match wire::write(&self.client, &bytes[sent..])? {
+                Some(len) => sent += len,
+                None => self.wait_for_room(Instant::now() + patience)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the client to be ready for `events` (`None`: not at all), an order, a stop, or the deadline. If several
+    /// come together, a stop is returned first, then an order, then the client.
+    ///
+    /// # Errors
+    /// [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
+    pub fn wait(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
+        loop {
+            let mut fds = [
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.client.as_fd(), events.unwrap_or(PollFlags::empty())),
+            ];
+            // poll(2) reports errors of every descriptor in the array, so the client's is left out if it does not matter.
+            let watched = fds.len() - usize::from(events.is_none());
+            if events::wait(&mut fds[..watched], deadline)? == 0 {
+                return Ok(Wake::TimedOut);
+            }
+            // nix has no name for POLLRDHUP, and returns `None` for events that it cannot name.
+            let [signal, order, client] = fds.map(|fd| fd.any().unwrap_or(true));
+            if signal && self.signals.drain() > 0 {
+                self.stopping = true;
+                return Ok(Wake::StopRequested);
+            }
+            if order && let Some(wake) = self.next_order()? {
+                return Ok(wake);
+            }
+            if client {
+                return Ok(Wake::ClientReady);
+            }
+        }
+    }
+
+    /// Ends this side of the stream, then reads and discards until the client has ended its own: closing with unread bytes
+    /// sends a reset, which can destroy an answer that the client has not read yet.
+    pub fn linger(&mut self) {
+        let deadline = Instant::now() + LINGER;
+        let mut discarded = [0; 4096];
+        if wire::end_of_answers(&self.client).is_err() || (self.stopping && !wire::has_unread(&self.client)) {
+            return;
+        }
+        while Instant::now() < deadline {
+            match self.wait(Some(PollFlags::POLLIN), Some(deadline)) {
+                Ok(Wake::ClientReady) if !matches!(wire::read(&self.client, &mut discarded), Ok(Some(0)) | Err(_)) => {}
+                // A stop may come twice: from a terminal and from the parent.
+                Ok(Wake::StopRequested) if wire::has_unread(&self.client) => {}
+                _ => return,
+            }
+        }
+    }
+
+    fn wait_for_room(&mut self, deadline: Instant) -> Result<(), Close> {
+        loop {
+            match self.wait(Some(PollFlags::POLLOUT), Some(deadline))? {
+                Wake::ClientReady => return Ok(()),
+                Wake::StopRequested | Wake::Ordered(_) => {}
+                Wake::TimedOut => return Err(Close::Cut("the client takes no byte of its answer")),
+            }
+        }
+    }
+
+    fn next_order(&mut self) -> Result<Option<Wake>, Close> {
+        match self.link.next_order()? {
+            Incoming::Message(Order::Stop) => {
+                self.stopping = true;
+                Ok(Some(Wake::StopRequested))
+            }
+            Incoming::Message(order) => Ok(Some(Wake::Ordered(order))),
+            Incoming::Nothing => Ok(None),
+            Incoming::Closed => Err(Close::Failed(io::Error::other("the parent is gone"))),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What the parent hands over to a session at the fork.
+
+use std::fs::File;
+use std::net::{IpAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use ipc::process::Handover;
+
+use crate::config::server::Config;
+use crate::draw::Ledger;
+use crate::logging;
+use crate::messages::ChildEnd;
+use crate::storage::{Paths, Tallies};
+
+/// Everything that a session gets from the parent.
+pub struct Given {
+    /// The connection.
+    pub client: TcpStream,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The child's end of the link.
+    pub link: ChildEnd,
+    /// The part that is the same for all sessions.
+    pub common: Rc<Common>,
+    /// The parent's ledger when the connection was accepted.
+    pub ledger: Ledger,
+}
+
+/// The part that is the same for all sessions of a server.
+#[derive(Debug)]
+pub struct Common {
+    /// The settings.
+    pub config: Config,
+    /// The names of the files.
+    pub paths: Paths,
+    /// The tallies of the rows that were there when the server started.
+    pub tallies: Tallies,
+    /// Locked for as long as any process has it open: while a child of this server lives, no other server starts.
+    pub server_lock: File,
+}
+
+impl Handover for Given {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let own = [self.client.as_fd(), self.link.as_fd(), self.common.server_lock.as_fd()];
+        own.into_iter().chain(logging::descriptor()).collect()
+    }
+}

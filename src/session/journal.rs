@@ -1,0 +1,112 @@
+//! The log lines of a session.
+
+use std::net::IpAddr;
+
+use super::outcome::{Close, Refusal};
+use crate::bet::{AgencyId, Bet};
+use crate::event;
+use crate::protocol::{Code, Form, Request};
+
+/// The fields of a request that the line of its refusal carries.
+#[derive(Debug)]
+pub enum Summary {
+    /// A single bet.
+    Single {
+        /// Its document.
+        document: u32,
+        /// Its number.
+        number: u32,
+    },
+    /// A batch, or the end of an agency.
+    Batch {
+        /// The number of bets that the message announced.
+        count: u8,
+    },
+    /// Another message.
+    Other,
+}
+
+impl Summary {
+    /// The summary of `request`.
+    pub fn of(request: &Request) -> Self {
+        match request {
+            Request::Bets { form: Form::Single, bets: Ok(bets), .. } => match bets.as_slice() {
+                [bet] => Self::Single { document: bet.document, number: bet.number },
+                _ => Self::Other,
+            },
+            Request::Bets { form: Form::TypedBatch | Form::UntypedBatch, count, .. } => Self::Batch { count: *count },
+            Request::End { .. } => Self::Batch { count: 0 },
+            _ => Self::Other,
+        }
+    }
+
+    /// The summary of a message that did not become a request; `announced` is the count of the batch that it began.
+    pub fn of_fragment(announced: Option<u8>) -> Self {
+        announced.map_or(Self::Other, |count| Self::Batch { count })
+    }
+}
+
+/// Logs the text of an echo.
+pub fn echo(ip: IpAddr, text: &str) {
+    event!(Info, "receive_message", success, ip = ip, msg = text);
+}
+
+/// Logs stored bets, before the acknowledgement is sent: a client that has the acknowledgement finds the line.
+pub fn stored(form: Form, bets: &[Bet]) {
+    if let (Form::Single, [bet]) = (form, bets) {
+        let (dni, numero) = (bet.document, bet.number);
+        event!(Info, "apuesta_almacenada", success, dni = dni, numero = numero, agencia = bet.agency);
+        return;
+    }
+    for bet in bets {
+        event!(Debug, "apuesta_almacenada", success, dni = bet.document, numero = bet.number);
+    }
+    event!(Info, "apuesta_recibida", success, cantidad = bets.len());
+}
+
+/// Logs the recorded end of an agency.
+pub fn ended(agency: AgencyId) {
+    event!(Info, "fin_apuestas", success, agencia = agency);
+}
+
+/// Logs a refusal. [`Code::Stopping`] is not a failure: only the closing of its connection is logged.
+pub fn refused(ip: IpAddr, summary: &Summary, refusal: &Refusal) {
+    if refusal.code == Code::Stopping {
+        return;
+    }
+    let (codigo, error) = (refusal.code as u8, refusal.reason());
+    match summary {
+        Summary::Single { document, number } => {
+            event!(
+                Error,
+                "apuesta_almacenada",
+                fail,
+                dni = document,
+                numero = number,
+                ip = ip,
+                codigo = codigo,
+                error = error
+            );
+        }
+        Summary::Batch { count } => {
+            event!(Error, "apuesta_recibida", fail, cantidad = count, ip = ip, codigo = codigo, error = error);
+        }
+        Summary::Other => event!(Error, "receive_message", fail, ip = ip, codigo = codigo, error = error),
+    }
+}
+
+/// Logs the end of a session, unless an earlier line has done so. `announced` is the count of an unfinished batch.
+pub fn closed(ip: IpAddr, close: &Close, announced: Option<u8>) {
+    match (close, announced) {
+        (Close::Cut(why), Some(count)) => {
+            event!(Error, "apuesta_recibida", fail, cantidad = count, ip = ip, error = why);
+        }
+        (Close::Cut(why), None) => event!(Error, "receive_message", fail, ip = ip, error = why),
+        (Close::Failed(e), _) => event!(Error, "close_connection", fail, ip = ip, error = e),
+        (Close::Stopping, _) => event!(Info, "close_connection", success, ip = ip),
+        (Close::Idle, _) => event!(Info, "close_connection", success, ip = ip, motivo = "silent for IDLE_TIMEOUT"),
+        (Close::PeerClosed | Close::Spent | Close::Refused | Close::StorageBroken, _) => {
+            event!(Debug, "close_connection", success, ip = ip);
+        }
+    }
+}

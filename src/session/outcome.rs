@@ -1,0 +1,91 @@
+//! How a request ends, and how a session ends.
+
+use std::io;
+
+use crate::protocol::{Answer, Code};
+
+/// How a request ends.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The client gets this answer, and may send the next request.
+    Answer(Answer),
+    /// The client gets a code, and the connection closes.
+    Refuse(Refusal),
+    /// The connection closes without an answer.
+    Close(Close),
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+impl From<Code> for Outcome {
+    fn from(code: Code) -> Self {
+        Self::Refuse(code.into())
+    }
+}
+
+impl From<Close> for Outcome {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}
+
+/// An error code for the client, with its reason for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub code: Code,
+    detail: Option<String>,
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self { code, detail: None }
+    }
+}
+
+impl Refusal {
+    /// A refusal whose reason is more precise than its code.
+    pub fn because(code: Code, why: impl ToString) -> Self {
+        Self { code, detail: Some(why.to_string()) }
+    }
+
+    /// The reason for the log.
+    pub fn reason(&self) -> String {
+        self.detail.clone().unwrap_or_else(|| self.code.to_string())
+    }
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub enum Close {
+    /// The client closed between messages, or is gone.
+    PeerClosed,
+    /// The client closed, or was silent for too long, in the middle of a message or of an answer.
+    Cut(&'static str),
+    /// The client was silent for IDLE_TIMEOUT between messages.
+    Idle,
+    /// The client's generation sends one message, and it has been answered.
+    Spent,
+    /// The client has received a code.
+    Refused,
+    /// The server is stopping.
+    Stopping,
+    /// A sync failed.
+    StorageBroken,
+    /// The connection or the link failed.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Close {
+    fn from(e: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
+        match e.kind() {
+            ConnectionReset | BrokenPipe | TimedOut | HostUnreachable | NetworkUnreachable => Self::PeerClosed,
+            _ => Self::Failed(e),
+        }
+    }
+}
