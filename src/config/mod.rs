@@ -9,8 +9,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`error`], [`number`], [`duration`], [`ini`], [`yaml`] | errors; numbers; durations; the server's file format; the client's file format |
-//! | [`settings`] | where the value of a key comes from |
+//! | `error`, `number`, `duration`, `ini`, `yaml` | errors; numbers; durations; the server's file format; the client's file format |
+//! | `settings` | where the value of a key comes from |
 //! | [`client`], [`server`] | the keys, their defaults and allowed values |
 
 pub mod client;

@@ -10,11 +10,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`error`], [`names`], [`dice`] | errors; names and their frequencies; random numbers |
-//! | [`people`] | the bets of one agency |
-//! | [`agency_file`] | the rows of one file, and writing it |
-//! | [`arguments`] | the command line |
-//! | [`program`] | the program |
+//! | `error`, `names`, `dice` | errors; names and their frequencies; random numbers |
+//! | `people` | the bets of one agency |
+//! | `agency_file` | the rows of one file, and writing it |
+//! | `arguments` | the command line |
+//! | `program` | the program |
 
 mod agency_file;
 mod arguments;

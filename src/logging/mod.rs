@@ -10,11 +10,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`level`], [`escape`], [`stdout`] | the levels; escaped values; standard output without blocking |
-//! | [`lines`], [`event`](mod@event), [`stderr`] | the form of a line; the macro; errors before the log has started |
-//! | [`sink`], [`syslog`] | lines to standard output: queue and lost lines; lines to a daemon |
-//! | [`outputs`] | the open targets |
-//! | [`logger`] | the logger of the process |
+//! | `level`, `escape`, `stdout` | the levels; escaped values; standard output without blocking |
+//! | `lines`, `event`, `stderr` | the form of a line; the macro; errors before the log has started |
+//! | `sink`, `syslog` | lines to standard output: queue and lost lines; lines to a daemon |
+//! | `outputs` | the open targets |
+//! | `logger` | the logger of the process |
 
 mod escape;
 mod event;
