@@ -1,4 +1,4 @@
-//! Slow and obvious readers of the same bytes, written from the documents alone: what the real ones are compared with.
+//! Slow, simple parsers of the same bytes, written only from the documents. The real parsers are compared with them.
 
 pub mod answers;
 pub mod csv;
@@ -8,12 +8,12 @@ pub mod records;
 #[path = "../../../tests/codecs/page.rs"]
 pub mod page;
 
-// What `page` speaks of.
+// The names that `page` takes from the module that includes it.
 use loteria::bet::{AgencyId, Bet, InvalidBet};
 use loteria::protocol::detect::Kind;
 use loteria::protocol::{Form, Malformed, Request};
 
-/// Big-endian, of at most eight bytes.
+/// The big-endian number of at most eight bytes.
 pub fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
@@ -25,7 +25,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A number from 0 to 4294967295 in digits alone.
+/// A number from 0 to 4294967295, written in digits only.
 pub fn decimal(digits: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(digits).ok()?;
     let significant = text.trim_start_matches('0');
