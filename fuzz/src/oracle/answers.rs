@@ -3,7 +3,7 @@
 use loteria::protocol::{Answer, Code, DecodeError, Malformed};
 use loteria::row::Tally;
 
-use super::number;
+use super::numbers::number;
 
 /// The answer at the start of `bytes`, and its length.
 pub fn read(bytes: &[u8]) -> Result<(Answer, usize), DecodeError> {

@@ -2,7 +2,8 @@
 
 use loteria::bet::Bet;
 
-use super::{decimal, page};
+use super::numbers::decimal;
+use super::page;
 
 /// The state of Python's reader within a row.
 #[derive(Clone, Copy, PartialEq)]

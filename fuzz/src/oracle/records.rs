@@ -10,7 +10,7 @@ use std::path::Path;
 use loteria::bet::AgencyId;
 use loteria::storage::Terms;
 
-use super::{crc32, number};
+use super::numbers::{crc32, number};
 
 const END_LEN: usize = 12;
 const DRAW_HEADER: usize = 8 + 4 + 4 + 8 + 4;
