@@ -220,6 +220,30 @@ fn every_link_leads_to_a_file_and_a_heading() {
     }
 }
 
+#[test]
+fn pictures_have_a_title_and_load_nothing() {
+    for picture in ["docs/processes.svg", "docs/run.svg"] {
+        let svg = read(picture);
+        assert!(svg.contains("<title ") && svg.contains("<desc ") && svg.contains("prefers-color-scheme: dark"));
+        let external = svg.replace("http://www.w3.org/2000/svg", "");
+        assert!(
+            ["http", "href", "url(", "@import"].iter().all(|word| !external.replace("url(#tip)", "").contains(word))
+        );
+    }
+}
+
+#[test]
+fn picture_of_a_run_shows_the_bundled_bets() {
+    let picture = read("docs/run.svg");
+    for agency in 1..=5 {
+        let bets = read(&format!(".data/agency-{agency}.csv")).lines().count();
+        assert!(
+            picture.contains(&format!(">{agency} {bets:>15} ")),
+            "agency {agency} has {bets} bets: run make picture"
+        );
+    }
+}
+
 // ---- settings and exit codes -------------------------------------------------------------------------------------
 
 /// The rows of the first table below `heading` of docs/configuration.md: their cells, without backticks.
