@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use loteria::bet::{AgencyId, Bet};
+use loteria::exit_code::ExitStatus;
 use loteria::protocol::batch::{self, Batch};
 use loteria::protocol::{Answer, Code, Generation, encoder, single, typed};
 use loteria::row::Tally;
@@ -318,16 +319,7 @@ fn documented_defaults_of_the_client_are_those_of_the_code() {
 
 #[test]
 fn documented_exit_codes_are_those_of_the_code() {
-    // To adapt: let table = loteria::exit_code::ExitStatus::TABLE.map(|(status, meaning)| (status.code(), meaning));
-    let table = [
-        (0, "done, or stopped on request"),
-        (1, "failed"),
-        (2, "wrong use or configuration"),
-        (3, "done, but rows of the agency's file were refused (client)"),
-        (4, "storage broken (server)"),
-        (101, "panicked (child of the server)"),
-        (102, "not set up after the fork (child of the server)"),
-    ];
+    let table = ExitStatus::TABLE.map(|(status, meaning)| (status.code(), meaning));
     let documented = configuration("Exit codes").into_iter().map(|row| (row[0].parse().unwrap(), row[1].clone()));
     assert_eq!(documented.collect::<Vec<(u8, String)>>(), table.map(|(code, meaning)| (code, meaning.to_owned())));
 }
