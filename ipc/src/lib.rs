@@ -10,7 +10,8 @@
 //!    link::Link<Order, Report> ◀────── socketpair ──────▶ link::Link<Report, Order>
 //!    signals::SignalSource (SIGTERM, SIGCHLD)             signals::SignalSource (its own)
 //!    events::Poller (epoll, many descriptors)             events::wait (poll, a few descriptors)
-//!    process::reap ◀──────────── exit ─────────────────── lock::exclusive (flock, on a file that it opened)
+//!                                                         lock::exclusive (flock, on a file that it opened)
+//!    process::reap ◀────────── SIGCHLD, exit code ─────── the end of run
 //! ```
 //!
 //! The shortest complete program is `examples/echo.rs`, an echo server.
@@ -49,8 +50,7 @@
 //! | ECONNRESET comes before the last messages | [`link::Link::receive`](link::Link::receive) | `links::messages_of_a_killed_peer_arrive_before_the_end` |
 //!
 //! Two more traps lie outside this crate, and the program must avoid them. A `syslog` connection fixes the pid when it
-//! is opened, so a child must open its own. Whatever must outlive a child (counters, results) belongs in the parent or in
-//! a file.
+//! is opened, so a child must open its own. Counters and results that outlive a child belong in the parent or in a file.
 
 pub mod events;
 pub mod link;

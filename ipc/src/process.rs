@@ -43,7 +43,7 @@ static UNREAPED: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 /// # Trap: a destructor runs in the parent and in the child
 ///
 /// Both processes drop their copy. A `BufWriter` or a `csv::Writer` would flush the same bytes twice. The destructor of
-/// a handover must close descriptors and do nothing else.
+/// a handover must only close descriptors.
 ///
 /// The same trap for all other values: [`spawn`] ends the child without returning, so the child drops nothing that its
 /// parent owns. But it ends by exit(3), which drops thread-locals and flushes `io::stdout`. A thread-local must
@@ -94,7 +94,7 @@ pub enum Exit {
 /// closes each descriptor that is not listed in [`Handover::descriptors`].
 ///
 /// # Errors
-/// Any error of fork(2): EAGAIN if there are too many processes, ENOMEM if there is no memory. `handover` is dropped in
+/// Any error of fork(2): EAGAIN if there are too many processes, ENOMEM if memory is short. `handover` is dropped in
 /// this case as well.
 pub fn spawn<H, F>(handover: H, signals: &[Signal], run: F) -> io::Result<Pid>
 where
@@ -172,7 +172,7 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
     fs::read_dir("/proc/self/fd")?.map(|entry| entry.map(number)).collect()
 }
 
-/// Reaps the next child that has ended. Returns `None` if there is none. Never blocks.
+/// Reaps the next child that has ended. Returns `None` if no further child has ended. Never blocks.
 ///
 /// # Trap: SIGCHLDs merge
 ///

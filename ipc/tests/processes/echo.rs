@@ -79,7 +79,7 @@ fn echo_one_byte(mut client: &TcpStream) {
     assert_eq!(&echo, b"x");
 }
 
-/// The text of /proc/PID/status, or `None` if there is no such process.
+/// The text of /proc/PID/status, or `None` if the process does not exist.
 fn status(process: Pid) -> Option<String> {
     fs::read_to_string(format!("/proc/{process}/status")).ok()
 }
