@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Shows that the tests can fail: takes one mechanism after the other out of a scratch copy of the program, and demands
-# that the tests which judge it fail, and for that reason. Each is a file tests/mutants/NAME.patch:
-#   what is removed, in a sentence or two
-#   Judge: the command that must fail, run here with LOTERIA_SERVER and LOTERIA_CLIENT set to the mutant's programs
-#   Sees: what its output then holds, an extended regular expression
+# Shows that the tests can fail: removes one mechanism at a time from a copy of the program. The test that judges the
+# mechanism must fail, and its output must match. Each mutant is a file tests/mutants/NAME.patch:
+#   one or two sentences: what is removed, and the damage
+#   Judge: the command that must fail; it runs with LOTERIA_SERVER and LOTERIA_CLIENT set to the mutant's programs
+#   Sees: an extended regular expression that the output of the judge must match
 #   a unified diff
-# Usage: scripts/mutants.sh [NAME…]; without names, all of them.
+# Usage: scripts/mutants.sh [NAME…]; without names, it runs all mutants.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scratch=$(realpath -m "${CARGO_TARGET_DIR:-target}")/mutants
 tree=$scratch/tree
 programs=$scratch/build/release
-patience=900 # seconds a judge may take
+patience=900 # longest time of a judge, in seconds
 
 field() { # NAME PATCH
   sed -n "s/^$1: //p" "$2" | head -n 1
@@ -28,20 +28,20 @@ digest() {
 }
 
 judge() { # PATCH: prints the verdict
-  local command regex said=$scratch/judge.log
+  local command regex output=$scratch/judge.log
   command=$(field Judge "$1") regex=$(field Sees "$1")
   if [ -z "$command" ] || [ -z "$regex" ]; then
-    echo 'BROKEN: a line Judge: or Sees: is missing'
+    echo 'BROKEN: the patch has no line Judge: or no line Sees:'
   elif [ "$(digest)" = "$unchanged" ]; then
-    echo 'BROKEN: the programs are the same with it'
-  elif LOTERIA_SERVER=$programs/server LOTERIA_CLIENT=$programs/client timeout "$patience" bash -c "$command" >"$said" 2>&1; then
-    # Of what the machine cannot do, only the test itself counts, which is the command's last word, or the whole sweep.
-    grep -Eom 1 "SKIPPED: (${command##* }|the sweep): .*" "$said" || echo "SURVIVED: $command"
-  elif grep -Eq -- "$regex" "$said"; then
+    echo 'BROKEN: the patch does not change the programs'
+  elif LOTERIA_SERVER=$programs/server LOTERIA_CLIENT=$programs/client timeout "$patience" bash -c "$command" >"$output" 2>&1; then
+    # Count a skip only if it is the judging test (the last word of the command) or the whole sweep.
+    grep -Eom 1 "SKIPPED: (${command##* }|the sweep): .*" "$output" || echo "SURVIVED: $command"
+  elif grep -Eq -- "$regex" "$output"; then
     echo caught
   else
-    tail -n 20 "$said" >&2
-    echo "SURVIVED: its judge failed, but did not say: $regex"
+    tail -n 20 "$output" >&2
+    echo "SURVIVED: the judge failed, but its output does not match: $regex"
   fi
 }
 
@@ -59,12 +59,12 @@ for name; do
   patch=$PWD/tests/mutants/${name%.patch}.patch
   began=$SECONDS
   if ! patch --directory="$tree" --strip=1 --quiet --batch --forward --reject-file=- <"$patch" >"$scratch/patch.log" 2>&1; then
-    verdict='BROKEN: it does not apply'
+    verdict='BROKEN: the patch does not apply'
     cat "$scratch/patch.log" >&2
     rm -rf "$tree" && mkdir -p "$tree"
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
   else
-    if build; then verdict=$(judge "$patch"); else verdict='BROKEN: it does not compile'; fi
+    if build; then verdict=$(judge "$patch"); else verdict='BROKEN: the mutant does not compile'; fi
     patch --directory="$tree" --strip=1 --quiet --batch --reverse <"$patch"
   fi
   printf '%-40s %s, %s s\n' "${name%.patch}" "$verdict" $((SECONDS - began))
