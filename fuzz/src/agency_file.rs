@@ -14,7 +14,8 @@ use loteria::protocol::batch::Batch;
 use loteria::protocol::typed;
 use loteria::row::Tally;
 
-use super::oracle::{crc32, csv, number};
+use super::oracle::csv;
+use super::oracle::numbers::{crc32, number};
 use super::scratch;
 
 /// Never part of valid UTF-8. Inputs can use other invalid bytes for invalid text.

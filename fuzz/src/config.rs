@@ -15,7 +15,8 @@ use loteria::config::{Error, client, parse_duration};
 use loteria::durability::Durability;
 use loteria::logging::{Level, value};
 
-use super::oracle::{decimal, ini};
+use super::oracle::ini;
+use super::oracle::numbers::decimal;
 use super::scratch;
 
 type Settings = BTreeMap<String, String>;

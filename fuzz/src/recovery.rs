@@ -14,7 +14,8 @@ use loteria::row::Tally;
 use loteria::storage::start::{self, Adopted};
 use loteria::storage::{Error, Paths, Store};
 
-use super::oracle::{crc32, csv, number, records};
+use super::oracle::numbers::{crc32, number};
+use super::oracle::{csv, records};
 use super::scratch;
 
 /// Separates the files of an input. Never part of valid UTF-8.
