@@ -12,27 +12,16 @@ use std::time::{Duration, Instant};
 
 use support::*;
 
-/// How long nothing must happen where that is the point; a slow machine makes such a check weaker, never wrong.
-const QUIET: Duration = Duration::from_millis(150);
 /// The same where others wait meanwhile, and not for long.
 const SHORT: Duration = Duration::from_millis(50);
 /// How long a claim waits for its agency.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
-const WINNING: u32 = 7574;
 
 /// A connection of its own that ends `agency`.
 #[track_caller]
 fn ended(server: &Server, agency: u32) -> Conn {
     let mut client = server.connect();
     assert_eq!(client.send(&end(agency)).ack(), 0, "end of agency {agency}");
-    client
-}
-
-/// A connection of its own that has claimed `agency`.
-#[track_caller]
-fn claimed(server: &Server, agency: u32) -> Conn {
-    let mut client = server.connect();
-    client.send(&count(agency)).received(agency);
     client
 }
 
@@ -51,15 +40,13 @@ fn won(documents: &[u32]) -> Vec<Bet<'static>> {
 
 /// Stops the server's parent alone, and waits until it has stopped: sessions go on.
 fn freeze_parent(server: &Server) {
-    server.signal("STOP");
-    let status = format!("/proc/{}/status", server.pid());
-    eventually("the parent is stopped", || std::fs::read_to_string(&status).unwrap().contains("State:\tT"));
+    stop_process(server.pid());
 }
 
 // ---- who has ended ----
 
 #[test]
-fn agencies_that_have_all_ended_get_their_own_winners_after_one_draw() {
+fn after_all_ends_each_agency_gets_its_own_winners() {
     let server = Server::start(3);
     let bets = [won(&[0, 7, 7, 3]), won(&[u32::MAX]), vec![Bet::default()]];
     let mut agencies = [(); 3].map(|()| server.connect());
@@ -77,7 +64,7 @@ fn agencies_that_have_all_ended_get_their_own_winners_after_one_draw() {
 }
 
 #[test]
-fn winners_are_those_of_the_set_number_whatever_the_form_in_which_their_bets_came() {
+fn bets_of_every_form_win_with_the_configured_number() {
     let server = Setup::new(2).set("LOTTERY_WINNER_NUMBER", 42).start();
     let bet = |document, number| Bet { document, number, ..Bet::default() };
     assert_eq!(server.connect().send(&bet(1, 42).single(1)).rest(), [0]);
@@ -91,7 +78,7 @@ fn winners_are_those_of_the_set_number_whatever_the_form_in_which_their_bets_cam
 }
 
 #[test]
-fn without_winners_and_without_any_bets_the_draw_is_held_all_the_same() {
+fn the_draw_is_held_without_winners_or_bets() {
     let server = Server::start(2);
     let mut one = ended(&server, 1);
     one.send(&ask(1));
@@ -108,7 +95,7 @@ fn without_winners_and_without_any_bets_the_draw_is_held_all_the_same() {
 }
 
 #[test]
-fn an_agency_that_breaks_off_and_comes_back_counts_once() {
+fn an_agency_that_reconnects_counts_once() {
     let server = Server::start(3);
     for agency in 1..=3 {
         let mut client = server.connect();
@@ -127,7 +114,7 @@ fn an_agency_that_breaks_off_and_comes_back_counts_once() {
 }
 
 #[test]
-fn connections_that_send_nothing_consume_no_agency() {
+fn connections_that_send_nothing_end_no_agency() {
     let server = Server::start(2);
     for _ in 0..5 {
         drop(server.connect());
@@ -135,7 +122,7 @@ fn connections_that_send_nothing_consume_no_agency() {
         assert_eq!(server.connect().send(b"ping\n").rest(), b"ping\n");
     }
     drop(ended(&server, 1));
-    server.await_alone();
+    server.await_childless();
     let mut query = waiting(&server, 1);
     assert!(!server.log().contains(SORTEO));
     drop(ended(&server, 2));
@@ -144,7 +131,7 @@ fn connections_that_send_nothing_consume_no_agency() {
 }
 
 #[test]
-fn an_agency_that_ends_many_times_is_acknowledged_and_counts_once() {
+fn repeated_ends_are_acknowledged_and_count_once() {
     let server = Server::start(2);
     let mut client = server.connect();
     client.send(&end(1).repeat(5));
@@ -161,7 +148,7 @@ fn an_agency_that_ends_many_times_is_acknowledged_and_counts_once() {
 }
 
 #[test]
-fn ends_of_agencies_that_take_no_part_are_refused_and_never_counted() {
+fn ends_of_unknown_agencies_are_refused_and_not_counted() {
     let server = Server::start(2);
     drop(ended(&server, 1));
     for agency in [0, 3, u32::MAX] {
@@ -175,7 +162,7 @@ fn ends_of_agencies_that_take_no_part_are_refused_and_never_counted() {
 }
 
 #[test]
-fn a_late_agency_is_waited_for_and_counted_whole() {
+fn the_draw_waits_for_a_late_agency() {
     let server = Server::start(3);
     let mut early = [1, 2].map(|agency| {
         let mut client = server.connect();
@@ -206,7 +193,7 @@ fn an_end_after_the_draw_is_acknowledged_and_changes_nothing() {
 }
 
 #[test]
-fn bets_after_the_end_of_their_agency_and_after_the_draw_are_refused_with_3() {
+fn bets_after_the_end_or_the_draw_get_code_3() {
     let server = Server::start(2);
     let bet = Bet::default();
     assert_eq!(server.connect().send(&batch_of(1, 2, 1)).ack(), 0);
@@ -251,7 +238,7 @@ fn all_agencies_that_end_at_once_get_one_draw() {
 }
 
 #[test]
-fn the_draw_is_logged_before_any_winners_are_answered_and_behind_all_bets() {
+fn the_draw_is_logged_after_all_bets_and_before_any_answer() {
     for _ in 0..10 {
         let server = Server::start(2);
         let mut one = server.connect();
@@ -309,7 +296,7 @@ fn a_query_before_the_draw_waits_without_traffic_or_cpu() {
 }
 
 #[test]
-fn a_query_waits_as_long_as_is_set_and_then_may_be_repeated() {
+fn a_query_waits_for_draw_wait_and_can_be_repeated() {
     let server = Setup::new(2).set("DRAW_WAIT", "0s").start();
     let mut client = server.connect();
     for _ in 0..3 {
@@ -359,7 +346,7 @@ fn at_most_four_queries_of_an_agency_wait() {
 }
 
 #[test]
-fn without_agencies_every_one_may_bet_and_there_is_no_draw() {
+fn with_client_amount_0_everyone_may_bet_and_no_draw_is_held() {
     let server = Server::start(0);
     for agency in [1, 7, u32::MAX] {
         let mut client = server.connect();
@@ -382,7 +369,7 @@ fn without_agencies_every_one_may_bet_and_there_is_no_draw() {
 // ---- winners of many ----
 
 #[test]
-fn twenty_thousand_winners_are_delivered_whole_to_a_client_that_reads_slowly() {
+fn a_slow_reader_gets_all_20000_winners() {
     let patience = Duration::from_secs(3);
     let server = Setup::new(1).set("LOGGING_LEVEL", "INFO").set("MESSAGE_TIMEOUT", "3s").start();
     let mut slow = Conn::narrow(server.port());
@@ -413,7 +400,7 @@ fn twenty_thousand_winners_are_delivered_whole_to_a_client_that_reads_slowly() {
 }
 
 #[test]
-fn a_client_that_never_reads_its_winners_is_closed_and_keeps_nobody_waiting() {
+fn a_client_that_never_reads_its_winners_is_closed() {
     let server = Setup::new(1).set("LOGGING_LEVEL", "INFO").set("MESSAGE_TIMEOUT", "300ms").start();
     let mut client = server.connect();
     for _ in 0..40 {
@@ -424,7 +411,7 @@ fn a_client_that_never_reads_its_winners_is_closed_and_keeps_nobody_waiting() {
     let mut deaf = Conn::narrow(server.port());
     deaf.send(&ask(1).repeat(500));
     assert_eq!(server.connect().send(&ask(1)).winners().unwrap().len(), 10_000);
-    server.await_alone();
+    server.await_childless();
     assert_eq!(server.connect().send(&ask(1)).winners().unwrap().len(), 10_000);
     assert_eq!(count_events(&server.stop(), "ERROR    action: receive_message | result: fail | ip: 127.0.0.1"), 1);
 }
@@ -432,24 +419,24 @@ fn a_client_that_never_reads_its_winners_is_closed_and_keeps_nobody_waiting() {
 // ---- claims ----
 
 #[test]
-fn an_agency_that_is_connected_elsewhere_is_waited_for_and_then_refused_with_5() {
+fn a_second_claim_waits_then_gets_code_5() {
     let server = Server::start(2);
-    let mut holder = claimed(&server, 1);
+    let mut holder = server.claim(1);
     for message in [count(1), batch_of(1, 1, 1), end(1)] {
         let begun = Instant::now();
         assert_eq!(server.connect().send(&message).rest(), [2, 5], "{message:?}");
         assert!(begun.elapsed() >= CLAIM_PATIENCE);
     }
     assert_eq!(server.rows().len(), 0);
-    drop(claimed(&server, 2));
+    drop(server.claim(2));
     assert_eq!(server.connect().send(&Bet::default().single(1)).rest(), [0], "untyped bets need no claim");
     assert_eq!(holder.send(&batch_of(1, 1, 1)).ack(), 0);
-    assert_eq!(holder.send(&count(1)).received(1).0, 2);
+    assert_eq!(holder.send(&count(1)).tally(1).0, 2);
     assert_eq!(count_events(&server.stop(), "ERROR    action: apuesta_recibida | result: fail | cantidad: 1 | "), 1);
 }
 
 #[test]
-fn a_claim_is_granted_as_soon_as_the_older_connection_is_gone() {
+fn a_waiting_claim_is_granted_when_the_holder_is_gone() {
     let server = Server::start(1);
     type Leave = fn(Conn, i32);
     let ways: [(&str, Leave); 4] = [
@@ -461,8 +448,8 @@ fn a_claim_is_granted_as_soon_as_the_older_connection_is_gone() {
     for (way, leave) in ways {
         // Again where the machine was so slow that the newer connection had waited long enough.
         eventually(way, || {
-            server.await_alone();
-            let older = claimed(&server, 1);
+            server.await_childless();
+            let older = server.claim(1);
             let [child] = server.children()[..] else { panic!("one child") };
             let mut newer = server.connect();
             assert!(newer.send(&count(1)).is_silent_for(SHORT), "it waits");
@@ -474,12 +461,12 @@ fn a_claim_is_granted_as_soon_as_the_older_connection_is_gone() {
 }
 
 #[test]
-fn connections_that_wait_for_an_agency_get_it_in_their_order() {
+fn waiting_claims_are_granted_in_order() {
     let server = Server::start(1);
     eventually("both get it", || {
-        server.await_alone();
+        server.await_childless();
         let before = server.rows().len();
-        let holder = claimed(&server, 1);
+        let holder = server.claim(1);
         let mut waiting = [1, 2].map(|document| {
             let mut client = server.connect();
             client.send(&batch(1, &won(&[document]))).is_silent_for(SHORT);
@@ -501,27 +488,27 @@ fn connections_that_wait_for_an_agency_get_it_in_their_order() {
 }
 
 #[test]
-fn the_end_of_its_stream_while_it_waits_for_the_draw_frees_the_claim() {
+fn end_of_stream_during_the_wait_for_the_draw_frees_the_claim() {
     let server = Server::start(2);
-    let mut older = claimed(&server, 1);
+    let mut older = server.claim(1);
     assert_eq!(older.send(&batch_of(1, 3, 1)).ack(), 0);
     assert!(older.send(&ask(1)).is_silent_for(QUIET));
     // Half a close: its child sees no error, and what the client could still read is nothing.
     assert_eq!(older.finish().rest(), b"");
-    server.await_alone();
-    assert_eq!(claimed(&server, 1).send(&batch_of(1, 1, 1)).ack(), 0);
+    server.await_childless();
+    assert_eq!(server.claim(1).send(&batch_of(1, 1, 1)).ack(), 0);
     assert_eq!(server.rows().len(), 4);
     server.stop();
 }
 
 #[test]
-fn what_is_held_is_counted_once_the_older_connection_can_store_no_more() {
+fn bets_are_counted_after_the_older_session_has_ended() {
     let server = Server::start(1);
     // Again where the machine was so slow that the newer connection had waited long enough.
     eventually("the newer one gets it", || {
-        server.await_alone();
+        server.await_childless();
         let before = server.rows().len() as u64;
-        let mut older = claimed(&server, 1);
+        let mut older = server.claim(1);
         let lock = File::open(server.path("bets.lock")).unwrap();
         lock.lock().unwrap();
         older.send(&batch_of(1, 255, 1));
@@ -542,7 +529,7 @@ fn what_is_held_is_counted_once_the_older_connection_can_store_no_more() {
 // ---- the draw and the death of processes ----
 
 #[test]
-fn a_draw_whose_process_dies_is_held_by_another() {
+fn a_draw_is_held_again_if_its_process_dies() {
     let server = Server::start(1);
     let mut client = server.connect();
     assert_eq!(client.send(&batch_of(1, 3, WINNING)).ack(), 0);
@@ -564,11 +551,11 @@ fn a_draw_whose_process_dies_is_held_by_another() {
 }
 
 #[test]
-fn a_server_killed_between_the_last_end_and_the_draw_holds_it_when_it_starts_again() {
+fn after_a_kill_before_the_draw_the_next_start_holds_it() {
     let server = Server::start(2);
     assert_eq!(server.connect().send(&batch_of(2, 3, WINNING)).ack(), 0);
     drop(ended(&server, 2));
-    let mut client = claimed(&server, 1);
+    let mut client = server.claim(1);
     freeze_parent(&server);
     assert_eq!(client.send(&end(1)).ack(), 0);
     let setup = server.kill();
@@ -580,9 +567,9 @@ fn a_server_killed_between_the_last_end_and_the_draw_holds_it_when_it_starts_aga
 }
 
 #[test]
-fn an_end_whose_child_dies_before_anybody_hears_of_it_counts_all_the_same() {
+fn an_end_counts_even_if_its_child_dies_before_reporting_it() {
     let server = Server::start(1);
-    let mut client = claimed(&server, 1);
+    let mut client = server.claim(1);
     freeze_parent(&server);
     assert_eq!(client.send(&end(1)).ack(), 0);
     let [child] = server.children()[..] else { panic!("one child") };

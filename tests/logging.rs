@@ -1,5 +1,5 @@
 //! Standard output as a log, from outside: whatever it is and whoever reads it, lines come whole, none is lost while
-//! somebody reads, and no process waits long for a reader. What logs is `examples/log_lines.rs`.
+//! somebody reads, and no process waits long for a reader. What logs is `tests/fixtures/log_lines.rs`.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -30,7 +30,7 @@ const TOO_MANY: u64 = 20_000;
 // ---- regular files -----------------------------------------------------------------------------------------------
 
 #[test]
-fn processes_that_opened_one_file_each_for_themselves_do_not_overwrite_each_other() {
+fn processes_with_separate_opens_do_not_overwrite_each_other() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let opened = || OpenOptions::new().write(true).open(file.path()).unwrap();
     let helpers = ["a", "b", "c"].map(|who| Helper::start(opened(), &[&format!("lines:{who}:3000")]));
@@ -56,7 +56,7 @@ fn lines_of_a_shell_that_writes_to_the_same_file_stay() {
 }
 
 #[test]
-fn a_full_disk_ends_nobody() {
+fn a_full_disk_ends_no_process() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     assert!(Helper::start(full, &["lines:a:100", "finish"]).ended().success());
 }
@@ -97,13 +97,13 @@ fn slowly(mut reader: impl Read) -> String {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_delays_a_process_once_and_the_lost_lines_are_counted() {
+fn an_unread_pipe_delays_a_process_once_with_losses_counted() {
     let (reader, writer) = io::pipe().unwrap();
     stuck_then_read(&[], writer, reader, |command| command);
 }
 
 #[test]
-fn an_event_loop_queues_what_a_pipe_does_not_take_and_counts_what_the_queue_does_not() {
+fn an_event_loop_queues_lines_and_counts_those_that_overflow() {
     let (reader, writer) = io::pipe().unwrap();
     let pipe = reader.try_clone().unwrap();
     let text = stuck_then_read(&["queue"], writer, reader, |command| command);
@@ -114,7 +114,7 @@ fn an_event_loop_queues_what_a_pipe_does_not_take_and_counts_what_the_queue_does
 
 /// As after a change of user: the pipe cannot be opened anew.
 #[test]
-fn a_pipe_of_somebody_else_is_written_without_waiting_long_all_the_same() {
+fn a_pipe_of_another_user_delays_a_process_only_once() {
     const NOBODY: u32 = 65534;
     if let Err(e) = Command::new(example()).uid(NOBODY).gid(NOBODY).stdout(Stdio::null()).status() {
         return skipped(&this_test(), &format!("nobody else can run the helper, or this is not root: {e}"));
@@ -149,7 +149,7 @@ fn stuck_then_read(
 }
 
 #[test]
-fn a_process_ends_though_nobody_ever_reads() {
+fn a_process_ends_even_if_its_log_is_never_read() {
     for mode in ["finish", "queue"] {
         let (_reader, writer) = io::pipe().unwrap();
         let lines = format!("lines:a:{TOO_MANY}");
@@ -172,7 +172,7 @@ fn a_forked_child_does_not_write_its_parents_queue() {
 }
 
 #[test]
-fn a_child_of_an_event_loop_that_has_lost_lines_waits_again_once_the_log_is_read() {
+fn after_losses_a_child_waits_again_once_the_log_is_read() {
     const LINES: u64 = 3000;
     let (mut reader, writer) = io::pipe().unwrap();
     let (lines, childs) = (format!("lines:a:{TOO_MANY}"), format!("fork:await+lines:c:{LINES}"));
@@ -201,7 +201,7 @@ fn the_last_lines_of_an_event_loop_wait_for_a_reader_once() {
 }
 
 #[test]
-fn children_of_an_event_loop_that_loses_lines_do_not_wait_one_after_the_other() {
+fn during_losses_children_do_not_wait_one_after_another() {
     const CHILDREN: usize = 50;
     let (_reader, writer) = io::pipe().unwrap();
     let lines = format!("lines:a:{TOO_MANY}");
@@ -213,7 +213,7 @@ fn children_of_an_event_loop_that_loses_lines_do_not_wait_one_after_the_other() 
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_nobody() {
+fn a_reader_that_goes_away_ends_no_process() {
     let (reader, writer) = io::pipe().unwrap();
     // An event loop must not find something queued for ever, or it would spin.
     let deeds = ["lines:a:10", "say:on", "await", "lines:a:5000", "queue", "lines:a:5000", "serve", "finish"];
@@ -224,7 +224,7 @@ fn a_reader_that_goes_away_ends_nobody() {
 }
 
 #[test]
-fn a_reader_that_was_never_there_ends_nobody() {
+fn a_missing_reader_ends_no_process() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     assert!(Helper::start(writer, &["lines:a:5000", "queue", "lines:a:5000", "serve", "finish"]).ended().success());
@@ -233,7 +233,7 @@ fn a_reader_that_was_never_there_ends_nobody() {
 }
 
 #[test]
-fn whoever_shares_the_log_does_not_find_it_non_blocking() {
+fn the_shared_log_stays_blocking_for_others() {
     let (_reader, pipe) = io::pipe().unwrap();
     let (_peer, socket) = UnixStream::pair().unwrap();
     for shared in [OwnedFd::from(pipe), OwnedFd::from(socket)] {
@@ -265,14 +265,14 @@ fn a_line_is_one_write_of_4096_bytes_at_most() {
 }
 
 #[test]
-fn a_socket_that_nobody_reads_delays_a_process_once_and_the_lost_lines_are_counted() {
+fn an_unread_socket_delays_a_process_once_with_losses_counted() {
     let (reader, writer) = UnixStream::pair().unwrap();
     stuck_then_read(&[], writer, reader, |command| command);
 }
 
 /// A stream socket with little room takes a long line in parts.
 #[test]
-fn what_is_taken_in_parts_is_completed_before_the_next_line() {
+fn a_partly_written_line_is_completed_before_the_next_line() {
     for mode in ["finish", "queue"] {
         let (reader, writer) = UnixStream::pair().unwrap();
         setsockopt(&writer, sockopt::SndBuf, &1).unwrap();
@@ -303,7 +303,7 @@ fn a_terminal_gets_every_line_and_does_not_become_non_blocking() {
 
 // ---- helpers -----------------------------------------------------------------------------------------------------
 
-/// `examples/log_lines.rs`, running.
+/// `tests/fixtures/log_lines.rs`, running.
 struct Helper {
     child: Child,
     said: BufReader<ChildStderr>,

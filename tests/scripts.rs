@@ -42,7 +42,7 @@ fn generate(dir: &Path, shell: Option<&str>, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_compose_file_in_the_repository_is_the_one_of_five_clients() {
+fn the_committed_compose_file_is_the_one_of_five_clients() {
     let dir = alone(GENERATE);
     for shell in [None, Some("bash"), Some("sh")] {
         let output = generate(dir.path(), shell, &["docker-compose-dev.yaml", "5"]);
@@ -54,7 +54,7 @@ fn the_compose_file_in_the_repository_is_the_one_of_five_clients() {
 }
 
 #[test]
-fn a_compose_file_has_the_server_and_as_many_clients_as_were_asked_for() {
+fn a_compose_file_has_the_requested_number_of_clients() {
     for clients in [0, 1, 2, 5, 50] {
         let dir = alone(GENERATE);
         assert!(generate(dir.path(), None, &["out.yaml", &clients.to_string()]).status.success());
@@ -120,7 +120,7 @@ fn assert_volumes(services: &BTreeMap<String, Value>) {
 }
 
 #[test]
-fn a_path_with_spaces_is_written_and_a_file_elsewhere_names_the_project_absolutely() {
+fn paths_with_spaces_and_outside_the_project_work() {
     let dir = tempfile::tempdir().unwrap();
     let (here, there) = (dir.path().join("a b"), dir.path().join("c d"));
     [&here, &there].into_iter().for_each(|path| fs::create_dir(path).unwrap());
@@ -143,7 +143,7 @@ fn a_path_with_spaces_is_written_and_a_file_elsewhere_names_the_project_absolute
 }
 
 #[test]
-fn wrong_arguments_are_exit_code_2_with_the_usage_and_touch_no_file() {
+fn wrong_arguments_are_exit_code_2_and_touch_no_file() {
     for arguments in [
         &[][..],
         &["old.yaml"],
@@ -173,7 +173,7 @@ fn wrong_arguments_are_exit_code_2_with_the_usage_and_touch_no_file() {
 }
 
 #[test]
-fn an_existing_compose_file_is_replaced_and_its_mode_is_a_usual_one() {
+fn an_existing_compose_file_is_replaced_with_a_usual_mode() {
     let dir = alone(GENERATE);
     let file = dir.path().join("out.yaml");
     write_file(&file, "x".repeat(100_000));
@@ -302,7 +302,7 @@ impl Clone {
 }
 
 #[test]
-fn the_branches_of_the_exercises_differ_from_head_in_the_mode_alone() {
+fn exercise_branches_differ_from_head_only_in_the_mode() {
     let Some(clone) = Clone::new() else { return };
     let (status, head) = (clone.git(&["status", "--porcelain"]), clone.git(&["symbolic-ref", "HEAD"]));
     let output = clone.branches(&[]);
@@ -328,7 +328,7 @@ fn the_branches_of_the_exercises_differ_from_head_in_the_mode_alone() {
 }
 
 #[test]
-fn a_branch_that_is_something_else_by_now_is_moved_by_force_alone() {
+fn a_changed_branch_is_moved_only_by_force() {
     let Some(clone) = Clone::new() else { return };
     assert!(clone.branches(&[]).status.success());
     let made = clone.heads();
@@ -348,7 +348,7 @@ fn a_branch_that_is_something_else_by_now_is_moved_by_force_alone() {
 // ---- dataset -----------------------------------------------------------------------------------------------------
 
 #[test]
-fn the_bundled_files_come_out_of_the_committed_seed_byte_for_byte() {
+fn the_bundled_files_follow_from_the_committed_seed() {
     let makefile = fs::read_to_string(project("Makefile")).unwrap();
     let command = makefile.lines().find_map(|line| line.split_once("$(BIN)/dataset ")).unwrap().1;
     let command = command.trim_end_matches(['\\', ' ', ';']);

@@ -37,7 +37,7 @@ const WRONG: [(&str, &[&str], &str); 13] = [
 ];
 
 #[test]
-fn a_wrong_variable_is_one_line_that_names_it_and_what_is_allowed() {
+fn a_wrong_variable_is_one_line_with_name_and_allowed_values() {
     for (key, values, allowed) in WRONG {
         for value in values {
             let complaint = refused(Setup::new(2).set(key, value));
@@ -49,7 +49,7 @@ fn a_wrong_variable_is_one_line_that_names_it_and_what_is_allowed() {
 }
 
 #[test]
-fn a_wrong_value_in_the_file_is_one_line_that_names_key_and_file() {
+fn a_wrong_value_in_the_file_is_one_line_with_key_and_file() {
     for (key, values, allowed) in WRONG {
         let nothing: &[&str] = &[""];
         for value in values.iter().chain(nothing) {
@@ -65,7 +65,7 @@ fn a_wrong_value_in_the_file_is_one_line_that_names_key_and_file() {
 }
 
 #[test]
-fn a_file_that_is_not_of_its_form_is_one_line_that_names_the_place() {
+fn a_malformed_file_is_one_line_with_the_place() {
     for (text, place) in [
         ("[DEFAULT]\nSERVER_PROT = 1\n", "SERVER_PROT"),
         ("[DEFAULT]\nSERVER_PORT = 1\nserver_port = 2\n", "line 3"),
@@ -82,7 +82,7 @@ fn a_file_that_is_not_of_its_form_is_one_line_that_names_the_place() {
 }
 
 #[test]
-fn a_file_that_was_named_must_be_there_and_readable() {
+fn a_named_file_must_exist_and_be_readable() {
     let complaint = refused(without_variables().arg("--config").arg("missing.ini"));
     assert!(complaint.starts_with("server: missing.ini: "), "{complaint}");
     let complaint = refused(without_variables().arg("--config=."));
@@ -108,7 +108,7 @@ fn wrong_arguments_are_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn help_and_version_are_said_and_nothing_else_is_done() {
+fn help_and_version_are_printed_and_nothing_starts() {
     for (argument, said) in [("--help", "--config"), ("-h", "--new-draw"), ("--version", env!("CARGO_PKG_VERSION"))] {
         // Even where the settings are wrong.
         let setup = Setup::new(2).arg(argument).set("SERVER_PORT", "none");
@@ -129,7 +129,7 @@ fn a_variable_beats_the_file_and_the_file_beats_the_default() {
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none_and_an_unknown_one_is_nobodys() {
+fn empty_and_unknown_variables_are_ignored() {
     let setup = without_variables().set("SERVER_PORTS", "none").set("CLI_ID", "x").set("LISTEN_BACKLOG", "-1");
     fs::create_dir(setup.path("config")).unwrap();
     write_file(&setup.path("config/server.ini"), "[DEFAULT]\nSERVER_PORT = 0\nlogging_level: debug\n");
@@ -205,7 +205,7 @@ fn a_file_may_hold_every_key() {
 }
 
 #[test]
-fn bets_that_would_share_a_file_with_something_else_of_the_lottery_are_refused() {
+fn a_storage_path_with_another_use_is_refused() {
     for name in ["ends", "draw", "server.lock", "server.csv", "bets.lock"] {
         let setup = Setup::new(1);
         let path = setup.path(name);
@@ -216,7 +216,7 @@ fn bets_that_would_share_a_file_with_something_else_of_the_lottery_are_refused()
 }
 
 #[test]
-fn the_longest_durations_are_as_good_as_any() {
+fn the_longest_durations_work() {
     let server = ["MESSAGE_TIMEOUT", "IDLE_TIMEOUT", "DRAW_WAIT", "SHUTDOWN_GRACE"]
         .into_iter()
         .fold(Setup::new(1), |setup, key| setup.set(key, "2562047h"))
@@ -230,14 +230,14 @@ fn the_longest_durations_are_as_good_as_any() {
 }
 
 #[test]
-fn max_connections_must_leave_room_beside_the_agencies() {
+fn max_connections_must_exceed_the_agencies() {
     let complaint = refused(Setup::new(5).set("MAX_CONNECTIONS", 5));
     assert!(complaint.contains("MAX_CONNECTIONS: \"5\"") && complaint.contains("which is 5"), "{complaint}");
     Setup::new(5).set("MAX_CONNECTIONS", 6).start().stop();
 }
 
 #[test]
-fn the_limit_of_descriptors_is_raised_to_what_max_connections_needs_and_a_hard_one_below_is_exit_code_2() {
+fn the_descriptor_limit_is_raised_or_the_start_fails() {
     if !has_program("prlimit") {
         return skipped("limits of descriptors at the start", "prlimit is not installed");
     }
@@ -259,11 +259,10 @@ fn the_limit_of_descriptors_is_raised_to_what_max_connections_needs_and_a_hard_o
 }
 
 #[test]
-fn as_many_connections_as_the_backlog_says_wait_to_be_accepted() {
+fn the_backlog_limits_the_connections_that_wait() {
     for backlog in [2, 40] {
         let server = Setup::new(2).set("SERVER_LISTEN_BACKLOG", backlog).start();
-        send_signal(server.pid(), "STOP");
-        eventually("it is stopped", || state(server.pid()) == Some('T'));
+        stop_process(server.pid());
         let address = ([127, 0, 0, 1], server.port()).into();
         let connect = |_| match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
             Ok(stream) => Some(stream),
@@ -281,7 +280,7 @@ fn as_many_connections_as_the_backlog_says_wait_to_be_accepted() {
 // ---- where lines go ----------------------------------------------------------------------------------------------
 
 #[test]
-fn a_logging_level_hides_what_matters_less() {
+fn a_logging_level_hides_lower_levels() {
     let levels = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"];
     for (n, level) in levels.into_iter().enumerate() {
         let mut server = Setup::new(1).set("LOGGING_LEVEL", level).set("SHUTDOWN_GRACE", "100ms").spawn();
@@ -306,7 +305,7 @@ fn a_logging_level_hides_what_matters_less() {
 }
 
 #[test]
-fn parent_and_children_append_to_a_plain_file_to_which_others_write_too() {
+fn the_log_is_appended_to_a_file_that_others_write_too() {
     // Not opened for appending: with an offset that a stranger's line does not move.
     let mut server = Setup::new(1).under(&["sh", "-c", "exec \"$@\" >plain.log", "sh"]).spawn();
     let port = listening_port(server.pid());
@@ -325,7 +324,7 @@ fn parent_and_children_append_to_a_plain_file_to_which_others_write_too() {
 }
 
 #[test]
-fn syslog_gets_every_line_with_the_pid_of_its_process_and_stdout_none() {
+fn syslog_gets_every_line_with_the_right_pid_and_stdout_none() {
     let setup = Setup::new(1).set("LOG_TARGET", "syslog");
     let daemon = UnixDatagram::bind(setup.path("syslog")).unwrap();
     let syslog = setup.path("syslog");
@@ -347,7 +346,7 @@ fn syslog_gets_every_line_with_the_pid_of_its_process_and_stdout_none() {
 }
 
 #[test]
-fn a_syslog_daemon_that_comes_late_goes_and_comes_back_is_found_each_time() {
+fn a_restarted_syslog_daemon_is_found_each_time() {
     let setup = Setup::new(1).set("LOG_TARGET", "both");
     let syslog = setup.path("syslog");
     let server = setup.set("SYSLOG_SOCKET", syslog.display()).start();
@@ -368,7 +367,7 @@ fn a_syslog_daemon_that_comes_late_goes_and_comes_back_is_found_each_time() {
 }
 
 #[test]
-fn a_syslog_daemon_that_reads_nothing_stops_neither_the_service_nor_sigterm() {
+fn an_unread_syslog_blocks_neither_service_nor_sigterm() {
     let setup = Setup::new(1).set("LOG_TARGET", "syslog");
     let syslog = setup.path("syslog");
     let _daemon = UnixDatagram::bind(&syslog).unwrap();

@@ -53,13 +53,13 @@ fn tell(line: &str) {
 // ---- nothing leaks -----------------------------------------------------------------------------------------------
 
 #[test]
-fn a_hundred_thousand_connections_of_every_kind_leave_the_parent_as_it_was() {
+fn a_hundred_thousand_connections_leak_nothing() {
     let connections = setting("CONNECTIONS", CONNECTIONS);
     let mut rng = rng("connections");
     let setup = Setup::new(AGENCIES).set("SERVER_LISTEN_BACKLOG", 1024).set("LOGGING_LEVEL", "INFO");
     let server = setup.set("MESSAGE_TIMEOUT", "2s").start();
     assert_eq!(echo(&server), b"hola\n");
-    server.await_alone();
+    server.await_childless();
     let (at_start, cold) = (descriptors(server.pid()), resident(server.pid()));
     let stored = AtomicU64::new(0);
     flood(&server, WARM_UP.min(connections / 2), &mut rng, &stored);
@@ -91,15 +91,13 @@ fn flood(server: &Server, connections: u64, rng: &mut Rng, stored: &AtomicU64) {
             });
         }
     });
-    server.await_alone();
+    server.await_childless();
 }
 
 /// To any of this machine's addresses: one alone has not enough ports for so many connections in so short a time.
 fn connect(port: u16, rng: &mut Rng) -> Conn {
     let stream = TcpStream::connect((Ipv4Addr::new(127, 0, 0, rng.u8(1..=32)), port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    Conn(stream)
+    Conn::patient(stream)
 }
 
 /// One connection of any kind; returns how many bets were acknowledged over it.
@@ -174,7 +172,7 @@ fn echo(server: &Server) -> Vec<u8> {
 // ---- an orderly end, at any moment -------------------------------------------------------------------------------
 
 #[test]
-fn a_thousand_servers_that_are_told_to_stop_at_random_moments_end_with_0_in_time() {
+fn a_thousand_stops_at_random_moments_end_with_code_0() {
     let stops = setting("STOPS", STOPS);
     let mut rng = rng("stops");
     let mut times: Vec<Duration> = (0..stops).map(|n| stop_at_a_random_moment(n, &mut rng)).collect();
@@ -228,8 +226,7 @@ fn stop_at_a_random_moment(n: u64, rng: &mut Rng) -> Duration {
 
 /// How many batches of `size` bets the rows of `agency` are; `None` where they are not whole ones.
 fn whole_batches(agency: u32, size: u32, stored: &str) -> Option<usize> {
-    let batch: String = (0..size).map(|document| format!("{agency},Ana,Paz,{document},1999-03-17,7574\r\n")).collect();
-    let own: String = stored.split_inclusive('\n').filter(|row| row.starts_with(&format!("{agency},"))).collect();
+    let (batch, own) = (rows(agency, size, WINNING), rows_of(stored.as_bytes(), agency));
     let batches = own.len() / batch.len();
     (own == batch.repeat(batches)).then_some(batches)
 }

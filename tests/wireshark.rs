@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use support::answers::winners;
 use support::*;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/wireshark/loteria.lua");
@@ -68,7 +69,7 @@ struct Talk {
 impl Talk {
     fn new(conn: &Conn, sent: &[&[Shown]], answered: &[Shown]) -> Self {
         let sent = sent.iter().map(|frame| frame.to_vec()).collect();
-        Self { client: conn.0.local_addr().unwrap().port(), sent, answered: answered.to_vec() }
+        Self { client: conn.port(), sent, answered: answered.to_vec() }
     }
 }
 
@@ -83,7 +84,7 @@ fn nandu() -> Bet<'static> {
 
 /// Sends each part as a segment of its own: the kernel may join what its peer has not yet confirmed.
 fn send_apart<'a>(conn: &mut Conn, parts: impl IntoIterator<Item = &'a [u8]>) {
-    let local = conn.0.local_addr().unwrap().port();
+    let local = conn.port();
     for part in parts {
         conn.send(part);
         eventually("a segment is confirmed", || sockets().iter().all(|s| s.local != local || s.unsent == 0));
@@ -120,7 +121,7 @@ fn untyped(server: &Server) -> Vec<Talk> {
 fn draw(server: &Server) -> Vec<Talk> {
     let (mut one, mut two) = (server.connect(), server.connect());
     one.send(&count(1));
-    let before = one.received(1);
+    let before = one.tally(1);
     one.send(&[batch(1, &[lorca()]), batch(1, &[nandu(), lorca()]), ask(1)].concat());
     assert_eq!((one.ack(), one.ack(), one.winners()), (0, 0, None));
     let many: Vec<_> = (0..255).map(|document| Bet { document, ..Bet::default() }).collect();
@@ -130,7 +131,7 @@ fn draw(server: &Server) -> Vec<Talk> {
     send_apart(&mut one, [end(1), ask(1), count(1)].concat().chunks(8));
     let winners = [lorca().document; 4];
     assert_eq!((one.ack(), one.winners()), (0, Some(winners.to_vec())));
-    let after = one.received(1);
+    let after = one.tally(1);
     two.send(&ask(2));
     assert_eq!(two.winners(), Some(vec![]));
 
@@ -289,13 +290,6 @@ fn long_answers(scripted: &TcpListener) -> Vec<Talk> {
         play(scripted, &asked(), &bytewise.collect::<Vec<_>>()),
         play(scripted, &asked(), &parts),
     ]
-}
-
-/// A message of type 5.
-fn winners(documents: &[u32]) -> Vec<u8> {
-    let count = documents.len() as u32;
-    let numbers = [count].into_iter().chain(documents.iter().copied());
-    [5].into_iter().chain(numbers.flat_map(u32::to_be_bytes)).collect()
 }
 
 // ---- what must be shown ----

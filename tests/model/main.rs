@@ -82,7 +82,7 @@ fn holds(settings: &Settings, floor: usize) {
 }
 
 #[test]
-fn without_faults_every_order_of_steps_ends_with_all_clients_answered() {
+fn without_faults_every_order_of_steps_answers_all_clients() {
     for level in LEVELS {
         holds(&all_faults(level, [plan(4, 2, 2), plan(2, 1, 1)], 0), 600);
     }
@@ -96,7 +96,7 @@ fn every_promise_holds_over_two_faults_of_any_kind() {
 }
 
 #[test]
-fn every_promise_holds_over_two_faults_while_two_batches_are_on_their_way() {
+fn every_promise_holds_over_two_faults_with_a_window_of_two() {
     for level in LEVELS {
         holds(&all_faults(level, WINDOW, 2), 500_000);
     }
@@ -166,7 +166,7 @@ fn without(mechanism: Mechanism, level: Level, faults: u8) -> Settings {
 }
 
 #[test]
-fn without_the_data_lock_a_batch_is_taken_for_the_tail_of_another() {
+fn without_the_data_lock_a_batch_is_cut_off_as_a_tail() {
     breaks(&without(Mechanism::DataLock, Level::End, 0), "P1: a part of a batch of agency 1 is stored");
 }
 
@@ -181,17 +181,17 @@ fn without_cutting_the_tail_the_next_batch_commits_a_torn_row() {
 }
 
 #[test]
-fn without_the_claim_an_old_connection_stores_behind_the_count() {
+fn without_the_claim_an_old_session_stores_after_the_count() {
     breaks(&without(Mechanism::AgencyClaim, Level::End, 1), "P2: the bets of agency");
 }
 
 #[test]
-fn without_asking_a_batch_is_stored_twice() {
+fn without_the_resume_query_a_batch_is_stored_twice() {
     breaks(&without(Mechanism::ResumeQuery, Level::End, 1), "P2: the bets of agency");
 }
 
 #[test]
-fn without_the_server_lock_an_orphan_wipes_a_result_that_a_new_server_has_announced() {
+fn without_the_server_lock_an_orphan_wipes_an_announced_result() {
     breaks(&without(Mechanism::ServerLock, Level::End, 1), "P3: a result that was told is forgotten");
 }
 
@@ -201,7 +201,7 @@ fn without_the_server_lock_an_orphan_stores_beside_a_new_server() {
 }
 
 #[test]
-fn without_dying_with_the_parent_a_stopped_child_keeps_every_new_server_out() {
+fn without_the_death_signal_a_stopped_child_blocks_new_servers() {
     breaks(&without(Mechanism::DieWithParent, Level::End, 1), "stuck");
 }
 
@@ -216,53 +216,53 @@ fn without_adopting_ends_a_draw_waits_for_a_client_that_is_gone() {
 }
 
 #[test]
-fn without_a_sync_before_the_end_a_power_cut_takes_bets_of_an_agency_that_has_ended() {
+fn without_a_sync_before_the_end_a_power_cut_takes_its_bets() {
     breaks(&without(Mechanism::SyncBeforeEnd, Level::End, 1), "P3: agency 1 has ended with 0 of 2 bets");
 }
 
 #[test]
-fn a_sync_before_the_end_is_needed_though_each_batch_is_synced_for_that_of_a_child_killed_before_its_sync() {
+fn at_batch_the_sync_before_the_end_is_still_needed() {
     breaks(&without(Mechanism::SyncBeforeEnd, Level::Batch, 2), "P3: agency 1 has ended with 0 of 2 bets");
 }
 
 #[test]
-fn without_a_sync_of_the_ends_a_power_cut_takes_one_that_was_acknowledged() {
+fn without_a_sync_of_ends_a_power_cut_takes_an_acknowledged_one() {
     breaks(&without(Mechanism::SyncEnd, Level::End, 1), "P3: the acknowledged end of agency");
 }
 
 #[test]
-fn without_a_sync_of_an_adopted_end_a_power_cut_takes_it_from_a_client_that_was_told_of_it() {
+fn without_a_sync_of_an_adopted_end_a_power_cut_takes_it() {
     breaks(&without(Mechanism::SyncAdoptedEnd, Level::End, 2), "P3: the acknowledged end of agency");
 }
 
 #[test]
-fn without_a_sync_of_each_batch_a_power_cut_takes_one_that_was_acknowledged() {
+fn without_a_batch_sync_a_power_cut_takes_an_acknowledged_one() {
     breaks(&without(Mechanism::SyncBatch, Level::Batch, 1), "P1: 2 bets of agency 1 were acknowledged, 0 are stored");
 }
 
 #[test]
-fn without_a_sync_of_the_bets_at_the_draw_a_durable_result_outlives_them_at_process() {
+fn without_a_bets_sync_at_the_draw_the_result_outlives_bets() {
     breaks(&without(Mechanism::DrawSyncsBets, Level::Process, 1), "P3: the draw outlives bets that took part");
 }
 
 #[test]
-fn without_a_sync_of_the_result_a_power_cut_takes_one_that_was_announced() {
+fn without_a_result_sync_a_power_cut_takes_an_announced_one() {
     breaks(&without(Mechanism::SyncResult, Level::End, 1), "P3: a result that was told is forgotten");
 }
 
 #[test]
-fn without_a_sync_at_a_start_a_power_cut_takes_a_result_that_was_told() {
+fn without_a_sync_at_start_a_power_cut_takes_a_reported_result() {
     breaks(&without(Mechanism::ReadFromDisk, Level::End, 2), "P3: a result that was told is forgotten");
 }
 
 #[test]
-fn without_a_look_at_the_disk_what_a_failed_sync_has_dropped_is_told_until_the_power_is_cut() {
+fn without_a_read_from_disk_dropped_data_is_still_reported() {
     let settings = Settings { without: vec![Mechanism::ReadFromDisk], ..syncs_that_drop_data(Level::End) };
     breaks(&settings, "P3: the acknowledged end of agency 1 is forgotten");
 }
 
 #[test]
-fn without_a_mark_on_the_record_a_server_believes_one_of_rows_that_a_failed_sync_has_dropped() {
+fn without_a_mark_on_the_record_dropped_rows_are_believed() {
     for level in [Level::End, Level::Batch] {
         let settings = Settings { without: vec![Mechanism::DoubtRecord], faults: 1, ..syncs_that_drop_data(level) };
         breaks(&settings, "were acknowledged, 0 are stored");
@@ -284,7 +284,7 @@ fn without_checksums_half_a_result_is_taken_for_one() {
 }
 
 #[test]
-fn without_the_boot_in_the_record_one_from_before_a_power_cut_is_believed() {
+fn without_the_boot_id_an_old_record_is_believed() {
     let kinds = vec![Fault::PowerCut];
     breaks(
         &Settings { kinds, ..without(Mechanism::BootId, Level::Batch, 1) },
@@ -311,7 +311,7 @@ fn ends_that_are_not_synced_at_the_draw_break_no_promise() {
 // ---- limits, with all mechanisms ----------------------------------------------------------------------------------
 
 #[test]
-fn at_process_a_power_cut_may_take_bets_and_leave_the_end_of_them() {
+fn at_process_a_power_cut_may_take_bets_and_keep_their_end() {
     let settings = Settings { promised: Level::End, ..all_faults(Level::Process, SMALL, 1) };
     breaks(&settings, "P3: agency 1 has ended with 0 of 2 bets");
 }

@@ -4,14 +4,10 @@
 //! said by name. Faults that need no root are in `tests/faults.rs`.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../client_support/mod.rs"]
-#[allow(dead_code, reason = "each test file uses its part")]
-mod client_support;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod attributes;
-mod disk;
 mod full;
 mod network;
 mod own;

@@ -6,7 +6,8 @@ use std::fmt::Debug;
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::{ext4, skipped, this_test};
+use crate::support::disk::{Disk, Medium, Outcome};
+use crate::support::{run_program, skipped, this_test};
 
 /// Mounts from here on are this thread's; false if that cannot be had, which has been said.
 pub fn mounts() -> bool {
@@ -18,22 +19,30 @@ pub fn network() -> bool {
     apart(CloneFlags::CLONE_NEWNET) && can("ip", &["link", "set", "lo", "up"])
 }
 
+/// A disk in mounts of this thread's own; `None` if this machine makes none, which has been reported.
+pub fn disk(medium: Medium) -> Option<Disk> {
+    if !mounts() {
+        return None;
+    }
+    Disk::new(medium).inspect_err(|why| skipped(&this_test(), why)).ok()
+}
+
 fn apart(what: CloneFlags) -> bool {
     is_possible(unshare(what).map_err(|e| format!("unshare {what:?}: {e}")))
 }
 
 /// Runs a program of the system; false if this machine cannot do what it asks for, which has been said.
 pub fn can(program: &str, arguments: &[impl AsRef<OsStr> + Debug]) -> bool {
-    is_possible(ext4::run(program, arguments))
+    is_possible(run_program(program, arguments))
 }
 
 /// Whether it has worked; if not, this machine cannot do it, and that is said.
-pub fn is_possible(outcome: ext4::Outcome) -> bool {
+pub fn is_possible(outcome: Outcome) -> bool {
     outcome.inspect_err(|why| skipped(&this_test(), why)).is_ok()
 }
 
 /// Runs a program that has worked here before.
 #[track_caller]
 pub fn run(program: &str, arguments: &[impl AsRef<OsStr> + Debug]) {
-    ext4::run(program, arguments).unwrap();
+    run_program(program, arguments).unwrap();
 }

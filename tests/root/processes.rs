@@ -52,7 +52,7 @@ fn of_pids(mount: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn in_a_group_that_may_have_no_more_processes_clients_are_refused_or_wait_and_nothing_spins() {
+fn at_the_cgroup_limit_clients_are_refused_or_wait() {
     let Some(group) = Group::new(3) else { return };
     let join = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", group.0.display());
     let server = Setup::new(2).set("SERVER_LISTEN_BACKLOG", 100).under(&["sh", "-c", &join, "sh"]).start();
@@ -81,7 +81,7 @@ fn in_a_group_that_may_have_no_more_processes_clients_are_refused_or_wait_and_no
     drop(two);
     assert_eq!(first.winners(), Some(vec![0, 1, 2]));
     drop(first);
-    server.await_alone();
+    server.await_childless();
     assert_eq!(descriptors(server.pid()), at_start);
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
 }
