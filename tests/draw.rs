@@ -1,4 +1,4 @@
-//! The draw, from outside: who ends, who waits, who has an agency to itself, and what is answered when.
+//! The draw from outside: ends, queries that wait, claims, and the answers to each.
 
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use support::*;
 
-/// The same where others wait meanwhile, and not for long.
+/// A shorter [`QUIET`], for tests in which another connection waits with a deadline.
 const SHORT: Duration = Duration::from_millis(50);
 /// How long a claim waits for its agency.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A connection of its own that ends `agency`.
+/// A new connection that has ended `agency`.
 #[track_caller]
 fn ended(server: &Server, agency: u32) -> Conn {
     let mut client = server.connect();
@@ -25,7 +25,7 @@ fn ended(server: &Server, agency: u32) -> Conn {
     client
 }
 
-/// A connection of its own that waits for the draw.
+/// A new connection that waits for the draw.
 #[track_caller]
 fn waiting(server: &Server, agency: u32) -> Conn {
     let mut client = server.connect();
@@ -33,12 +33,12 @@ fn waiting(server: &Server, agency: u32) -> Conn {
     client
 }
 
-/// Winning bets of these documents.
+/// Winning bets with these documents.
 fn won(documents: &[u32]) -> Vec<Bet<'static>> {
     documents.iter().map(|&document| Bet { document, number: WINNING, ..Bet::default() }).collect()
 }
 
-/// Stops the server's parent alone, and waits until it has stopped: sessions go on.
+/// Stops only the server's parent: sessions continue.
 fn freeze_parent(server: &Server) {
     stop_process(server.pid());
 }
@@ -54,7 +54,7 @@ fn after_all_ends_each_agency_gets_its_own_winners() {
         client.send(&batch(agency, bets)).send(&end(agency)).send(&ask(agency));
         assert_eq!([client.ack(), client.ack()], [0, 0]);
     }
-    // In the order in which they were stored, and as often.
+    // In stored order, with repetitions.
     let expected = [vec![0, 7, 7, 3], vec![u32::MAX], vec![]];
     assert_eq!(agencies.each_mut().map(|client| client.winners().unwrap()), expected);
     for (agency, expected) in (1..).zip(expected) {
@@ -378,7 +378,7 @@ fn a_slow_reader_gets_all_20000_winners() {
         assert_eq!(slow.send(&batch(1, &won(&documents))).ack(), 0);
     }
     assert_eq!(slow.send(&end(1)).ack(), 0);
-    // More than all buffers on the way hold, so its child is blocked by it again and again.
+    // More bytes than all buffers hold, so the child is blocked again and again.
     let times = 40;
     slow.send(&ask(1).repeat(times));
     server.await_log(SORTEO);
@@ -388,7 +388,7 @@ fn a_slow_reader_gets_all_20000_winners() {
     let mut time = 0;
     while time < times || begun.elapsed() < patience {
         if time == times {
-            // Who takes any bytes has no deadline for all of them: on, until that would have passed.
+            // A client that keeps reading has no deadline for the whole answer. Continue until that time has passed.
             slow.send(&ask(1));
             time -= 1;
         }
@@ -446,7 +446,7 @@ fn a_waiting_claim_is_granted_when_the_holder_is_gone() {
         ("dies", |_client, child| send_signal(child, "KILL")),
     ];
     for (way, leave) in ways {
-        // Again where the machine was so slow that the newer connection had waited long enough.
+        // Repeated if the machine is so slow that the newer connection was refused after its wait.
         eventually(way, || {
             server.await_childless();
             let older = server.claim(1);
@@ -474,7 +474,7 @@ fn waiting_claims_are_granted_in_order() {
         });
         drop(holder);
         let [first, second] = &mut waiting;
-        // Refused with 5 where the machine is so slow that they have waited long enough.
+        // On a slow machine they may be refused with 5 after their wait.
         let granted = first.ack() == 0;
         first.finish();
         if !granted || second.ack() != 0 {
@@ -493,7 +493,7 @@ fn end_of_stream_during_the_wait_for_the_draw_frees_the_claim() {
     let mut older = server.claim(1);
     assert_eq!(older.send(&batch_of(1, 3, 1)).ack(), 0);
     assert!(older.send(&ask(1)).is_silent_for(QUIET));
-    // Half a close: its child sees no error, and what the client could still read is nothing.
+    // A half close: the child sees no error, and it must not send an answer.
     assert_eq!(older.finish().rest(), b"");
     server.await_childless();
     assert_eq!(server.claim(1).send(&batch_of(1, 1, 1)).ack(), 0);
@@ -504,7 +504,7 @@ fn end_of_stream_during_the_wait_for_the_draw_frees_the_claim() {
 #[test]
 fn bets_are_counted_after_the_older_session_has_ended() {
     let server = Server::start(1);
-    // Again where the machine was so slow that the newer connection had waited long enough.
+    // Repeated if the machine is so slow that the newer connection was refused after its wait.
     eventually("the newer one gets it", || {
         server.await_childless();
         let before = server.rows().len() as u64;
@@ -533,7 +533,7 @@ fn a_draw_is_held_again_if_its_process_dies() {
     let server = Server::start(1);
     let mut client = server.connect();
     assert_eq!(client.send(&batch_of(1, 3, WINNING)).ack(), 0);
-    // The last end is recorded while the parent sleeps; the draw that it then begins finds the data lock taken.
+    // The last end is recorded while the parent is stopped. The draw that it then begins finds the data lock taken.
     freeze_parent(&server);
     client.send(&end(1)).send(&ask(1));
     assert_eq!(client.ack(), 0);

@@ -1,5 +1,5 @@
-//! What the fuzz targets were fed with, and every defect that they have found, goes through their checks here too: without
-//! any fuzzer, and with every run of the tests.
+//! The inputs of the fuzz targets, and every defect that they have found, go through the same checks here: without a fuzzer,
+//! in every run of the tests.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
-/// The fuzzer's build measures; here the same process runs other tests at the same time.
+/// No measurement: unlike the fuzzer, this process runs other tests at the same time.
 const UNMEASURED: fuzz::Memory = fuzz::Memory { restart: || 0, peak: || 0 };
 
 fn judge(target: &str, check: impl Fn(&[u8])) {

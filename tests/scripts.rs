@@ -1,4 +1,4 @@
-//! The scripts, from outside: what they write, what they say, and what they leave alone.
+//! The scripts from outside: the files that they write, their output, and the files that they must not change.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -22,7 +22,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A copy of one script, in a directory of its own.
+/// A temporary directory that holds only a copy of one script.
 fn alone(script: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     install(&project(script), &dir.path().join(script));
@@ -33,7 +33,7 @@ fn alone(script: &str) -> TempDir {
 
 const GENERATE: &str = "generar-compose.sh";
 
-/// Runs the script of `dir` there: by itself, or by a shell.
+/// Runs the script in `dir`, directly or with a shell.
 fn generate(dir: &Path, shell: Option<&str>, arguments: &[&str]) -> Output {
     let script = dir.join(GENERATE);
     let mut command = Command::new(shell.map_or(script.as_os_str(), |shell| shell.as_ref()));
@@ -91,7 +91,7 @@ fn assert_environments(services: &BTreeMap<String, Value>, clients: u32) {
                 assert!(has("NACIMIENTO=1999-03-17") && has("NUMERO=7574"));
             }
         }
-        // The configuration that the course injects would be overruled.
+        // These would override the configuration that the course injects.
         let official = [
             "SERVER_PORT",
             "SERVER_IP",
@@ -188,10 +188,10 @@ fn an_existing_compose_file_is_replaced_with_a_usual_mode() {
 
 const SUCCESS: &str = "action: test_echo_server | result: success\n";
 const FAIL: &str = "action: test_echo_server | result: fail\n";
-/// A mute or dead server is found out within 5 s; the rest is patience with slow machines.
+/// The script detects a mute or dead server within 5 s; a slow machine gets more.
 const VALIDATION_BOUND: Duration = Duration::from_secs(15);
 
-/// Runs the script with `docker` as its docker (none: there is none), by each shell that it must bear.
+/// Runs the script with each shell that it must support, with `docker` as the docker program; `None` is no such program.
 fn validate(docker: Option<&str>) -> Vec<(String, Option<i32>)> {
     let bin = tempfile::tempdir().unwrap();
     for program in ["sh", "bash", "timeout", "date", "sleep", "printf", "env", "cat"] {
@@ -390,7 +390,7 @@ fn every_script_is_executable_and_parses() {
 #[test]
 fn every_mutant_names_its_judge_and_applies_to_the_program() {
     if !has_program("patch") {
-        return skipped("whether the mutants apply", "there is no patch");
+        return skipped("whether the mutants apply", "patch is not installed");
     }
     let patches = fs::read_dir(project("tests/mutants")).unwrap().map(|entry| entry.unwrap().path());
     for path in patches {

@@ -1,5 +1,5 @@
-//! Arguments, settings and where lines go, from outside: what is wrong is one line and exit code 2, before anything is
-//! opened; what is set is what counts.
+//! Arguments, settings and log targets from outside: a wrong one is reported in one line with exit code 2 before any file is
+//! opened, and a right one has its effect.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use support::*;
 
-/// Every key whose value can be wrong, with values that are, and words of what is allowed.
+/// Every key whose value can be wrong: wrong values, and words of the allowed ones.
 const WRONG: [(&str, &[&str], &str); 13] = [
     (
         "SERVER_PORT",
@@ -110,7 +110,7 @@ fn wrong_arguments_are_one_line_and_exit_code_2() {
 #[test]
 fn help_and_version_are_printed_and_nothing_starts() {
     for (argument, said) in [("--help", "--config"), ("-h", "--new-draw"), ("--version", env!("CARGO_PKG_VERSION"))] {
-        // Even where the settings are wrong.
+        // Even with wrong settings.
         let setup = Setup::new(2).arg(argument).set("SERVER_PORT", "none");
         let (output, changed) = run(setup);
         let stdout = String::from_utf8(output.stdout).unwrap();
@@ -270,7 +270,7 @@ fn the_backlog_limits_the_connections_that_wait() {
             Err(e) => panic!("{e}"),
         };
         let waiting: Vec<_> = (0..backlog * 2).map_while(connect).collect();
-        // The kernel allows one more than it was asked for.
+        // The kernel allows one more than requested.
         assert!((backlog..=backlog + 1).contains(&waiting.len()), "{} with a backlog of {backlog}", waiting.len());
         send_signal(server.pid(), "CONT");
         eventually("all are served", || server.children().len() == waiting.len());
@@ -291,14 +291,14 @@ fn a_logging_level_hides_lower_levels() {
         drop(refused);
         let mut cut = Conn::to(port);
         assert_eq!(cut.send(&batch_of(1, 1, 1)).ack(), 0);
-        // Whoever does not finish its message is killed, with a warning.
+        // A session whose message does not finish is killed, with a warning.
         cut.send(&batch_of(1, 1, 1)[..10]);
         eventually("it is read", || sockets().iter().all(|socket| socket.local != port || socket.unread == 0));
         server.signal("TERM");
         assert_eq!(server.wait().code(), Some(0));
         let log = server.log();
         let seen = |level: &str| log.lines().any(|line| line.split(' ').nth(2) == Some(level));
-        // Nothing of this is critical.
+        // None of these lines is critical.
         let expected: Vec<_> = levels[1..].iter().map(|other| levels[..=n].contains(other)).collect();
         assert_eq!(levels[1..].iter().map(|level| seen(level)).collect::<Vec<_>>(), expected, "{level}\n{log}");
     }
@@ -306,7 +306,7 @@ fn a_logging_level_hides_lower_levels() {
 
 #[test]
 fn the_log_is_appended_to_a_file_that_others_write_too() {
-    // Not opened for appending: with an offset that a stranger's line does not move.
+    // The file is not opened for appending: lines of other processes do not move the server's offset.
     let mut server = Setup::new(1).under(&["sh", "-c", "exec \"$@\" >plain.log", "sh"]).spawn();
     let port = listening_port(server.pid());
     let log = server.path("plain.log");
@@ -352,7 +352,7 @@ fn a_restarted_syslog_daemon_is_found_each_time() {
     let server = setup.set("SYSLOG_SOCKET", syslog.display()).start();
     let mut conn = server.connect();
     for n in 0..3 {
-        // Nobody listens: nobody is kept from anything.
+        // Without a daemon, the service continues.
         assert_eq!(conn.send(&batch_of(1, 1, 1)).ack(), 0);
         let daemon = UnixDatagram::bind(&syslog).unwrap();
         assert_eq!(server.connect().send(format!("to daemon {n}\n").as_bytes()).rest().len(), 12);
@@ -414,12 +414,12 @@ fn assert_from(packet: &str, pid: i32, text: &str) {
 
 // ---- helpers -----------------------------------------------------------------------------------------------------
 
-/// Nothing set: empty variables count as unset.
+/// A setup without settings: empty variables count as unset.
 fn without_variables() -> Setup {
     ["CLIENT_AMOUNT", "SERVER_PORT", "LOGGING_LEVEL"].iter().fold(Setup::new(0), |setup, key| setup.set(key, ""))
 }
 
-/// Stores where the default says, in the test's directory.
+/// Uses the default storage path, in the test's directory.
 fn here(setup: Setup) -> Setup {
     fs::create_dir_all(setup.path(".data")).unwrap();
     setup.set("STORAGE_FILEPATH", "")
@@ -431,7 +431,7 @@ fn assert_config_line(server: &Server, settings: &str) {
     assert!(line.ends_with(&format!(" DEBUG    action: config | result: success | {settings}")), "{log}");
 }
 
-/// Runs a server that is to end by itself; true if it has changed its directory.
+/// Runs a server that ends by itself; the flag is true if it has changed its directory.
 fn run(setup: Setup) -> (Output, bool) {
     let before = tree(&setup.path(""));
     let mut process = Mortal(setup.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
@@ -446,7 +446,7 @@ fn run(setup: Setup) -> (Output, bool) {
     (Output { status: status.unwrap(), stdout, stderr }, tree(&setup.path("")) != before)
 }
 
-/// Does not outlive its test.
+/// A process that is killed when this is dropped.
 struct Mortal(Child);
 
 impl Drop for Mortal {
@@ -456,7 +456,7 @@ impl Drop for Mortal {
     }
 }
 
-/// The one line with which a server refuses to start.
+/// Checks that the server refuses to start with exit code 2 and changes no file. Returns its one line.
 #[track_caller]
 fn refused(setup: Setup) -> String {
     let (output, changed) = run(setup);
@@ -467,7 +467,7 @@ fn refused(setup: Setup) -> String {
     stderr
 }
 
-/// What is in a directory, and everything under it.
+/// Everything in a directory and below it: paths and contents.
 fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {

@@ -1,4 +1,4 @@
-//! One agency of a run: its client, started again as often as it is killed, and what its logs say that it was told.
+//! One agency of a run: its client, which is started again as often as it is killed, and the answers that its logs report.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ pub struct Agency {
     max_amount: u8,
     window: u8,
     pub starts: Vec<Start>,
-    /// For each power cut the start that it came upon, and what that had logged by then.
+    /// For each power cut: the number of the running start, and the bytes that it had logged by then.
     cuts: Vec<(usize, usize)>,
 }
 
 /// One process of the client.
 pub struct Start {
     pub pid: i32,
-    /// By this run, before it had ended.
+    /// Whether this run killed it before it had ended.
     pub killed: bool,
 }
 
@@ -59,7 +59,7 @@ impl Agency {
         self.starts.push(Start { pid, killed: false });
     }
 
-    /// kill -9, unless it has ended; true if it had not.
+    /// Kills it with SIGKILL; false if it has ended already.
     pub fn kill(&mut self, reaper: &mut Reaper) -> bool {
         let Some(start) = self.starts.last_mut() else { return false };
         if reaper.end_of(start.pid).is_some() {
@@ -70,7 +70,7 @@ impl Agency {
         true
     }
 
-    /// Of the process that runs or has run last; `None` before the first.
+    /// The pid of the last process; `None` before the first start.
     pub fn pid(&self) -> Option<i32> {
         self.starts.last().map(|start| start.pid)
     }
@@ -79,12 +79,12 @@ impl Agency {
         self.pid().is_some() && self.end(reaper).is_none()
     }
 
-    /// How its last process has ended.
+    /// How its last process ended; `None` while it runs.
     pub fn end(&self, reaper: &mut Reaper) -> Option<WaitStatus> {
         reaper.end_of(self.pid()?)
     }
 
-    /// What the process that was started as number `start` has logged; a line that a kill has torn is left out.
+    /// The log of start number `start`, without a line torn by a kill.
     pub fn log(&self, start: usize) -> String {
         let mut log = fs::read_to_string(self.path(start, "log")).unwrap_or_default();
         log.truncate(log.rfind('\n').map_or(0, |end| end + 1));
@@ -95,22 +95,22 @@ impl Agency {
         self.log(self.starts.len() - 1)
     }
 
-    /// The power is about to fail: nobody is told anything any more on a connection that is there.
+    /// Notes that the power is about to fail: no existing connection gets another answer.
     pub fn note_power_cut(&mut self) {
         if let Some(last) = self.starts.len().checked_sub(1) {
             self.cuts.push((last, self.log(last).len()));
         }
     }
 
-    /// What the process that was started as number `start` was told, and where the power failed.
-    pub fn told(&self, start: usize) -> Vec<Told> {
+    /// The answers that start number `start` got, and where the power failed in between.
+    pub fn events(&self, start: usize) -> Vec<Event> {
         let log = self.log(start);
         let (mut all, mut from) = (Vec::new(), 0);
         for &(_, cut) in self.cuts.iter().filter(|(of, _)| *of == start) {
-            all.extend(told(&log[from..cut]).chain([Told::PowerCut]));
+            all.extend(events_in(&log[from..cut]).chain([Event::PowerCut]));
             from = cut;
         }
-        all.extend(told(&log[from..]));
+        all.extend(events_in(&log[from..]));
         all
     }
 
@@ -123,13 +123,13 @@ impl Agency {
     }
 }
 
-/// What a client was told, in the order of its log.
+/// An event in the log of a client, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// It has a new connection; nothing is asked on it yet.
+pub enum Event {
+    /// A new connection, without any request yet.
     Connected,
     /// Answer 7.
-    Holding {
+    Counted {
         bets: u64,
         ended: bool,
     },
@@ -137,28 +137,28 @@ pub enum Told {
     Stored {
         bets: u64,
     },
-    /// Its end is known, by an acknowledgement or an answer 7.
+    /// Its end is recorded, by an acknowledgement or an answer 7.
     AllSent,
     Winners {
         count: usize,
     },
-    /// Not by the server. What it had said may have been read, and so logged, only later.
+    /// Not an answer. The client may log earlier answers only after it.
     PowerCut,
 }
 
-/// What the lines of `log` tell; a holding of nothing has no line.
-fn told(log: &str) -> impl Iterator<Item = Told> {
+/// The events in the lines of `log`; a tally of zero has no line.
+fn events_in(log: &str) -> impl Iterator<Item = Event> {
     log.lines().filter_map(|line| {
         let number = |key: &str| field(line, key)?.parse::<u64>().ok();
         match (field(line, "action")?, field(line, "result")?) {
-            ("connect", "success") => Some(Told::Connected),
+            ("connect", "success") => Some(Event::Connected),
             ("consulta_recibidas", "success") => {
-                Some(Told::Holding { bets: number("cantidad")?, ended: field(line, "ended")? == "true" })
+                Some(Event::Counted { bets: number("cantidad")?, ended: field(line, "ended")? == "true" })
             }
-            ("batch_enviado", "success") => Some(Told::Stored { bets: number("cantidad")? }),
-            ("apuestas_enviadas", "success") => Some(Told::AllSent),
+            ("batch_enviado", "success") => Some(Event::Stored { bets: number("cantidad")? }),
+            ("apuestas_enviadas", "success") => Some(Event::AllSent),
             ("consulta_ganadores", "success") => {
-                Some(Told::Winners { count: number("cant_ganadores")?.try_into().ok()? })
+                Some(Event::Winners { count: number("cant_ganadores")?.try_into().ok()? })
             }
             _ => None,
         }

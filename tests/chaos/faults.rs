@@ -13,15 +13,15 @@ use crate::processes::{Outcome, is_killed, signal};
 use crate::run::Run;
 use crate::support;
 
-/// How long a moment is awaited: clients that have lost their server come back after 50 to 100 ms.
+/// How long a moment is awaited: clients that have lost their server return after 50 to 100 ms.
 const SOON: Duration = Duration::from_millis(400);
-/// The rest of the delivery may take longer.
+/// The same, for moments after all bets have been sent.
 const LATER: Duration = Duration::from_secs(3);
-/// How long a look is a tight one.
+/// How long the next batch is awaited without pauses.
 const TIGHT: Duration = Duration::from_millis(50);
-/// Between looks that are not.
+/// The pause between two looks for other moments.
 const LOOSE: Duration = Duration::from_micros(100);
-/// How long clients have to fill their windows while nobody reads.
+/// Time for clients to fill their windows while no process reads.
 const TO_FILL: Duration = Duration::from_millis(2);
 /// Exit code of a server whose disk has failed.
 pub const STORAGE_BROKEN: i32 = 4;
@@ -41,7 +41,7 @@ impl Run {
         Ok(())
     }
 
-    /// `there`: children that are known already, so that no time is lost by looking.
+    /// Inflicts a fault; `there` are children that are known already, so that no time is lost by looking.
     pub fn perform(&mut self, fault: Fault, pick: usize, there: &[i32]) -> Outcome<()> {
         if matches!(fault, Fault::PowerCut { .. }) && self.disk.is_none() {
             return Ok(());
@@ -63,7 +63,7 @@ impl Run {
 
     // ---- moments ----
 
-    /// Whether it came, and the children that it is about.
+    /// Waits for a moment: whether it came, and the children that it concerns.
     fn await_moment(&self, moment: Moment) -> (bool, Vec<i32>) {
         let lottery = &self.lottery;
         let ends = lottery.ends();
@@ -78,10 +78,10 @@ impl Run {
         (came, Vec::new())
     }
 
-    /// First loosely that somebody delivers at all, then tightly the very next batch.
+    /// Waits, with pauses, until some agency sends, then without pauses for the next batch.
     fn await_growth(&self) -> (bool, Vec<i32>) {
         let lottery = &self.lottery;
-        // Those that have ended wait with a child each.
+        // Each agency that has ended waits with one child.
         let delivers = || lottery.living_children().count() as u64 > lottery.ends();
         within(SOON, LOOSE, || delivers() || self.is_delivered());
         let (children, Ok(bets)) = (lottery.living_children().collect(), File::open(lottery.file("bets.csv"))) else {
@@ -105,7 +105,7 @@ impl Run {
         (came, child.into_iter().collect())
     }
 
-    /// Whether nothing more comes of the agencies that have begun.
+    /// Whether all started agencies have ended.
     fn is_delivered(&self) -> bool {
         let begun = self.agencies.iter().filter(|agency| agency.pid().is_some()).count();
         self.lottery.ends() >= begun as u64
@@ -153,14 +153,14 @@ impl Run {
         agency.start(&mut self.reaper);
         let connected =
             within(SOON, support::GLANCE, || agency.last_log().contains("action: connect | result: success"));
-        // Answered or not: were it, the old batches would come behind what it has been told.
+        // Until it is answered or the time is over: after an answer, the old batches would come too late.
         let is_answered = |log: String| ["consulta_recibidas", "batch_enviado"].iter().any(|line| log.contains(line));
         within(time, support::GLANCE, || is_answered(agency.last_log()));
         self.let_go(&children, kill);
         usize::from(connected)
     }
 
-    /// One that runs, else one that has its winners already and asks again.
+    /// A running one; otherwise one that has its winners already and asks again.
     fn kill_client(&mut self, pick: usize) -> usize {
         let started = |&index: &usize| self.agencies[index].pid().is_some();
         let started: Vec<_> = (0..self.agencies.len()).filter(started).collect();
@@ -193,7 +193,7 @@ impl Run {
         if written {
             disk.write_back("bets.csv");
         }
-        // First nobody does anything any more, as without power: a sync that meets the cut may still return success.
+        // Stop all processes first, as without power: a sync during the cut may still return success.
         let children = support::freeze(self.lottery.pid());
         self.agencies.iter_mut().for_each(Agency::note_power_cut);
         disk.cut_power()?;
@@ -201,7 +201,7 @@ impl Run {
         self.lottery.kill(&mut self.reaper)?;
         let end = self.reaper.end_of(self.lottery.pid());
         if !end.is_some_and(|end| is_killed(end) || matches!(end, WaitStatus::Exited(_, STORAGE_BROKEN))) {
-            self.failures.push(format!("the server ended of a power cut with {end:?}"));
+            self.failures.push(format!("the server ended after a power cut with {end:?}"));
         }
         disk.mount_again()?;
         disk.another_boot()?;
@@ -213,7 +213,7 @@ impl Run {
         Ok(1)
     }
 
-    /// As an operator would where a power cut may lose what was acknowledged: a client whose end is lost waits for ever.
+    /// Restarts all clients, as an operator would where a power cut may lose an acknowledged end: such a client waits for ever.
     fn restart_clients(&mut self) {
         for agency in self.agencies.iter_mut().filter(|agency| agency.pid().is_some()) {
             agency.kill(&mut self.reaper);
@@ -228,7 +228,7 @@ impl Run {
         running.get(pick % running.len().max(1)).copied()
     }
 
-    /// One that still has bets to send.
+    /// A running client that still has bets to send.
     fn sending_client(&mut self, pick: usize) -> Option<usize> {
         let mut sending = self.running_clients();
         sending.retain(|&index| !self.agencies[index].last_log().contains("action: apuestas_enviadas"));
@@ -261,7 +261,7 @@ fn within(time: Duration, glance: Duration, mut holds: impl FnMut() -> bool) -> 
             return false;
         }
         if glance.is_zero() {
-            // Who is waited for may need this processor.
+            // The process that is awaited may need this processor.
             yield_now();
         } else {
             sleep(glance);

@@ -1,14 +1,14 @@
-//! What must hold after a run, whatever the faults were; and how often the moments were hit that are the point of it.
+//! The checks after a run, and counts of how often the interesting moments were hit.
 //!
-//! A power cut may take what its level does not promise to keep, of what had been acknowledged by then:
+//! A power cut may take acknowledged data that its level does not promise to keep:
 //!
-//! | DURABILITY | whatever is killed | when the power fails |
+//! | DURABILITY | after kills | after a power cut |
 //! |---|---|---|
-//! | `process` | no acknowledged batch or end is lost | what was acknowledged may be lost, but never once the draw is held; clients that are started again end with every row stored once, and the right winners |
+//! | `process` | no acknowledged batch or end is lost | acknowledged data may be lost, but never after the draw; clients that are started again end with every row stored once, and the right winners |
 //! | `end` | the same | no acknowledged end is lost, and so no bet of an agency that has ended |
 //! | `batch` | the same | the same, and no acknowledged batch is lost |
 //!
-//! The rest holds at every level: each row once, in order and whole, one draw, the right winners, no panic, nothing left.
+//! At every level: each row once, in order and whole, one draw, the right winners, no panic, no process left.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
-use crate::agency::{Agency, Told};
+use crate::agency::{Agency, Event};
 use crate::faults::STORAGE_BROKEN;
 use crate::plan::Durability;
 use crate::processes::{Failure, is_success};
@@ -39,7 +39,7 @@ impl Run {
         self.count_evidence(&log);
     }
 
-    /// Each agency's rows, exactly once and in order, whole, and nothing else.
+    /// `bets.csv` has each agency's rows whole, exactly once, in order, and no others.
     fn stored(&self) -> Vec<Failure> {
         let bytes = fs::read(self.lottery.file("bets.csv")).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -56,29 +56,29 @@ impl Run {
         failures
     }
 
-    /// Held once, and said once, unless somebody killed the server in between.
+    /// The draw is held once and logged once, unless the server was killed in between.
     fn sorteo(&mut self, log: &str) -> Option<Failure> {
-        let said = log.matches(support::SORTEO).count();
+        let logged = log.matches(support::SORTEO).count();
         let adopted = log.contains("sorteo: held");
-        if said == 0 && adopted {
-            self.tally.one("hits", "sorteo never said");
+        if logged == 0 && adopted {
+            self.tally.one("hits", "sorteo never logged");
             return None;
         }
-        (said != 1).then(|| format!("{:?} is logged {said} times", support::SORTEO))
+        (logged != 1).then(|| format!("{:?} is logged {logged} times", support::SORTEO))
     }
 
     fn server_log(&self, log: &str) -> Vec<Failure> {
         let errors = fs::read_to_string(self.dir.join("server.err")).unwrap_or_default();
         let mut failures = Vec::new();
         if !errors.is_empty() {
-            failures.push(format!("the server says on standard error: {errors}"));
+            failures.push(format!("the server wrote to standard error: {errors}"));
         }
         let wrong = |line: &&str| line.contains("panic") || self.is_unasked_end(line);
         failures.extend(log.lines().filter(wrong).map(|line| format!("the server logs: {line}")));
         failures
     }
 
-    /// Whether the line tells of a child's end that is neither 0 nor this run's doing.
+    /// Whether the line reports a child's end that is neither an exit code 0 nor caused by this run.
     fn is_unasked_end(&self, line: &str) -> bool {
         let cut = self.cuts > 0;
         if line.contains("action: sorteo | result: in_progress | error: the process that held it ended") {
@@ -91,7 +91,7 @@ impl Run {
         !killed && !disk_gone
     }
 
-    /// Of orphans, which no server has seen.
+    /// The ends of orphans, which no server has reported.
     fn ends(&self) -> Vec<Failure> {
         let of_clients: Vec<_> =
             self.agencies.iter().flat_map(|agency| &agency.starts).map(|start| start.pid).collect();
@@ -116,15 +116,15 @@ impl Run {
             let (log, errors) = (agency.log(number), agency.errors(number));
             let named = |what: String| format!("client {} (start {}): {what}", agency.id, number + 1);
             if !errors.is_empty() {
-                failures.push(named(format!("says on standard error: {errors}")));
+                failures.push(named(format!("wrote to standard error: {errors}")));
             }
             let winners: Vec<_> = agency
-                .told(number)
+                .events(number)
                 .into_iter()
-                .filter_map(|told| if let Told::Winners { count } = told { Some(count) } else { None })
+                .filter_map(|event| if let Event::Winners { count } = event { Some(count) } else { None })
                 .collect();
             if winners.iter().any(|&count| count != right) {
-                failures.push(named(format!("is told {winners:?} winners instead of {right}")));
+                failures.push(named(format!("got {winners:?} winners instead of {right}")));
             }
             let end = self.reaper.end_of(start.pid);
             if !start.killed && (!end.is_some_and(is_success) || winners.len() != 1) {
@@ -181,20 +181,20 @@ fn difference(id: usize, found: &[&str], rows: &[Row]) -> Option<Failure> {
     })
 }
 
-/// What an agency was told, held against what it was told before.
+/// What an agency may rely on after the answers so far.
 struct Claims {
     level: Durability,
-    /// The numbers of rows that whole batches make; `None` where a power cut may have left a part of one.
+    /// Possible numbers of rows after whole batches; `None` if a power cut may have left a part of one.
     whole: Option<Vec<u64>>,
-    /// Rows up to the last acknowledgement, and those of them that may not be lost.
+    /// Rows up to the last acknowledgement, and how many of them must not be lost.
     acknowledged: u64,
     kept: u64,
-    /// Its end may not be lost.
+    /// Whether its end is recorded and must not be lost.
     ended: bool,
     drawn: bool,
-    /// A power cut of which its next connection is the first that knows.
+    /// Whether the power was cut since its last connection.
     cut: bool,
-    /// How often the server held more than it had acknowledged, and how often less.
+    /// How often the server had more rows than it had acknowledged, and how often fewer.
     ahead: usize,
     again: usize,
 }
@@ -217,44 +217,44 @@ impl Claims {
     fn judge(&mut self, agency: &Agency) -> Vec<Failure> {
         let mut failures = Vec::new();
         for number in 0..agency.starts.len() {
-            // Rows that are there; unknown on a connection on which nothing was asked.
+            // The server's rows; unknown before the first request on a connection.
             let mut there = None;
-            for told in agency.told(number) {
-                let wrong = self.next(told, &mut there);
+            for event in agency.events(number) {
+                let wrong = self.next(event, &mut there);
                 failures.extend(wrong.map(|what| format!("client {} (start {}): {what}", agency.id, number + 1)));
             }
         }
         failures
     }
 
-    fn next(&mut self, told: Told, there: &mut Option<u64>) -> Option<Failure> {
-        match told {
-            Told::Connected => {
+    fn next(&mut self, event: Event, there: &mut Option<u64>) -> Option<Failure> {
+        match event {
+            Event::Connected => {
                 *there = None;
                 if std::mem::take(&mut self.cut) {
                     self.lose();
                 }
             }
-            Told::Holding { bets, ended } => {
+            Event::Counted { bets, ended } => {
                 *there = Some(bets);
-                return self.holding(bets, ended);
+                return self.count_is(bets, ended);
             }
-            Told::Stored { bets } => {
-                // A holding of nothing has no line.
-                let wrong = if there.is_none() { self.holding(0, false) } else { None };
+            Event::Stored { bets } => {
+                // A tally of zero has no line.
+                let wrong = if there.is_none() { self.count_is(0, false) } else { None };
                 let now = there.unwrap_or(0) + bets;
                 *there = Some(now);
                 (self.acknowledged, self.kept) = (self.acknowledged.max(now), self.kept.max(now));
                 return wrong;
             }
-            Told::AllSent => self.ended = true,
-            Told::Winners { .. } => self.drawn = true,
-            Told::PowerCut => self.cut = true,
+            Event::AllSent => self.ended = true,
+            Event::Winners { .. } => self.drawn = true,
+            Event::PowerCut => self.cut = true,
         }
         None
     }
 
-    /// What a power cut may take is no longer held to be there.
+    /// Forgets the claims that a power cut may have made untrue.
     fn lose(&mut self) {
         self.whole = None;
         self.ended &= self.drawn || self.level != Durability::Process;
@@ -263,7 +263,7 @@ impl Claims {
         }
     }
 
-    fn holding(&mut self, bets: u64, ended: bool) -> Option<Failure> {
+    fn count_is(&mut self, bets: u64, ended: bool) -> Option<Failure> {
         self.ahead += usize::from(bets > self.acknowledged);
         self.again += usize::from(bets < self.acknowledged);
         if self.ended && !ended {

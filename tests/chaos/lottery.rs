@@ -1,4 +1,4 @@
-//! The server of a run: one after the other on the same port and the same files.
+//! The server of a run, started again and again on the same port and the same files.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -25,14 +25,14 @@ pub struct Lottery {
     durability: &'static str,
     log_level: &'static str,
     pid: i32,
-    /// Where the log of the server that runs begins.
+    /// Where the log of the running server begins.
     log_start: usize,
     /// Children that this run has killed.
     pub killed: BTreeSet<i32>,
 }
 
 impl Lottery {
-    /// In `dir`, not started yet.
+    /// Creates the server of a run in `dir`; it is not started yet.
     pub fn new(plan: &Plan, dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
@@ -76,7 +76,7 @@ impl Lottery {
         reaper.started(self.pid);
     }
 
-    /// Its start has come to an end: from here on a SIGTERM is an order, and the children of its predecessor are gone.
+    /// Waits until its start is complete: from now on SIGTERM works, and the children of its predecessor are gone.
     pub fn await_listening(&self, reaper: &mut Reaper) -> Outcome<()> {
         await_some("the server listens", || {
             if let Some(end) = reaper.end_of(self.pid) {
@@ -86,18 +86,18 @@ impl Lottery {
         })
     }
 
-    /// Oldest first.
+    /// Its children, oldest first.
     pub fn children(&self) -> Vec<i32> {
         support::children_of(self.pid)
     }
 
-    /// Those that this run has not killed.
+    /// The children that this run has not killed.
     pub fn living_children(&self) -> impl Iterator<Item = i32> {
         self.children().into_iter().filter(|pid| !self.killed.contains(pid))
     }
 
-    /// Those that die with their parent even where they are stopped. That is arranged by a child's first step; one that
-    /// is stopped ahead of it is not. The parent's descriptors are shed behind it.
+    /// The children that die with their parent even while stopped. A child arranges that in its first step, before it
+    /// closes the parent's descriptors; a child that is stopped before that step does not die.
     pub fn settled_children(&self) -> Vec<i32> {
         let settled = |pid: &i32| !support::descriptors(*pid).values().any(|target| target.ends_with("[eventpoll]"));
         self.children().into_iter().filter(settled).collect()
@@ -113,7 +113,7 @@ impl Lottery {
         self.killed.extend(pids);
     }
 
-    /// kill -9 of the parent; its children die with it.
+    /// Kills the parent with SIGKILL; its children die with it.
     pub fn kill(&mut self, reaper: &mut Reaper) -> Outcome<()> {
         signal(self.pid, Signal::SIGKILL);
         reaper.await_end(self.pid, "the killed server", PATIENCE).map(drop)
@@ -127,7 +127,7 @@ impl Lottery {
         self.log().split_off(self.log_start)
     }
 
-    /// Whether there is a draw of which the server has neither said that it was held, nor that it was found.
+    /// Whether there is a result that the server has neither announced nor reported as found at its start.
     pub fn held_in_silence(&self) -> bool {
         let log = self.own_log();
         self.len_of("draw") > 0 && !log.contains(support::SORTEO) && !log.contains("sorteo: held")

@@ -1,10 +1,10 @@
-//! Chaos: whole lotteries under random faults, each judged in the end. `make chaos RUNS=200 SEED=1`.
+//! Chaos: whole lotteries under random faults, with checks at the end of each. `make chaos RUNS=200 SEED=1`.
 //!
-//! A run has a server, a client per agency and a plan that is a pure function of the run's seed. It happens in a process
-//! of its own, in its own mount namespace, which is the reaper of all that it starts. Run `n` of seed `s` is the same as
-//! the only run of seed `s + n - 1`.
+//! A run has a server, one client per agency, and a plan that is a pure function of the run's seed. It runs in a process of
+//! its own with its own mount namespace, which reaps all processes of the run. Run `n` of seed `s` equals the only run of seed
+//! `s + n - 1`.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a run fails by the one and tells by the other")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a run fails by the one and reports by the other")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -35,22 +35,22 @@ use tally::{Tally, grouped};
 /// Whole lotteries under random faults.
 #[derive(Parser, Clone)]
 struct Arguments {
-    /// How many runs
+    /// Number of runs
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
-    /// The seed of the first run; that of each later one is one more [default: a fresh one]
+    /// The seed of the first run; each later run has the next number [default: random]
     #[arg(long)]
     seed: Option<u64>,
     /// Runs at a time
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
-    /// Carries one run out in this process and this directory
+    /// Makes one run in this process and this directory
     #[arg(long, hide = true)]
     within: Option<PathBuf>,
     /// Without power cuts
     #[arg(long, hide = true)]
     no_disk: bool,
-    /// Tries whether a disk can be cut off, in this directory
+    /// Tests in this directory whether the power of a disk can be cut
     #[arg(long, hide = true)]
     probe: Option<PathBuf>,
 }
@@ -112,9 +112,9 @@ fn probe(dir: &Path) -> ExitCode {
 
 // ---- all runs -----------------------------------------------------------------------------------------------------
 
-/// From so many runs on each moment that is the point of it must have been hit.
+/// After so many runs, each interesting moment must have been hit.
 const ENOUGH: u64 = 50;
-/// Which these are, by group and name in the tally; and the one that takes a disk that can be cut off.
+/// These moments, by group and name in the tally, and the one that needs a disk whose power can be cut.
 const POINTS: [(&str, &str); 6] = [
     ("moments", "growth"),
     ("moments", "the draw's child"),
@@ -125,7 +125,7 @@ const POINTS: [(&str, &str); 6] = [
 ];
 const POINT_OF_DISKS: (&str, &str) = ("faults", "power cut");
 
-/// What has come of the runs so far.
+/// The results of the runs so far.
 struct Progress {
     next: u64,
     done: u64,
@@ -156,7 +156,7 @@ fn points_missed(tally: &Tally, cuts: bool) -> Vec<&'static str> {
     points.filter(|(group, name)| tally.count(group, name) == 0).map(|(_, name)| name).collect()
 }
 
-/// The next run; false if there is none, or one has failed.
+/// Makes the next run; false if no run is left, or one has failed.
 fn supervise_next(progress: &Mutex<Progress>, runs: u64, first: u64, cuts: bool) -> bool {
     let number = {
         let mut progress = progress.lock().unwrap();
@@ -169,15 +169,15 @@ fn supervise_next(progress: &Mutex<Progress>, runs: u64, first: u64, cuts: bool)
     let seed = first + number;
     let dir = std::env::temp_dir().join(format!("loteria-chaos-{}-{seed}", std::process::id()));
     let output = start_run(seed, &dir, cuts);
-    let said = String::from_utf8_lossy(&output.stdout);
+    let output_text = String::from_utf8_lossy(&output.stdout);
     let mut progress = progress.lock().unwrap();
     progress.done += 1;
-    progress.tally.take(&said);
+    progress.tally.take(&output_text);
     if output.status.success() {
         let _ = std::fs::remove_dir_all(&dir);
     } else {
         progress.failed.push(seed);
-        tell_failure(seed, &dir, &output);
+        report_failure(seed, &dir, &output);
     }
     true
 }
@@ -190,12 +190,12 @@ fn start_run(seed: u64, dir: &Path, cuts: bool) -> Output {
         command.arg("--no-disk");
     }
     let output = command.output().unwrap();
-    // A run that came to no end of its own leaves its processes.
+    // A run that did not finish leaves its processes.
     end_all_in(dir);
     output
 }
 
-/// This program once more, with mounts of its own.
+/// A command that starts this program again, if wanted with mounts of its own.
 fn itself(own_mounts: bool) -> Command {
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new(if own_mounts { Path::new("unshare") } else { &program });
@@ -217,11 +217,11 @@ fn can_cut_power() -> bool {
     false
 }
 
-fn tell_failure(seed: u64, dir: &Path, output: &Output) {
-    let said = String::from_utf8_lossy(&output.stdout);
+fn report_failure(seed: u64, dir: &Path, output: &Output) {
+    let output_text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     println!("FAILED: {}", Plan::of(seed));
-    let failures = said.lines().filter(|line| !line.starts_with("tally\t")).chain(errors.lines());
+    let failures = output_text.lines().filter(|line| !line.starts_with("tally\t")).chain(errors.lines());
     failures.for_each(|line| println!("  {line}"));
     println!("  ({}) again: make chaos RUNS=1 SEED={seed}; its files: {}", output.status, dir.display());
 }
@@ -234,11 +234,11 @@ fn summary(progress: &Progress, seed: u64, seconds: u64) -> String {
     format!(
         "chaos: {done} runs {state} (seeds {seed}..{last}, {seconds} s)\n  \
          {faults} faults: {}\n  by DURABILITY: {} (runs: {})\n  at: {}\n  hit: {}\n  without a victim: {}",
-        tally.told("faults"),
-        tally.told("faults by level"),
-        tally.told("runs"),
-        tally.told("moments"),
-        tally.told("hits"),
-        tally.told("missed"),
+        tally.listed("faults"),
+        tally.listed("faults by level"),
+        tally.listed("runs"),
+        tally.listed("moments"),
+        tally.listed("hits"),
+        tally.listed("missed"),
     )
 }

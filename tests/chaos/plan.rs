@@ -1,4 +1,4 @@
-//! What one run does: agencies and their rows, settings, and a list of faults. A pure function of the seed; it knows no
+//! The plan of one run: agencies and their rows, settings, and a list of faults. A pure function of the seed; it knows no
 //! process and no file.
 
 use std::fmt::{self, Display, Formatter};
@@ -10,7 +10,7 @@ use fastrand::Rng;
 use crate::rows::{self, Row};
 use crate::support::disk::Medium;
 
-/// Everything that chance decides before the run begins. What the processes do in the meantime stays theirs.
+/// Everything that chance decides before the run begins. The timing of the processes stays random.
 pub struct Plan {
     pub seed: u64,
     /// The rows of agency 1, 2, …
@@ -21,10 +21,10 @@ pub struct Plan {
     pub window: u8,
     pub durability: Durability,
     pub log_level: &'static str,
-    /// Whether the store lies on a disk of its own, whose power can be cut, and which.
+    /// The disk of its own on which the store lies, if any: its power can be cut.
     pub disk: Option<Medium>,
     pub steps: Vec<Step>,
-    /// How the server that answers the last queries comes to be another one than before.
+    /// The last fault, after which another server answers the last queries.
     pub last: Option<Fault>,
 }
 
@@ -40,21 +40,21 @@ pub struct Step {
     pub moment: Moment,
     pub after: Duration,
     pub fault: Fault,
-    /// Which of those that are there is the victim.
+    /// Selects the victim among the candidates.
     pub pick: usize,
 }
 
-/// What is awaited before a fault; what can no longer come is not.
+/// The event that is awaited before a fault, unless it can no longer happen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     Now,
-    /// `bets.csv` has just grown: somebody is amid a batch.
+    /// `bets.csv` has just grown: a session is writing a batch.
     Growth,
     /// Another end is recorded.
     End,
     /// All ends are recorded.
     AllEnded,
-    /// The child that holds the draw is there.
+    /// The child that holds the draw exists.
     Drawing,
     /// A result is being written, or has been.
     Drawn,
@@ -66,15 +66,15 @@ pub enum Fault {
     Parent { frozen: bool, again: Option<Duration> },
     /// kill -9 of a child, or of all of them.
     Children { all: bool },
-    /// SIGSTOP of a child, which then goes on or is killed.
+    /// SIGSTOP of a child, which then continues or is killed.
     Stall { time: Duration, kill: bool },
-    /// SIGSTOP of all children; a client is killed and started again meanwhile: its old connection still holds batches.
+    /// SIGSTOP of all children; meanwhile a client is killed and started again, while its old connection still has batches.
     Swap { time: Duration, kill: bool },
     /// kill -9 of a client, started again at once.
     Client,
     /// SIGTERM of the parent, which must end in order, and a restart.
     Term { frozen: bool },
-    /// The disk writes the bets out by itself, or not; then all power is gone.
+    /// The disk writes the bets by itself, or not; then the power fails.
     PowerCut { written: bool },
 }
 
@@ -100,22 +100,22 @@ impl Plan {
     }
 }
 
-/// Mostly several: a draw needs all of them.
+/// The number of agencies: mostly several.
 fn agencies(random: &mut Rng) -> u8 {
     random.u8(1..=5).max(random.u8(1..=5))
 }
 
-/// What the agencies deliver.
+/// The amount of bets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Load {
-    /// Few rows, often in small batches, of which many can be under way.
+    /// Few rows, often in small batches, many of which can be sent before an acknowledgement.
     Light,
     /// Many rows in large batches, which a kill tears.
     Heavy,
 }
 
 impl Load {
-    /// Of an agency that has many.
+    /// Rows of an agency that has many.
     fn rows(self) -> RangeInclusive<u16> {
         match self {
             Self::Light => 150..=400,
@@ -130,7 +130,7 @@ impl Load {
         }
     }
 
-    /// Faults while the agencies deliver.
+    /// Number of faults while the agencies send.
     fn steps(self, random: &mut Rng) -> u8 {
         match self {
             Self::Light => random.u8(6..=14),
@@ -154,7 +154,7 @@ impl Load {
 }
 
 impl Step {
-    /// While the agencies deliver.
+    /// A step while the agencies send.
     fn amid(load: Load, on_disk: bool, random: &mut Rng) -> Self {
         if load == Load::Heavy && random.u8(..4) > 0 {
             return Self::strike(random);
@@ -165,18 +165,18 @@ impl Step {
         Self { moment, after: pause(moment, random), fault, pick: random.usize(..) }
     }
 
-    /// When the first agencies have just begun: later on few have bets left.
+    /// A swap when the first agencies have just begun; later, few have bets left.
     fn swap(random: &mut Rng) -> Self {
         Self { moment: Moment::Growth, after: Duration::ZERO, fault: Fault::swap(random), pick: random.usize(..) }
     }
 
-    /// At the very moment of a write.
+    /// A kill at the moment of a write.
     fn strike(random: &mut Rng) -> Self {
         let fault = if random.u8(..6) == 0 { Fault::parent(random) } else { Fault::Children { all: true } };
         Self { moment: Moment::Growth, after: Duration::ZERO, fault, pick: 0 }
     }
 
-    /// Around the ends and the draw.
+    /// A step around the ends and the draw.
     fn late(on_disk: bool, random: &mut Rng) -> Self {
         use Moment::{AllEnded, Drawing, Drawn, End};
         let moment = *one_of(random, &[End, AllEnded, AllEnded, Drawing, Drawing, Drawing, Drawn, Drawn]);
@@ -185,7 +185,7 @@ impl Step {
     }
 }
 
-/// Behind a moment that is awaited mostly nothing at all, else mostly short.
+/// A pause, mostly short; after a moment that was awaited, mostly none.
 fn pause(moment: Moment, random: &mut Rng) -> Duration {
     match (moment, random.u8(..4)) {
         (Moment::Now, 0) => Duration::from_millis(random.u64(8..=40)),
@@ -230,7 +230,7 @@ impl Fault {
         Self::Parent { frozen: random.u8(..4) == 0, again }
     }
 
-    /// In summaries.
+    /// Its name in summaries.
     pub fn name(self) -> &'static str {
         match self {
             Self::Parent { frozen: false, .. } => "parent",
@@ -280,7 +280,7 @@ impl Display for Step {
                 write!(f, " for {time:?}{}", if *kill { ", then killed" } else { "" })
             }
             Fault::Term { frozen: true } => write!(f, " with stopped children"),
-            Fault::PowerCut { written: true } => write!(f, " behind a write-back"),
+            Fault::PowerCut { written: true } => write!(f, " after a write-back"),
             _ => Ok(()),
         }
     }

@@ -1,5 +1,5 @@
-//! Processes by their pid: signals, ends and children. A run is the reaper of all that it starts, be it a child or an
-//! orphan, so that no end goes unseen.
+//! Processes by their pid: signals, ends and children. A run reaps all processes that it starts, children and orphans, so that
+//! it sees every end.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub type Failure = String;
 pub type Outcome<T> = Result<T, Failure>;
 
-/// Waits until `look` finds something.
+/// Waits until `look` returns a value.
 pub fn await_some<T>(what: &str, look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
     await_within(PATIENCE, what, look)
 }
@@ -29,23 +29,23 @@ fn await_within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Outcome
     found.unwrap_or_else(|| Err(format!("not within {time:?}: {what}")))
 }
 
-/// How processes have ended.
+/// The ends of processes.
 #[derive(Default)]
 pub struct Reaper(BTreeMap<i32, WaitStatus>);
 
 impl Reaper {
-    /// From here on orphans of this process's children are its own.
+    /// From now on, this process adopts and reaps orphans of its children.
     pub fn new() -> Outcome<Self> {
         nix::sys::prctl::set_child_subreaper(true).map_err(|e| format!("prctl: {e}"))?;
         Ok(Self::default())
     }
 
-    /// `pid` has just been started.
+    /// Notes that `pid` has just been started.
     pub fn started(&mut self, pid: i32) {
         self.0.remove(&pid);
     }
 
-    /// Takes the ends that there are; false once no child is left.
+    /// Reaps every process that has ended; false once no child is left.
     pub fn reap(&mut self) -> bool {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -59,7 +59,7 @@ impl Reaper {
         }
     }
 
-    /// How `pid` has ended, if it has.
+    /// How `pid` ended; `None` while it runs.
     pub fn end_of(&mut self, pid: i32) -> Option<WaitStatus> {
         self.reap();
         self.0.get(&pid).copied()
@@ -84,7 +84,7 @@ pub fn is_killed(end: WaitStatus) -> bool {
     matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _))
 }
 
-/// What is already gone needs no signal.
+/// Sends a signal; a process that has already ended needs none.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }

@@ -1,4 +1,4 @@
-//! Synthetic rows of agencies, and where a client may cut them into batches: written from the protocol's description.
+//! Synthetic rows of agencies, and how a client may cut them into batches, from the protocol's description.
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,7 @@ const HEADER: usize = 6;
 
 /// One bet.
 pub struct Row {
-    /// As it stands in the agency's file, and behind the agency's number in `bets.csv`.
+    /// As it stands in the agency's file, and after the agency's number in `bets.csv`.
     pub text: String,
     pub document: u32,
     pub wins: bool,
@@ -39,7 +39,7 @@ impl Row {
         let document = random.u32(..60_000_000);
         let number = match random.u8(..8) {
             0 => WINNING,
-            // Torn behind four digits it would win.
+            // Torn after four digits, it would win.
             1..4 => WINNING * 10 + random.u32(..10),
             _ => random.u32(..10_000),
         };
@@ -55,7 +55,7 @@ impl Row {
     }
 }
 
-/// As Python's csv.QUOTE_MINIMAL has it.
+/// Quoted as by Python's csv.QUOTE_MINIMAL.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
 }
@@ -70,7 +70,7 @@ pub fn winners(rows: &[Row]) -> Vec<u32> {
     rows.iter().filter(|row| row.wins).map(|row| row.document).collect()
 }
 
-/// How many rows may be there when whole batches are: the sums of the first 0, 1, 2, … of them.
+/// The possible numbers of rows after whole batches: the sums of the first 0, 1, 2, … batches.
 pub fn batch_ends(rows: &[Row], max_amount: u8) -> Vec<u64> {
     let (mut ends, mut bets, mut bytes) = (vec![0], 0, HEADER);
     for (index, row) in (0..).zip(rows) {

@@ -1,5 +1,5 @@
-//! One run from its start to its end: the agencies and their server, the faults of the plan, and then nothing any more,
-//! so that all comes to an end by itself.
+//! One run from start to end: the agencies and their server, the faults of the plan, and then no more faults, so that the
+//! lottery ends by itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::support::disk::Disk;
 use crate::support::{self, Conn};
 use crate::tally::Tally;
 
-/// What a server may take beyond its grace period on a busy machine.
+/// Time that a server may need beyond its grace period on a busy machine.
 const BEYOND_GRACE: Duration = Duration::from_secs(3);
 
 pub struct Run {
@@ -28,12 +28,12 @@ pub struct Run {
     pub disk: Option<Disk>,
     pub cuts: u32,
     pub tally: Tally,
-    /// What was wrong, and did not keep the run from going on.
+    /// Failures that did not end the run.
     pub failures: Vec<Failure>,
 }
 
 impl Run {
-    /// Everything prepared in `dir`, nothing started.
+    /// Prepares the run in `dir`; starts nothing.
     pub fn new(plan: Plan, dir: &Path, disk: Option<Disk>) -> Outcome<Self> {
         fs::create_dir_all(dir.join("store")).unwrap();
         let lottery = Lottery::new(&plan, dir);
@@ -42,7 +42,7 @@ impl Run {
         Ok(Self { plan, dir, reaper, lottery, agencies, disk, cuts: 0, tally, failures: Vec::new() })
     }
 
-    /// Until the last server has ended in order, or a client has failed, which is for the judge to say.
+    /// Runs until the last server has ended in order, or a client has failed, which the judge reports.
     pub fn execute(&mut self) -> Outcome<()> {
         self.lottery.start(&mut self.reaper);
         self.lottery.await_listening(&mut self.reaper)?;
@@ -75,7 +75,7 @@ impl Run {
                 return Err(format!("the server ended by itself: {end:?}"));
             }
             let has_failed = |agency: &Agency| agency.end(reaper).is_some_and(|end| !is_success(end));
-            // That one will never end as it should; the others may wait for it.
+            // A failed client never succeeds, and the others may wait for it.
             let no_use = agencies.iter().any(has_failed);
             Ok((no_use || !agencies.iter().any(|agency| agency.is_running(reaper))).then_some(()))
         })
@@ -85,21 +85,21 @@ impl Run {
         })
     }
 
-    /// Message 3, raw: the documents of each agency, exactly and in order.
+    /// Sends message 3 and checks each agency's documents, in order.
     fn ask_winners(&mut self) -> Outcome<()> {
         self.lottery.await_listening(&mut self.reaper)?;
         for (id, rows) in (1..).zip(&self.plan.agencies) {
             let mut conn = Conn::to(self.lottery.port);
             conn.send(&support::ask(id));
-            let (told, right) = (conn.winners(), Some(rows::winners(rows)));
-            if told != right {
-                self.failures.push(format!("agency {id} is told the winners {told:?} instead of {right:?}"));
+            let (answer, right) = (conn.winners(), Some(rows::winners(rows)));
+            if answer != right {
+                self.failures.push(format!("agency {id} got the winners {answer:?} instead of {right:?}"));
             }
         }
         Ok(())
     }
 
-    /// SIGTERM; it must end in order, and so must its children.
+    /// Sends SIGTERM; the server and its children must end in order.
     pub fn stop(&mut self) -> Outcome<()> {
         let children = self.lottery.children();
         signal(self.lottery.pid(), Signal::SIGTERM);
@@ -109,20 +109,20 @@ impl Run {
     pub fn await_stop(&mut self, children: &[i32]) -> Outcome<()> {
         let end = self.reaper.await_end(self.lottery.pid(), "the server, after SIGTERM", GRACE + BEYOND_GRACE)?;
         if !is_success(end) {
-            self.failures.push(format!("the server ended of SIGTERM with {end:?} instead of exit code 0"));
+            self.failures.push(format!("the server ended after SIGTERM with {end:?} instead of exit code 0"));
         }
-        // A child that it has not reaped is this process's now.
+        // This process has adopted every child that the server has not reaped.
         let mut left = |&&pid: &&i32| support::is_alive(pid) || self.reaper.end_of(pid).is_some();
         if let Some(pid) = children.iter().find(&mut left) {
-            self.failures.push(format!("the server ended of SIGTERM and left its child {pid} behind"));
+            self.failures.push(format!("the server ended after SIGTERM and left its child {pid} running"));
         }
         if self.lottery.held_in_silence() {
-            self.failures.push("the server held a draw, did not say so, and ended of SIGTERM".to_owned());
+            self.failures.push("the server held a draw, did not log it, and ended after SIGTERM".to_owned());
         }
         Ok(())
     }
 
-    /// Whatever still lives is a failure, and ended.
+    /// Reports every process that still lives as a failure, and ends it.
     pub fn clean_up(&mut self) {
         self.disk.take();
         let left = processes_in(&self.dir);
@@ -141,7 +141,7 @@ fn last_lines(agency: &Agency) -> String {
     lines.into_iter().rev().map(|line| format!("  client {}: {line}\n", agency.id)).collect()
 }
 
-/// Living processes that were started in `dir`: no other has it as its working directory.
+/// Living processes that were started in `dir`: only these have it as their working directory.
 pub fn processes_in(dir: &Path) -> Vec<i32> {
     let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)).collect()

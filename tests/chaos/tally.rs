@@ -1,11 +1,11 @@
-//! Counts by name, as a run tells them to its parent: a line each.
+//! Counts by name. A run prints them for its parent, one line each.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 const MARK: &str = "tally";
 
-/// Two names, of a group and of what is counted in it.
+/// Counts by two names: a group, and a kind in that group.
 #[derive(Default)]
 pub struct Tally(BTreeMap<(String, String), u64>);
 
@@ -28,7 +28,7 @@ impl Tally {
         self.group(group).map(|(_, count)| count).sum()
     }
 
-    /// Adds what the lines of `output` tell.
+    /// Adds the counts in the lines of `output`.
     pub fn take(&mut self, output: &str) {
         for line in output.lines() {
             if let [MARK, group, name, count] = line.split('\t').collect::<Vec<_>>()[..] {
@@ -38,7 +38,7 @@ impl Tally {
     }
 
     /// `name count, name count`, the most frequent first.
-    pub fn told(&self, group: &str) -> String {
+    pub fn listed(&self, group: &str) -> String {
         let mut counts: Vec<_> = self.group(group).collect();
         counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {}", grouped(*count))).collect();

@@ -118,7 +118,7 @@ fn a_window_without_bound_is_served() {
 #[test]
 fn a_code_is_read_while_the_server_reads_nothing() {
     let server = PlayedServer::new();
-    // Far more than the kernel takes.
+    // Far more bytes than the kernel buffers.
     let client = draw(&server).set("BATCH_WINDOW", "100000").bets(agency_file(400_000)).start();
     let mut peer = server.accept();
     peer.message();
@@ -137,7 +137,7 @@ fn a_code_before_a_reset_is_reported() {
     peer.send(&received(0, false, ""));
     peer.message();
     peer.send(&confirmation(6));
-    // With all that is unread, this close resets.
+    // Bytes are unread, so this close resets the connection.
     drop(peer);
     client.end().failed(1, &["batch 1 (bets 1 to 10)", "(code 6)"]);
 }

@@ -31,7 +31,7 @@ fn echo_accepts_an_answer_in_pieces_or_ended_by_a_close() {
     let client = ClientSetup::new("echo").server(server.address()).set("LOOP_AMOUNT", "2").start();
     let mut peer = server.accept();
     peer.text();
-    // Cut inside of a letter.
+    // Cut inside a letter.
     peer.send(b"[CLIENT 1] Message N\xc2");
     assert!(peer.is_quiet());
     peer.send(b"\xb01  \nand more");

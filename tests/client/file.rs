@@ -68,7 +68,7 @@ fn without_a_file_no_connection_is_made() {
         setup.start().end().failed(1, &[".data/agency-1.csv", "No such file"]);
         let setup = ClientSetup::new(mode).server(server.address()).file(".data/agency-1.csv/x", "");
         setup.start().end().failed(1, &[".data/agency-1.csv", "is a directory"]);
-        // Nor one that only looks empty for now.
+        // A file that is not regular may only seem empty.
         let setup = ClientSetup::new(mode).server(server.address()).set("DATA_PATH", "/dev/null");
         setup.start().end().failed(1, &["/dev/null", "not a regular file"]);
         assert!(server.is_quiet());
@@ -84,7 +84,7 @@ fn no_packet_exceeds_8000_bytes_with_any_settings() {
     let (mut ledger, mut sizes) = (Ledger::default(), Vec::new());
     let mut peer = server.accept();
     while !ledger.ended {
-        // The length is checked where batches are read.
+        // Peer::message checks the length of each batch.
         if let Message::Batch(bets) = ledger.serve(&mut peer) {
             sizes.push(bets.len());
         }

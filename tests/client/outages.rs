@@ -28,7 +28,7 @@ fn each_permanent_code_is_a_failure_at_every_message() {
     }
 }
 
-/// Plays a draw in which the message number `at` is met by `fault`, which gets it and its connection.
+/// Plays a draw of 25 bets in which `fault` receives message number `at` and its connection, instead of an answer.
 fn draw_with(at: usize, fault: impl FnOnce(&mut Ledger, &Message, Peer)) {
     let server = PlayedServer::new();
     let client = draw(&server).bets(agency_file(25)).start();
@@ -41,7 +41,7 @@ fn draw_with(at: usize, fault: impl FnOnce(&mut Ledger, &Message, Peer)) {
     fault(&mut ledger, &message, peer);
     let mut peer = server.accept();
     let first = ledger.serve(&mut peer);
-    // Ended and acknowledged, it sends nothing but 3.
+    // After its end was acknowledged, the client sends only message 3.
     assert_eq!(first, if at > BATCHES + 1 { Message::Winners } else { Message::Received });
     if first != Message::Winners {
         ledger.serve_all(&mut peer);
@@ -63,7 +63,7 @@ fn a_long_wait_for_the_draw_ends_an_outage() {
     }
     for wait in [0, 6] {
         assert_eq!(peer.message(), Message::Winners);
-        // The length of the wait is the point.
+        // The test needs a wait of this length.
         std::thread::sleep(Duration::from_secs(wait));
         peer.send(&confirmation(7));
         peer = server.accept();

@@ -9,7 +9,7 @@ use crate::support::answers::{received, winners};
 use crate::support::peer::{Ledger, Peer, PlayedServer, Reserved};
 use crate::support::{Client, ClientSetup, agency_file};
 
-/// A draw of three batches, served up to message number `at`, which is read and not answered.
+/// A draw of three batches, served up to message number `at`, which is read but not answered.
 fn served_up_to(at: usize) -> (Client, Peer) {
     let server = PlayedServer::new();
     let mut client = draw(&server).bets(agency_file(25)).start();

@@ -1,28 +1,27 @@
-//! Commands of the machine: each has a time limit, and none hears the variables that would change what it means.
+//! Commands with a time limit, without the environment variables that would change their meaning.
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a command may take that takes seconds on a quiet machine.
+/// Time limit of a command that takes seconds on a quiet machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-/// The same for one that may compile everything, on a machine that does other things as well.
+/// Time limit of a command that may compile everything on a busy machine.
 pub const BUILD_PATIENCE: Duration = Duration::from_secs(1800);
-/// Between SIGTERM and SIGKILL for a command that takes too long.
+/// Seconds between SIGTERM and SIGKILL for a command that takes too long.
 const KILL_AFTER: &str = "--kill-after=10";
 
-/// What became of a command.
+/// The result of a command.
 pub struct Ran {
-    /// `None`: it died of a signal.
+    /// `None` if a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
 }
 
-/// `words` in `dir`, to be run for `limit` at most. Nothing of a hook's repository, of a compose project, or of the
-/// agencies' settings comes in from outside.
+/// The command `words` in `dir`, for `limit` at most, without variables of git, of compose and of the agencies' settings.
 pub fn command<W: AsRef<OsStr>>(dir: &Path, limit: Duration, words: &[W]) -> Command {
     let mut command = Command::new("timeout");
     command.arg(KILL_AFTER).arg(limit.as_secs().to_string()).args(words).current_dir(dir).stdin(Stdio::null());
@@ -42,7 +41,7 @@ pub fn command<W: AsRef<OsStr>>(dir: &Path, limit: Duration, words: &[W]) -> Com
     command
 }
 
-/// Runs a command to its end, however that is.
+/// Runs a command to its end.
 pub fn run<W: AsRef<OsStr>>(dir: &Path, limit: Duration, words: &[W]) -> Ran {
     let begun = Instant::now();
     let output = command(dir, limit, words).output().unwrap();
@@ -50,7 +49,7 @@ pub fn run<W: AsRef<OsStr>>(dir: &Path, limit: Duration, words: &[W]) -> Ran {
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr), took: begun.elapsed() }
 }
 
-/// Runs a command that must succeed. What it printed.
+/// Runs a command that must succeed, and returns its standard output.
 #[track_caller]
 pub fn must<W: AsRef<OsStr>>(dir: &Path, limit: Duration, words: &[W]) -> String {
     let ran = run(dir, limit, words);
@@ -59,7 +58,7 @@ pub fn must<W: AsRef<OsStr>>(dir: &Path, limit: Duration, words: &[W]) -> String
     ran.stdout
 }
 
-/// Waits until `holds`. It asks the engine, which takes its time: no pause is needed in between.
+/// Waits until `holds`, which asks the engine.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -68,7 +67,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Why the tests cannot begin, if so: no engine, or a system that runs already.
+/// The reason why the tests cannot begin, if any: no engine, or the system runs already.
 pub fn obstacle() -> Option<String> {
     let here = Path::new(".");
     for words in [&["docker", "info"][..], &["docker", "compose", "version"]] {

@@ -10,10 +10,10 @@ use crate::support::WINNING;
 use crate::system::{ClientFile, Deployment, ServerFile, System};
 use crate::{Case, case};
 
-/// How long a program may take to stop when it is asked to, the engine's part included: the course waits 10 s, then the
-/// engine kills.
+/// How long a program may take to stop on request, including the engine's part. The course waits 10 s before the engine
+/// kills it.
 const PROMPTLY: Duration = Duration::from_secs(8);
-/// The least that passes between two lines on either side of a settle pause of 2 s, by clocks that show seconds.
+/// The least difference between the time stamps, in whole seconds, of two lines with a settle pause of 2 s in between.
 const SETTLED: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 
 pub fn cases() -> Vec<Case> {
@@ -105,7 +105,7 @@ fn settings(scratch: &Scratch, client: ClientFile, server: ServerFile) {
     assert_eq!(of_client.number("loop_amount"), client.loop_amount);
     assert_eq!(of_client.field("loop_period"), client.loop_period);
     assert_eq!(of_client.field("log_level"), client.log_level);
-    // Who follows the logs may be shown all of the client's lines before any of the server's.
+    // A reader that follows the logs may get all of the client's lines before any of the server's.
     let log = system.log("server");
     let of_server = log.lines().find(|line| line.contains("action: config "));
     let of_server = of_server.map(|line| read(&format!("server | {line}")).unwrap().unwrap());
@@ -151,7 +151,7 @@ fn echo_test_of(scratch: &Scratch, answer: &str, result: &str) {
     system.assert_gone();
 }
 
-/// Something else in the server's place: a container of its name on its network, that runs a shell command.
+/// Another container in the server's place, with its name and network, that runs a shell command.
 pub fn stand_in<'a>(scratch: &'a Scratch, shell_command: &str) -> System<'a> {
     let file = scratch.beside("stand-in.yaml");
     let text = include_str!("stand-in.yaml").replace("SHELL_COMMAND", shell_command);
@@ -166,13 +166,13 @@ pub fn await_listening(system: &System<'_>) {
     eventually("the server's stand-in listens", || system.exec("server", &["sh", "-c", look]).code == Some(0));
 }
 
-/// Clients that go on until they are stopped.
+/// Clients that continue until they are stopped.
 pub fn endless() -> ClientFile {
     ClientFile { loop_amount: 500, loop_period: "150ms", ..ClientFile::default() }
 }
 
-/// Exercise 4: one of two, after ten lines. The other is stopped behind it: a client then waits for a name that nobody
-/// resolves any more.
+/// Exercise 4: stops one of two after ten lines, then the other. A client then waits for a name that is not resolved any
+/// more.
 fn stop_one(scratch: &Scratch, container: &str) {
     let system = Deployment::new(scratch, 4, 1).client(endless()).up();
 
@@ -190,7 +190,7 @@ fn stop_one(scratch: &Scratch, container: &str) {
     system.down(&[]);
 }
 
-/// Exercise 4: a server that nobody speaks to says two things on its own.
+/// Exercise 4: a server without clients logs two lines.
 fn stop_a_server_without_clients(scratch: &Scratch) {
     let system = Deployment::new(scratch, 4, 0).up();
 
@@ -239,7 +239,7 @@ fn one_bet(scratch: &Scratch) {
     system.down(&[]);
 }
 
-/// An agency's file: documents from 00000000 on, numbers that avoid the winning one but where `winners` says.
+/// An agency's file with documents from 00000000 on. Only the bets in `winners` have the winning number.
 pub fn agency_rows(bets: u32, winners: &[u32]) -> String {
     let number = |bet| match bet {
         _ if winners.contains(&bet) => WINNING,
@@ -257,7 +257,7 @@ fn stored(agency: u32, rows: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Exercise 6: when the first container ends, every bet has been counted, in full batches but for the last.
+/// Exercise 6: when the first container ends, every bet has been counted, and all batches but the last are full.
 fn batches(scratch: &Scratch, bets: u32, max_amount: u32) {
     let rows = agency_rows(bets, &[]);
     let client = ClientFile { max_amount, ..endless() };
@@ -282,8 +282,8 @@ fn sorted(rows: impl Iterator<Item = String>) -> Vec<String> {
     rows
 }
 
-/// Exercises 7 and 8: in the order in which the lines are shown, all bets, then the draw, then the winners and the ends.
-/// `winners` holds for each agency which of its bets win.
+/// Exercises 7 and 8: the log shows all bets, then the draw, then the winners and the ends. `winners` has the winning
+/// bets of each agency.
 fn draw(scratch: &Scratch, exercise: u32, bets: u32, winners: &[&[u32]]) {
     let rows: BTreeMap<_, _> = (1..).zip(winners.iter().map(|winners| agency_rows(bets, winners))).collect();
     let clients = u32::try_from(rows.len()).unwrap();
@@ -307,7 +307,7 @@ fn draw(scratch: &Scratch, exercise: u32, bets: u32, winners: &[&[u32]]) {
     assert_settled(&events);
     assert_eq!(system.stored_rows(), sorted(rows.iter().flat_map(|(&id, rows)| stored(id, rows))));
 
-    // The draw is no reason to stop, nor to stop answering.
+    // After the draw, the server still runs and answers.
     assert!(system.is_running("server"));
     assert_eq!(system.run(&["sh", "validar-echo-server.sh"]).code, Some(0));
     system.down(&[]);
@@ -326,7 +326,7 @@ fn assert_draw_order(events: &[Event], bets: u32) {
     assert_eq!(early, None, "winners or an end before the draw");
 }
 
-/// The pauses that keep this order under every reader of the logs are there.
+/// Checks the pauses that keep this order for every reader of the logs.
 fn assert_settled(events: &[Event]) {
     let draw = events.iter().find(|event| event.action == "sorteo").unwrap();
     for answer in events.iter().filter(|event| event.action == "consulta_ganadores") {

@@ -15,10 +15,10 @@ use crate::engine;
 use crate::grammar::{self, Event};
 use crate::support::offence;
 
-/// How long the course lets a case run.
+/// The course's time limit for a case.
 const COURSE_LIMIT: Duration = Duration::from_secs(300);
 
-/// Ended when dropped.
+/// A command that follows the logs. Dropping it ends the command.
 pub struct Follower {
     process: Child,
     lines: Receiver<String>,
@@ -27,7 +27,7 @@ pub struct Follower {
     failures: Failures,
 }
 
-/// What lines with `result: fail` are.
+/// How a line with `result: fail` is judged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Failures {
     Refused,
@@ -35,7 +35,7 @@ enum Failures {
 }
 
 impl Follower {
-    /// By the command `words`, run in `dir`.
+    /// Starts the command `words` in `dir`.
     pub fn start(dir: &Path, words: &[&str]) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         let mut command = engine::command(dir, 2 * COURSE_LIMIT, words);
@@ -51,7 +51,7 @@ impl Follower {
         Self { process, lines, deadline, seen: Vec::new(), failures: Failures::Refused }
     }
 
-    /// From here on a program may report a failure: its peer was stopped.
+    /// From now on, programs may log failures: a peer was stopped.
     pub fn expect_failures(&mut self) {
         self.failures = Failures::Expected;
     }
@@ -62,7 +62,7 @@ impl Follower {
         (0..count).filter_map(|_| self.next("the next line")).collect()
     }
 
-    /// The events up to the first for which `holds`, that included.
+    /// The events up to and including the first for which `holds`.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut holds: impl FnMut(&Event) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
@@ -75,7 +75,7 @@ impl Follower {
         }
     }
 
-    /// The event in the next line; `what` is waited for.
+    /// The event in the next line, if it has one; `what` describes what the caller waits for.
     #[track_caller]
     fn next(&mut self, what: &str) -> Option<Event> {
         let left = self.deadline.saturating_duration_since(Instant::now());
@@ -84,7 +84,7 @@ impl Follower {
         };
         self.seen.push(grammar::clean(&line).to_owned());
         let event = grammar::read(&line).unwrap_or_else(|offence| panic!("{offence}\n{}", self.transcript()));
-        // What a container has printed is behind the first bar, and all of it is lines of the programs.
+        // The output of a container comes after the first bar, and every line of it is a log line.
         if let Some((_, text)) = grammar::clean(&line).split_once("| ")
             && let Some(offence) = offence(&format!("{text}\n"))
         {
@@ -103,7 +103,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        // The whole group: the docker command has compose as a child.
+        // Kill the whole group: the docker command has compose as a child.
         if let Ok(group) = self.process.id().try_into() {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }

@@ -1,20 +1,20 @@
-//! How the course reads a line of `docker compose logs`. Whatever it cannot read fails a case, so it does here.
+//! How the course reads a line of `docker compose logs`. A line that it cannot read fails a case, and so it does here.
 
 use std::collections::BTreeMap;
 
 use chrono::NaiveDateTime;
 
-/// What some versions of compose print before every line, even into a pipe.
+/// The bytes that some versions of compose print before every line, even into a pipe.
 const ERASE_LINE: &str = "\u{1b}[2K";
 
-/// A line that says something: of a program, or of compose about a container's end (action `exit`).
+/// An event: a log line of a program, or a line of compose about a container's end (action `exit`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// The container's name.
     pub source: String,
     pub action: String,
     pub result: String,
-    /// Behind action and result: what is before a field's last colon, and what is behind it.
+    /// The fields after action and result: the parts before and after the last colon of each.
     pub fields: BTreeMap<String, String>,
     /// The line.
     pub line: String,
@@ -33,10 +33,10 @@ impl Event {
 
     #[track_caller]
     pub fn number(&self, name: &str) -> u32 {
-        self.field(name).parse().unwrap_or_else(|_| panic!("{name} is no number: {}", self.line))
+        self.field(name).parse().unwrap_or_else(|_| panic!("{name} is not a number: {}", self.line))
     }
 
-    /// When the program wrote it, to the second.
+    /// Its time stamp, in whole seconds.
     #[track_caller]
     pub fn time(&self) -> NaiveDateTime {
         let (_, text) = self.line.split_once("| ").unwrap();
@@ -45,15 +45,15 @@ impl Event {
     }
 }
 
-/// The line without what compose may have put before it.
+/// The line without the prefix that compose may have added.
 pub fn clean(line: &str) -> &str {
     line.trim_start_matches(ERASE_LINE).trim_end()
 }
 
-/// The event in a line, `None` if there is none in it.
+/// The event in a line; `None` for a line without one.
 ///
 /// # Errors
-/// What the course's reader would stumble over.
+/// The defect that would stop the course's reader.
 pub fn read(line: &str) -> Result<Option<Event>, String> {
     let line = clean(line);
     if line.contains("action:") {

@@ -1,12 +1,12 @@
-//! The system in containers, judged from outside: what the assignment's eight exercises demand, each on its branch, and
-//! the traps beside them. `make test-docker`; needs a Docker engine.
+//! The system in containers, from outside: the requirements of the assignment's eight exercises, each on its branch, and
+//! further traps. `make test-docker`; needs a Docker engine.
 //!
-//! The cases work in a repository of their own and remove the containers that they start. Names, network and image tags
-//! are the system's own, since these are judged as well: so the system must not be running, the cases run one after the
-//! other, and `server:latest` and `client:latest` are built anew.
+//! The cases work in a repository of their own and remove the containers that they start. They use the system's real names,
+//! network and image tags, since these are tested as well. So the system must not be running, the cases run one after
+//! another, and `server:latest` and `client:latest` are built again.
 //!
-//! A case does what somebody at a terminal would do: switch to the branch, generate the compose file, edit the two
-//! configurations, put the agencies' files in place, `docker compose up -d`, and only then begin to follow the logs.
+//! A case works like a user at a terminal: switch to the branch, generate the compose file, edit the two configurations, put
+//! the agencies' files in place, run `docker compose up -d`, and only then follow the logs.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -27,7 +27,7 @@ use engine::obstacle;
 use libtest_mimic::{Arguments, Trial};
 use scratch::Scratch;
 
-/// A case, by its name and what it does in the repository.
+/// A case: its name, and the function that runs it in the repository.
 type Case = (String, Box<dyn FnOnce(&Scratch) + Send>);
 
 /// A case of this name.
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&args, trials.collect()).exit_code()
 }
 
-/// The images are built once: what differs between the branches is not in them.
+/// Builds the images once: the differences between the branches are not in them.
 fn with_images() -> Scratch {
     let scratch = Scratch::new();
     scratch.build_images();

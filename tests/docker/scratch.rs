@@ -1,5 +1,5 @@
-//! A repository of the tests' own, with what the project's work tree holds now and the branches that `make ramas` gives.
-//! The project's repository, its files and its compose file are only read.
+//! A repository for the cases, with the files of the project's work tree and the branches of `make ramas`. The project's own
+//! repository and files are only read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::engine::{BUILD_PATIENCE, PATIENCE, must};
 
-/// In a directory that goes with it.
+/// A repository in a temporary directory.
 pub struct Scratch {
     dir: TempDir,
 }
@@ -19,7 +19,7 @@ impl Scratch {
         let (repo, git_dir) = (scratch.repo(), scratch.repo().join(".git"));
         fs::create_dir(&repo).unwrap();
         must(&repo, PATIENCE, &["git", "init", "--quiet", "--template=", "--initial-branch=main"]);
-        // Also what is not committed yet: it is what is judged.
+        // Files that are not committed yet are tested as well.
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (git_dir, work_tree) =
             (format!("--git-dir={}", git_dir.display()), format!("--work-tree={}", project.display()));
@@ -30,17 +30,17 @@ impl Scratch {
         scratch
     }
 
-    /// The repository, where everything is run.
+    /// The repository, in which all commands run.
     pub fn repo(&self) -> PathBuf {
         self.dir.path().join("repo")
     }
 
-    /// A file beside the repository.
+    /// The path of a file outside the repository, in the same temporary directory.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Puts the files of `branch` in place, as the course does: what is ignored stays.
+    /// Puts the files of `branch` in place, as the course does: ignored files stay.
     pub fn switch(&self, branch: &str) {
         self.git(&["checkout", "--quiet", "."]);
         self.git(&["clean", "--quiet", "-fd"]);

@@ -1,4 +1,4 @@
-//! The system in containers: prepared as the course does it, and gone again when it is dropped.
+//! The system in containers: prepared as the course does it, and removed when it is dropped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,12 +10,12 @@ use crate::follower::Follower;
 use crate::scratch::Scratch;
 
 const COMPOSE_FILE: &str = "docker-compose-dev.yaml";
-/// How long programs may take to stop before the engine kills them: what the user's own command says.
+/// Seconds that programs may take to stop before the engine kills them, as in the user's own command.
 const GRACE: &str = "10";
-/// Where the server's container keeps its bets.
+/// The path of the bets in the server's container.
 pub const STORE: &str = "/data/bets.csv";
 
-/// What the course writes into the server's file. Only official keys.
+/// The settings that the course writes into the server's file: only official keys.
 #[derive(Clone, Copy)]
 pub struct ServerFile {
     pub listen_backlog: u32,
@@ -28,7 +28,7 @@ impl Default for ServerFile {
     }
 }
 
-/// What the course writes into the clients' file. Only official keys.
+/// The settings that the course writes into the clients' file: only official keys.
 #[derive(Clone, Copy)]
 pub struct ClientFile {
     pub loop_amount: u32,
@@ -43,7 +43,7 @@ impl Default for ClientFile {
     }
 }
 
-/// A system about to be started. Its compose file is there, the agencies' files are not.
+/// A system to be started. Its compose file exists already, the agencies' files do not.
 pub struct Deployment<'a> {
     scratch: &'a Scratch,
     server: ServerFile,
@@ -52,7 +52,7 @@ pub struct Deployment<'a> {
 }
 
 impl<'a> Deployment<'a> {
-    /// On the branch of an exercise.
+    /// Prepares the system on the branch of an exercise.
     pub fn new(scratch: &'a Scratch, exercise: u32, clients: u32) -> Self {
         scratch.switch(&format!("ej{exercise}"));
         let data = scratch.repo().join(".data");
@@ -75,7 +75,7 @@ impl<'a> Deployment<'a> {
         self
     }
 
-    /// What `.data/agency-ID.csv` holds.
+    /// Sets the content of `.data/agency-ID.csv`.
     pub fn agency(mut self, id: u32, rows: &str) -> Self {
         self.agencies.insert(id, rows.to_owned());
         self
@@ -88,7 +88,7 @@ impl<'a> Deployment<'a> {
         System::up(self.scratch, COMPOSE_FILE)
     }
 
-    /// Starts one service alone.
+    /// Starts only one service.
     #[track_caller]
     pub fn up_only(self, service: &str) -> System<'a> {
         self.write();
@@ -122,14 +122,14 @@ fn agency_path(repo: &Path, id: u32) -> PathBuf {
     repo.join(format!(".data/agency-{id}.csv"))
 }
 
-/// Containers that may be running. Dropping it removes them, also in a case that fails.
+/// Containers that may be running. Dropping it removes them, even after a failed case.
 pub struct System<'a> {
     scratch: &'a Scratch,
     compose_file: String,
 }
 
 impl<'a> System<'a> {
-    /// Starts what a compose file says.
+    /// Starts the services of a compose file.
     #[track_caller]
     pub fn up(scratch: &'a Scratch, compose_file: &str) -> Self {
         let system = Self { scratch, compose_file: compose_file.to_owned() };
@@ -137,12 +137,12 @@ impl<'a> System<'a> {
         system
     }
 
-    /// That of the repository's compose file, which commands of the case start.
+    /// The system of the repository's compose file, which the case starts with its own commands.
     pub fn of_the_commands(scratch: &'a Scratch) -> Self {
         Self { scratch, compose_file: COMPOSE_FILE.to_owned() }
     }
 
-    /// Begins to follow the logs.
+    /// Starts to follow the logs.
     pub fn follow(&self) -> Follower {
         self.follow_by(&["docker", "compose", "-f", &self.compose_file, "logs", "-f"])
     }
@@ -152,7 +152,7 @@ impl<'a> System<'a> {
         Follower::start(&self.scratch.repo(), words)
     }
 
-    /// Makes a target that may build the images.
+    /// Runs a make target that may build the images.
     #[track_caller]
     pub fn make(&self, target: &str) {
         must(&self.scratch.repo(), BUILD_PATIENCE, &["make", target]);
@@ -174,13 +174,13 @@ impl<'a> System<'a> {
         self.run(&[&["docker", "exec", container], words].concat())
     }
 
-    /// Waits for a container's end. Its exit code.
+    /// Waits for a container's end and returns its exit code.
     #[track_caller]
     pub fn wait(&self, container: &str) -> i32 {
         must(&self.scratch.repo(), PATIENCE, &["docker", "wait", container]).trim().parse().unwrap()
     }
 
-    /// Stops a container as `docker stop` does. How long that took.
+    /// Runs `docker stop` for a container and returns how long that took.
     #[track_caller]
     pub fn stop(&self, container: &str) -> Duration {
         let ran = self.run(&["docker", "stop", "-t", "20", container]);
@@ -188,7 +188,7 @@ impl<'a> System<'a> {
         ran.took
     }
 
-    /// What the engine says of a container; `what` is a template.
+    /// A property of a container; `what` is a template for `docker inspect`.
     #[track_caller]
     pub fn inspect(&self, container: &str, what: &str) -> String {
         must(&self.scratch.repo(), PATIENCE, &["docker", "inspect", "--format", what, container]).trim().to_owned()
@@ -204,7 +204,7 @@ impl<'a> System<'a> {
         self.inspect(container, "{{.State.ExitCode}}").parse().unwrap()
     }
 
-    /// All that a container has printed.
+    /// All output of a container.
     #[track_caller]
     pub fn log(&self, container: &str) -> String {
         let ran = self.run(&["docker", "logs", container]);
@@ -212,7 +212,7 @@ impl<'a> System<'a> {
         ran.stdout + &ran.stderr
     }
 
-    /// The stored bets, sorted: those of different agencies come in any order.
+    /// The stored bets, sorted: agencies store in any order.
     #[track_caller]
     pub fn stored_rows(&self) -> Vec<String> {
         let ran = self.exec("server", &["cat", STORE]);
@@ -227,8 +227,8 @@ impl<'a> System<'a> {
         agency_path(&self.scratch.repo(), id)
     }
 
-    /// Stops everything in order and removes it: each program must end with the code it should, 0 if not named in
-    /// `codes`, and nothing may be left.
+    /// Stops and removes everything. Each program must end with its code in `codes`, or else with 0, and nothing may
+    /// remain.
     #[track_caller]
     pub fn down(self, codes: &[(&str, i32)]) {
         self.compose(&["stop", "-t", GRACE]);
@@ -246,7 +246,7 @@ impl<'a> System<'a> {
         let of_project = format!("label=com.docker.compose.project={PROJECT}");
         for kind in [&["ps", "--all"][..], &["network", "ls"], &["volume", "ls"]] {
             let begin = [&["docker"], kind, &["--quiet", "--filter", &of_project]].concat();
-            assert_eq!(must(&self.scratch.repo(), PATIENCE, &begin), "", "left behind: {kind:?}");
+            assert_eq!(must(&self.scratch.repo(), PATIENCE, &begin), "", "not removed: {kind:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What an exercise's own cases do not see: traps of Docker and compose, the containers' confinement, the health check,
-//! and the commands as the README has them.
+//! Cases beyond the exercises: traps of Docker and compose, the containers' confinement, the health check, and the commands
+//! of the README.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::scratch::Scratch;
 use crate::system::{Deployment, STORE, System};
 use crate::{Case, case};
 
-/// How long the echo test may take against a server that says nothing: 5 s, and Docker's own part.
+/// How long the echo test may take with a mute server: 5 s, and Docker's own part.
 const SOON: Duration = Duration::from_secs(15);
 
 pub fn cases() -> Vec<Case> {
@@ -62,7 +62,7 @@ fn branches_differ_in_the_mode(scratch: &Scratch) {
     }
 }
 
-/// A bind mount of a file that is not there yet would make a directory of its name, and stay in the way.
+/// A bind mount of a missing file would create a directory of its name, which would remain.
 fn missing_agency_file(scratch: &Scratch) {
     let system = Deployment::new(scratch, 6, 1).up();
 
@@ -83,7 +83,7 @@ fn containers_are_confined(scratch: &Scratch) {
     let system = Deployment::new(scratch, 4, 1).client(endless()).up();
 
     for (container, program) in [("server", "/usr/local/bin/server"), ("client1", "/usr/local/bin/client")] {
-        // The program is the first process itself: SIGTERM comes to it and to no shell.
+        // The program itself is the first process: it gets SIGTERM, not a shell.
         let words = system.exec(container, &["cat", "/proc/1/cmdline"]).stdout;
         assert_eq!(words.split('\0').next(), Some(program));
         let status = system.exec(container, &["cat", "/proc/1/status"]).stdout;
@@ -154,7 +154,7 @@ fn unhealthy_if_nothing_listens(scratch: &Scratch) {
     system.down(&[]);
 }
 
-/// A container beside the system, removed when this is dropped.
+/// A container outside the system, removed when this is dropped.
 struct Removed<'a> {
     system: &'a System<'a>,
     name: &'a str,

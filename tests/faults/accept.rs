@@ -27,7 +27,7 @@ fn without_descriptors_clients_wait_and_the_server_stays_idle() {
 fn too_few_descriptors_for_a_child_affect_only_its_client() {
     let server = Setup::new(2).set("SERVER_LISTEN_BACKLOG", 100).start();
     let at_start = descriptors(server.pid());
-    // Enough for the connection; for one end of its link; for both, which may or may not be enough for the child.
+    // 1: only the connection; 2: also one end of its link; 3: both ends; 4: both, and perhaps enough for the child.
     for left in 1..=4 {
         if !leave_descriptors(server.pid(), left) {
             return;
@@ -46,7 +46,7 @@ fn too_few_descriptors_for_a_child_affect_only_its_client() {
     server.stop();
 }
 
-/// The process can open `left` more descriptors; false if that cannot be tested here.
+/// Limits the process to `left` more descriptors; false if this machine cannot do that, which has been reported.
 fn leave_descriptors(pid: i32, left: usize) -> bool {
     let open = descriptors(pid);
     let limit_at = (0..).filter(|fd| !open.contains_key(fd)).nth(left).unwrap();
@@ -54,7 +54,7 @@ fn leave_descriptors(pid: i32, left: usize) -> bool {
 }
 
 fn restore_descriptors(pid: i32) {
-    // What the server asks for at its start, by default.
+    // The limit that the server sets at its start by default.
     assert!(limit(pid, "--nofile=1056:"));
 }
 

@@ -11,7 +11,7 @@ fn an_end_that_was_recorded_but_not_reported_counts() {
     let server = Server::start(1);
     let mut conn = server.connect();
     assert_eq!(conn.send(&batch_of(1, 1, 7574)).ack(), 0);
-    // What it sends next is its report.
+    // The next sendto(2) of the child is its report.
     let fault = ["-e", "inject=sendto:error=ENOBUFS:when=1"];
     let Some(_strace) = Strace::attach(server.children()[0], &fault) else { return };
     assert_eq!(conn.send(&end(1)).rest_or_reset(), b"");
@@ -42,7 +42,7 @@ fn an_unwatchable_child_affects_only_its_own_client() {
     let server = Server::start(2);
     let Some(strace) = Strace::attach(server.pid(), &["-e", "inject=epoll_ctl:error=ENOMEM:when=1"]) else { return };
     let mut conn = server.connect();
-    // It may be gone by then.
+    // The connection may be closed already.
     let _ = conn.0.write_all(&count(1));
     assert_eq!(conn.rest_or_reset(), b"");
     server.await_childless();
@@ -60,7 +60,7 @@ fn a_child_that_misses_its_grant_loses_the_claim() {
     let server = Server::start(2);
     let Some(strace) = Strace::attach(server.pid(), &["-e", "inject=sendto:error=ENOBUFS:when=1"]) else { return };
     assert_eq!(server.connect().send(&count(1)).rest_or_reset(), b"");
-    // A SIGCHLD that meets the end of strace can get lost.
+    // A SIGCHLD can get lost if strace detaches at that moment.
     server.await_childless();
     drop(strace);
     let mut retry = server.connect();
@@ -101,7 +101,7 @@ fn a_draw_is_held_later_if_its_fork_fails() {
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
 }
 
-/// Root is exempt from RLIMIT_NPROC: the server runs as a user that nobody else is.
+/// Root is exempt from RLIMIT_NPROC, so the server runs as a user without other processes.
 #[test]
 fn at_the_process_limit_clients_are_refused_or_served_later() {
     let this = "RLIMIT_NPROC";

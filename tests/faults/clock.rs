@@ -32,7 +32,7 @@ fn no_deadline_passes_when_the_wall_clock_jumps_by_an_hour() {
         File::options().write(true).open(&jump).unwrap().write_all(direction.as_bytes()).unwrap();
         let off = seconds_off(&server);
         assert!((off - seconds).abs() < 60, "the clock is {off} s off instead of {seconds}");
-        // A child looks at its clock when it is woken.
+        // A child checks its deadlines when bytes wake it.
         cut.send(bytes.next().unwrap());
         let is_taken = || server.end_of(&cut).is_none_or(|end| end.inode == 0 || end.unread == 0);
         eventually("what comes is taken, or its connection gone", is_taken);
@@ -46,7 +46,7 @@ fn no_deadline_passes_when_the_wall_clock_jumps_by_an_hour() {
     server.stop();
 }
 
-/// How far from the truth the server's clock is, by the time stamp of its last line.
+/// By how many seconds the server's clock is wrong, according to the time stamp of its last line.
 fn seconds_off(server: &Server) -> i64 {
     let echoes = server.log().matches("action: receive_message").count();
     assert_eq!(server.connect().echo_or_close(), b"hola\n");
@@ -56,7 +56,7 @@ fn seconds_off(server: &Server) -> i64 {
     (stamp - chrono::Utc::now().naive_utc()).num_seconds()
 }
 
-/// To be preloaded: the first byte of the file JUMP says where the wall clock is. The monotonic one is the kernel's.
+/// A library to be preloaded. The first byte of the file JUMP sets the wall clock; the monotonic clock stays the kernel's.
 const JUMPING_CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>

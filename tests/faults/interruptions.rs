@@ -10,7 +10,7 @@ fn interrupted_system_calls_are_retried_unnoticed() {
     a_lottery_of_interruptions(CALLS, |_| Vec::new());
 }
 
-/// Not of the signal handlers' pipe, whose writes the kernel never interrupts.
+/// Writes to the signal handlers' pipe are excluded: the kernel never interrupts them.
 #[test]
 fn interrupted_writes_to_store_and_log_are_retried() {
     a_lottery_of_interruptions("write", |server| {
@@ -31,7 +31,7 @@ fn an_interrupted_start_adopts_the_existing_files() {
     let files =
         files.map(|file| format!("--trace-path={}", setup.path(file).display().to_string().trim_end_matches('/')));
     let (trace, fault) = (setup.path("trace"), format!("inject={CALLS}:error=EINTR:when=1+2"));
-    // In the program's own place: -D.
+    // -D: strace becomes a grandchild, and the server keeps the pid that was started.
     let mut words = vec!["strace", "-D", "-f", "-qq", "-o", trace.to_str().unwrap(), "-e", &fault];
     words.extend(files.iter().map(String::as_str));
     let server = setup.set("DURABILITY", "batch").under(&words).start();
@@ -46,11 +46,11 @@ fn an_interrupted_start_adopts_the_existing_files() {
     assert!(!server.stop().contains("result: fail"));
 }
 
-/// A whole lottery in which every other one of these calls of each process is interrupted, and each of them somewhere;
-/// `a|b` is one call, of which a machine has one form or the other.
-fn a_lottery_of_interruptions(calls: &str, where_else: impl Fn(&Server) -> Vec<String>) {
+/// Plays a whole lottery in which every other of these calls of each process is interrupted, and each call at least once.
+/// `a|b` is one call, of which a machine has one form or the other. `restrict` returns further options for strace.
+fn a_lottery_of_interruptions(calls: &str, restrict: impl Fn(&Server) -> Vec<String>) {
     let server = Setup::new(2).set("DURABILITY", "batch").set("SHUTDOWN_GRACE", FOREVER).start();
-    let (fault, options) = (format!("inject={}:error=EINTR:when=1+2", calls.replace('|', ",")), where_else(&server));
+    let (fault, options) = (format!("inject={}:error=EINTR:when=1+2", calls.replace('|', ",")), restrict(&server));
     let options: Vec<&str> = ["-f", "-e", &fault].into_iter().chain(options.iter().map(String::as_str)).collect();
     let Some(strace) = Strace::attach(server.pid(), &options) else { return };
     assert_eq!(server.connect().echo_or_close(), b"hola\n");

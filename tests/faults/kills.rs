@@ -33,7 +33,7 @@ fn a_kill_after_the_whole_message_leaves_no_bet() {
 fn a_kill_amid_the_write_leaves_no_bet_and_its_tail_is_cut_off() {
     let mut scene = Scene::new();
     let torn = 2 * ROW + 2 * ROW + ROW / 2;
-    // A short write: up to the limit. The next one of the same rows would fail; it is the one that kills.
+    // The first write is cut short at the limit. The second one, of the rest, kills the child.
     if !limit(scene.child, &format!("--fsize={}:", scene.base + torn)) {
         return;
     }
@@ -99,7 +99,7 @@ fn a_killed_draw_process_is_replaced_by_another() {
 fn a_panic_is_logged_and_affects_only_its_own_child() {
     let mut scene = Scene::new();
     let lock = scene.server.path("bets.lock");
-    // More bytes than asked for: the standard library panics.
+    // The call claims to have read more bytes than there are: the standard library panics.
     let lie = ["-P", lock.to_str().unwrap(), "-e", "inject=pread64:retval=1000000:when=1"];
     let Some(_strace) = Strace::attach(scene.child, &lie) else { return };
     assert_eq!(scene.victim.send(&batch_of(1, 5, 1)).rest_or_reset(), b"");
@@ -130,7 +130,7 @@ fn a_lack_of_memory_kills_only_its_own_child() {
     assert_eq!(server.bets(), rows.as_bytes());
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    // Among its lines is one of the allocator's, which shares standard error with them here.
+    // The log also holds a message of the allocator, since standard error goes to the same file here.
     let log = server.log();
     assert!(log.contains(&format!("action: child_exit | result: fail | pid: {child} | ")), "{log}");
 }
@@ -166,7 +166,7 @@ fn a_draw_that_dies_before_its_sync_is_held_by_the_next_server() {
     conn.send(&batch_of(1, 3, 7574)).send(&end(1));
     assert_eq!([conn.ack(), conn.ack()], [0, 0]);
     server.await_log("action: sorteo | result: in_progress | error: the process that held it ended");
-    // Ahead of the next attempt, or after it, which dies as well.
+    // SIGTERM arrives before the next attempt, or after it, which is killed as well.
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     drop(strace);

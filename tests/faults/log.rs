@@ -37,7 +37,7 @@ fn a_server_whose_log_reader_is_gone_serves_and_stops() {
 fn an_unread_log_pipe_blocks_neither_service_nor_sigterm() {
     let mut server = Piped::start(Setup::new(1).set("SHUTDOWN_GRACE", FOREVER));
     let mut conn = server.connect();
-    // Five times what the pipe holds.
+    // The lines need five times the room of the pipe.
     assert_serves_and_draws(&mut conn);
     for _ in 0..20 {
         assert_eq!(server.connect().echo_or_close(), b"hola\n");
@@ -53,7 +53,7 @@ fn a_returning_log_reader_sees_the_count_of_lost_lines() {
     let mut conn = server.connect();
     conn.send(&batch_of(1, 255, 1));
     assert_eq!(conn.ack(), 0);
-    // A child that is gone before anybody reads.
+    // This child ends before the log is read.
     assert_eq!(server.connect().send(&Bet::default().single(1)).rest(), [0]);
     let read = Arc::new(Mutex::new(Vec::new()));
     let reader = thread::spawn({
@@ -65,7 +65,7 @@ fn a_returning_log_reader_sees_the_count_of_lost_lines() {
     });
     let log = || String::from_utf8_lossy(&read.lock().unwrap()).into_owned();
     let mut batches = 0;
-    eventually("lost lines are told of", || {
+    eventually("lost lines are reported", || {
         batches += 1;
         assert_eq!(conn.send(&batch_of(1, 1, 1)).ack(), 0);
         log().contains("lost_lines")
@@ -88,7 +88,7 @@ fn assert_serves_and_draws(conn: &mut Conn) {
     assert_eq!(conn.winners().map(|won| won.len()), Some(255));
 }
 
-/// A server whose standard output is a pipe of one page, which nobody reads as long as no test does.
+/// A server whose standard output is a pipe of one page, without a reader unless the test reads it.
 struct Piped {
     process: Child,
     port: u16,
@@ -100,7 +100,7 @@ impl Piped {
         let process = setup.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut server = Self { process, port: 0, _setup: setup };
         server.port = listening_port(server.pid());
-        // The server has made it larger.
+        // The server has enlarged the pipe: make it small again.
         fcntl(server.process.stdout.as_ref().unwrap(), FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
         server
     }
@@ -113,7 +113,7 @@ impl Piped {
         Conn::to(self.port)
     }
 
-    /// SIGTERM; returns the exit code.
+    /// Sends SIGTERM and returns the exit code.
     fn stop(&mut self) -> Option<i32> {
         send_signal(self.pid(), "TERM");
         poll_until(PATIENCE, || self.process.try_wait().unwrap()).unwrap().code()

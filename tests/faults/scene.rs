@@ -6,13 +6,13 @@ use std::process::Command;
 
 use crate::support::*;
 
-/// A server with much in its store already, so that a limit on the size of files hits that file first; two bets of
-/// agency 1 have come, over a connection that is still there.
+/// A server with so many rows that a limit on file sizes affects `bets.csv` first. Agency 1 has stored two bets over a
+/// connection that is still open.
 pub struct Scene {
     pub server: Server,
     pub victim: Conn,
     pub child: i32,
-    /// Bytes of the store at the start.
+    /// Bytes of `bets.csv` at the start.
     pub base: u64,
 }
 
@@ -28,13 +28,13 @@ impl Scene {
         Self { server, victim, child, base: ROWS * ROW }
     }
 
-    /// What has come on top of the store at the start, be it stored or a tail.
+    /// Bytes of `bets.csv` beyond those at the start, stored or a tail.
     pub fn bytes(&self) -> u64 {
         self.server.bets().len() as u64 - self.base
     }
 
-    /// What must hold after every fault: `held` bets of agency 1 count, the others are served, agency 1 goes on, every
-    /// row is whole, nobody is left, and the server stops in order. Returns its log.
+    /// Checks what must hold after every fault: `held` bets of agency 1 count, another agency is served, agency 1 can
+    /// continue, every row is whole, no child is left, and the server stops in order. Returns its log.
     #[track_caller]
     pub fn assert_recovered(self, held: u64) -> String {
         let Self { server, victim, .. } = self;
@@ -57,7 +57,8 @@ impl Scene {
     }
 }
 
-/// Changes a limit of a running process, as prlimit(1) writes it; false if that cannot be tested here.
+/// Changes a limit of a running process, in the form of prlimit(1); false if this machine cannot do that, which has been
+/// reported.
 pub fn limit(pid: i32, limit: &str) -> bool {
     let changed = Command::new("prlimit").arg(format!("--pid={pid}")).arg(limit).output();
     let works = changed.as_ref().is_ok_and(|output| output.status.success());
@@ -71,10 +72,10 @@ pub fn am_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// The server runs as a user that nobody else is, in a directory that this user may write.
+/// Runs the server as a user without other processes, in a directory that this user may write.
 pub fn as_nobody(setup: Setup, number: u32) -> Setup {
     let user = format!("--reuid={}", 1_000_000_000 + std::process::id() * 2 + number);
-    // The binary may lie where that user cannot go.
+    // That user may not be able to reach the directory of the binary: it runs a copy.
     let program =
         ["setpriv", &user, "--regid=65534", "--clear-groups", "sh", "-c", "shift; exec ./server \"$@\"", "sh"];
     let setup = setup.under(&program);

@@ -14,7 +14,7 @@ fn a_read_only_store_is_exit_code_4_and_nothing_changes() {
     let this = "a read-only directory";
     let as_root = am_root();
     if as_root && !has_program("setpriv") {
-        return skipped(this, "permission bits do not bind root, and there is no setpriv to become somebody else");
+        return skipped(this, "permission bits do not bind root, and setpriv is missing, which would change the user");
     }
     let setup = if as_root { as_nobody(Setup::new(2), 0) } else { Setup::new(2) };
     let store = setup.path("store");
@@ -64,7 +64,7 @@ fn a_server_binds_only_after_it_has_locked_its_files() {
     let setup = Setup::new(2);
     let lock = setup.path("server.lock");
     write_file(&lock, "4711\n");
-    // Of one that is just dying: its last child still holds the lock.
+    // As when a server has just been killed and its last child still holds the lock.
     let held = File::open(&lock).unwrap();
     held.lock().unwrap();
     let free = free_port();

@@ -9,16 +9,16 @@ use tempfile::NamedTempFile;
 
 use crate::support::*;
 
-/// Faults that are injected into a process by strace, until this is dropped or the process ends.
+/// strace, which injects faults into a process until this is dropped or the process ends.
 pub struct Strace {
     process: Child,
-    // Read no more, but open: strace would die of writing to it.
-    _said: BufReader<ChildStderr>,
+    // Never read again, but kept open: otherwise strace would be killed when it writes to it.
+    _stderr: BufReader<ChildStderr>,
     trace: NamedTempFile,
 }
 
 impl Strace {
-    /// `None` if strace cannot be used here, which has been said.
+    /// `None` if strace cannot be used here, which has been reported.
     pub fn attach(pid: i32, options: &[&str]) -> Option<Self> {
         let mut command = Command::new("strace");
         let trace = NamedTempFile::new().unwrap();
@@ -31,11 +31,11 @@ impl Strace {
                 return None;
             }
         };
-        let mut said = BufReader::new(process.stderr.take().unwrap());
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
         let mut all = String::new();
-        while said.read_line(&mut all).unwrap() > 0 {
+        while stderr.read_line(&mut all).unwrap() > 0 {
             if all.ends_with(" attached\n") {
-                return Some(Self { process, _said: said, trace });
+                return Some(Self { process, _stderr: stderr, trace });
             }
         }
         let _ = process.wait();
@@ -44,7 +44,7 @@ impl Strace {
         None
     }
 
-    /// What it has seen and done is written there.
+    /// The file to which it writes every call that it has injected a fault into.
     pub fn trace(&self) -> &Path {
         self.trace.path()
     }
@@ -57,7 +57,7 @@ impl Drop for Strace {
     }
 }
 
-/// strace has let this system call fail at least once, in any of its forms.
+/// Waits until strace has made this system call fail at least once, in any of its forms.
 #[track_caller]
 pub fn assert_injected(trace: &Path, call: &str) {
     let hits =
@@ -66,14 +66,14 @@ pub fn assert_injected(trace: &Path, call: &str) {
     eventually(&format!("a fault is injected into {call}"), is_hit);
 }
 
-/// The system call that a line of a trace says has not been made.
+/// The system call that was replaced by a fault, if the line of a trace reports one.
 fn injected(line: &str) -> Option<&str> {
-    // With -f, the process comes first; what another one has interrupted comes in two parts.
+    // With -f, the line begins with the process. A call during which another process was logged has two lines.
     let call = line.strip_suffix(" (INJECTED)")?.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
     call.trim_start_matches("<... ").split(['(', ' ']).next()
 }
 
-/// Whether programs can be started under strace; that they cannot has been said.
+/// Whether programs can be started under strace; if not, that has been reported.
 pub fn strace_starts() -> bool {
     let works = Command::new("strace").args(["-D", "-o", "/dev/null", "true"]).output();
     let starts = works.as_ref().is_ok_and(|output| output.status.success());

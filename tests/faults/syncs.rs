@@ -49,7 +49,7 @@ fn a_failing_sync_ends_the_server(durability: &str, message: &[u8], fault: &str)
 
 #[test]
 fn after_a_failed_sync_the_next_start_ignores_the_record() {
-    // The disk has the first row of the batch alone; the cache, and so the record, had all of it.
+    // The disk has only the first row of the batch. The cache had all of it, and so the record counts it.
     let (kept, len) = (4 * ROW, 8 * ROW);
     let zeros = vec![0; (len - kept) as usize];
     after_a_failed_sync(|bets| bets.write_all_at(&zeros, kept).unwrap(), kept);
@@ -61,8 +61,8 @@ fn after_a_failed_sync_rows_past_the_record_are_not_bets() {
     after_a_failed_sync(|bets| bets.write_all_at(foreign, 8 * ROW).unwrap(), 8 * ROW);
 }
 
-/// Of eight bets of agency 1, the last five are not acknowledged, as they could not be synced; then something happens to
-/// the file.
+/// Stores eight bets of agency 1. The sync of the last five fails, so they are not acknowledged. Then `happens` changes
+/// the file, and the next start must keep `kept` bytes.
 fn after_a_failed_sync(happens: impl FnOnce(&File), kept: u64) {
     let mut server = Setup::new(2).set("DURABILITY", "batch").start();
     let (mut victim, child) = server.claim_and_find_child(1);
@@ -102,8 +102,8 @@ fn an_unsynced_end_is_synced_before_it_is_reported() {
         let Some(_strace) = Strace::attach(server.children()[0], &at_the_sync("inject=fdatasync:error=EIO")) else {
             return;
         };
-        let told = asking.send(&question).0.read(&mut [0]);
-        assert!(!matches!(told, Ok(1)), "told of an end that a power cut may take");
+        let answer = asking.send(&question).0.read(&mut [0]);
+        assert!(!matches!(answer, Ok(1)), "told of an end that a power cut may take");
         assert_eq!(server.wait().code(), Some(4));
     }
 }
@@ -127,7 +127,7 @@ fn a_result_found_at_start_is_synced_before_it_is_reported() {
 
 #[test]
 fn a_failed_draw_sync_ends_the_server_with_code_4() {
-    // At a level at which nothing but the draw syncs: the result, and before it what it is held over.
+    // At this level only the draw syncs: first bets and ends, then the result.
     for file in ["bets.csv", "ends", "draw"] {
         a_draw_ends_the_server_that_cannot_sync(file);
     }

@@ -22,7 +22,7 @@ fn over_the_file_size_limit_batches_get_code_4() {
 
     scene.victim.finish();
 
-    // Now for every child: as with a full disk.
+    // Now the limit holds for every child, as a full disk does.
     limit(scene.server.pid(), &format!("--fsize={}:", scene.base + torn));
     for _ in 0..3 {
         let mut refused = scene.server.connect();
@@ -65,10 +65,10 @@ fn a_draw_without_room_is_retried_with_growing_pauses() {
     let began = Instant::now();
     conn.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
     assert_eq!([conn.ack(), conn.ack()], [0, 0]);
-    // Each failure has two lines: of the process that failed, and of the parent.
+    // Each failure is logged twice: by the process that failed and by the parent.
     let attempts = || server.log().matches("action: sorteo | result: in_progress").count() / 2;
     eventually("four attempts", || attempts() >= 4);
-    // The first pause is of 100 ms, each other one twice as long.
+    // The first pause is 100 ms; each later one is twice as long as the one before.
     assert!(began.elapsed() >= Duration::from_millis(700), "{} attempts in {:?}", attempts(), began.elapsed());
     assert!(conn.is_silent_for(A_WHILE));
     drop(strace);
@@ -86,7 +86,7 @@ fn a_failed_write_gets_code_4_and_stores_nothing() {
         let fault = ["-P", path.to_str().unwrap(), "-e", &format!("inject={call}:when=1")];
         let Some(_strace) = Strace::attach(scene.child, &fault) else { return };
         scene.victim.send(&batch_of(1, 5, 1)).send(&batch_of(1, 1, 1));
-        assert_eq!((scene.victim.ack(), scene.victim.rest()), (4, vec![]), "{call}: nothing behind it is answered");
+        assert_eq!((scene.victim.ack(), scene.victim.rest()), (4, vec![]), "{call}: nothing after it is answered");
         assert_eq!(scene.bytes(), 2 * ROW, "{call}");
         scene.assert_recovered(2);
     }

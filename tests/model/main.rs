@@ -1,38 +1,38 @@
-//! A model of the storage and of the end of a lottery, searched through: every order of steps of two agencies, their
-//! children, the parent and the draw's child, with faults at any of them.
+//! A model of the storage and of the end of a lottery. A search covers every order of steps of two agencies, their children,
+//! the parent and the draw's child, with faults at any step.
 //!
-//! It owns no code of the program; each of its steps stands for one system call, or for several between which a fault
-//! makes no difference. It says which mechanism keeps which promise: every promise holds in every state with all of
-//! them, and is broken with any one of them taken away (but for two, which are named). It is no proof of the program,
-//! only of its design: that the program does these steps in this order is judged by `tests/faults.rs` and its like.
+//! It contains no code of the program. Each of its steps stands for one system call, or for several between which a fault
+//! makes no difference. It shows which mechanism keeps which promise: with all mechanisms, every promise holds in every state;
+//! without any one of them, a promise breaks (except for two, which are named). It proves the design, not the program: that
+//! the program makes these steps in this order is tested by `tests/faults` and others.
 //!
 //! | step of the model | in the program |
 //! |---|---|
 //! | connects | `Server::fork_session`; `Delivery::attempt`, `WinnersQuery::ask` |
-//! | is told what is stored | `Session::claim`, `Claims::claim`, `Session::received`, `Store::holding` |
+//! | gets the count of its stored bets | `Session::claim`, `Claims::claim`, `Session::received`, `Store::holding` |
 //! | takes the lock, cuts the tail | `Store::lock`, `Store::committed` |
 //! | writes its rows; the record | `Store::append`, `Record::write` |
 //! | syncs its batch; acknowledges it | `Store::store_bets`; `Session::typed_batch` |
 //! | takes its end; syncs the bets; writes its end; syncs the ends | `Session::end_of_agency`; `Store::end`, `ends::append` |
 //! | finds its agency ended | `Store::sync_ends`, for an end that another process recorded |
 //! | acknowledges the end | `ChildEnd::report_ended`, then the answer |
-//! | is told its winners | `Session::winners`, `Store::winners` |
+//! | gets its winners | `Session::winners`, `Store::winners` |
 //! | its child closes | `Session::close`; `Server::session_ended`, `Claims::release` |
 //! | the draw's child … | `Server::hold_draw_if_due`, `try_hold`, `Store::write_result` |
 //! | the parent logs sorteo and announces it | `Server::draw_child_ended` |
 //! | the server starts | `lock_out_others`, `start::prepare`, `read_from_disk`, `adopt` |
 //! | an orphan dies | `ipc::process::spawn`: PR_SET_PDEATHSIG |
 //! | `its child is killed` adopts ends | `Server::adopt_ends` |
-//! | tells that a sync failed | `Report::StorageBroken`, `Server::break_down` |
+//! | reports a failed sync | `Report::StorageBroken`, `Server::break_down` |
 //!
-//! What is left out, and why that is sound: a message is there or not, since half of one is never served. A report and
-//! the death of a child reach the parent at once: it reads what a child has reported before it forgets it. A claim that
-//! is refused after a second is one that waits. What waits for the lock does not have it. A start is one step: it can be
-//! begun again at any point. Limits: two agencies, some batches, as many faults as are allowed; no untyped messages, no
-//! other programs that touch the files, no disk that returns what was never written.
+//! Simplifications that are sound: a message has arrived or not, since half of one is never served. A report and the death of
+//! a child reach the parent at once: it reads a child's reports before it forgets the child. A claim that is refused after a
+//! second is one that waits. A process that waits for the lock does not have it. A start is one step: it can be repeated at
+//! any point. Limits: two agencies, some batches, as many faults as are allowed; no untyped messages, no other programs that
+//! change the files, no disk that returns data that was never written.
 //!
-//! Breadth first with a search of its own ([`search`]), some 120 lines: what is asked is "from every state, the end can be
-//! reached", which the checkers at hand (stateright) do not offer, and a light tree is worth more than their browser.
+//! The search is breadth first and its own ([`search`], some 120 lines). It checks that the end can be reached from every
+//! state, which existing checkers (stateright) do not offer, and it needs no further dependency.
 //!
 //! `cargo test --release --test model NAME -- --nocapture` prints the trace that breaks the promise; `make model` goes
 //! deeper, for minutes.
@@ -58,9 +58,9 @@ const fn plan(bets: u8, batch: u8, window: u8) -> Plan {
 
 /// One batch of two bets, and one of one.
 const SMALL: [Plan; 2] = [plan(2, 2, 1), plan(1, 1, 1)];
-/// Two batches on their way at once.
+/// A window of two batches.
 const WINDOW: [Plan; 2] = [plan(2, 1, 2), plan(1, 1, 1)];
-/// The least there is.
+/// The smallest plan.
 const LEAST: [Plan; 2] = [plan(1, 1, 1), plan(1, 1, 1)];
 /// Two batches of two, one after the other.
 #[cfg(feature = "faults")]
@@ -72,7 +72,7 @@ fn all_faults(level: Level, plans: [Plan; 2], faults: u8) -> Settings {
 
 // ---- all mechanisms: every promise holds ------------------------------------------------------------------------
 
-/// Searches everything; `floor`: so many states at least, lest the search becomes empty unnoticed.
+/// Searches all states, at least `floor` of them, so that an empty search is noticed.
 #[track_caller]
 fn holds(settings: &Settings, floor: usize) {
     let Found { states, depth, violation } = search(settings);
@@ -102,7 +102,7 @@ fn every_promise_holds_over_two_faults_with_a_window_of_two() {
     }
 }
 
-/// What processes and machines do to each other, without the faults of single connections.
+/// Crashes of processes and machines, without the faults of single connections.
 const CRASHES: [Fault; 4] = [Fault::KillChild, Fault::KillParent, Fault::KillDraw, Fault::PowerCut];
 
 #[test]
@@ -112,8 +112,8 @@ fn every_promise_holds_over_three_crashes() {
     }
 }
 
-/// The kernel tells a failed sync once, drops the data, and shows them until they leave the cache. The server ends with
-/// code 4; the next one, in the same boot, must not count on them.
+/// The kernel reports a failed sync once and drops the data, but shows the data until they leave the cache. The server ends
+/// with code 4; the next one, in the same boot, must not rely on them.
 fn syncs_that_drop_data(level: Level) -> Settings {
     let kinds = vec![Fault::SyncFails, Fault::PowerCut, Fault::KillChild, Fault::KillParent];
     Settings { sync_lies: true, kinds, ..all_faults(level, SMALL, 2) }
@@ -192,7 +192,7 @@ fn without_the_resume_query_a_batch_is_stored_twice() {
 
 #[test]
 fn without_the_server_lock_an_orphan_wipes_an_announced_result() {
-    breaks(&without(Mechanism::ServerLock, Level::End, 1), "P3: a result that was told is forgotten");
+    breaks(&without(Mechanism::ServerLock, Level::End, 1), "P3: a reported result is forgotten");
 }
 
 #[test]
@@ -247,12 +247,12 @@ fn without_a_bets_sync_at_the_draw_the_result_outlives_bets() {
 
 #[test]
 fn without_a_result_sync_a_power_cut_takes_an_announced_one() {
-    breaks(&without(Mechanism::SyncResult, Level::End, 1), "P3: a result that was told is forgotten");
+    breaks(&without(Mechanism::SyncResult, Level::End, 1), "P3: a reported result is forgotten");
 }
 
 #[test]
 fn without_a_sync_at_start_a_power_cut_takes_a_reported_result() {
-    breaks(&without(Mechanism::ReadFromDisk, Level::End, 2), "P3: a result that was told is forgotten");
+    breaks(&without(Mechanism::ReadFromDisk, Level::End, 2), "P3: a reported result is forgotten");
 }
 
 #[test]
@@ -294,13 +294,14 @@ fn without_the_boot_id_an_old_record_is_believed() {
 
 // ---- mechanisms that no promise needs -----------------------------------------------------------------------------
 
-/// It gives room back on a full disk; that nothing of the batch counts is the next writer's doing, and the next end's.
+/// Taking a write back only frees room on a full disk. The next writer, or the next end, makes sure that the batch does not
+/// count.
 #[test]
 fn a_failed_write_that_is_not_taken_back_breaks_no_promise() {
     holds(&without(Mechanism::TakeBack, Level::End, 2), 300_000);
 }
 
-/// Once a result is durable, nobody needs the ends it was held upon; it keeps what a start tells of them true.
+/// Once a result is durable, the ends are not needed any more. The sync only keeps the report of a later start right.
 #[test]
 fn ends_that_are_not_synced_at_the_draw_break_no_promise() {
     for level in LEVELS {

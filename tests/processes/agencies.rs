@@ -57,7 +57,7 @@ fn on_one_cpu(setup: Setup) -> Setup {
     setup.under(&["taskset", "-c", first])
 }
 
-/// There are `batches` runs of `len` rows, each of one agency.
+/// The rows are `batches` runs of `len` rows, each run of one agency.
 fn assert_whole_batches(rows: &[String], len: usize, batches: usize) {
     assert_eq!(rows.len(), len * batches);
     for run in rows.chunks(len) {

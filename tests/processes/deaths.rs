@@ -7,7 +7,7 @@ use crate::support::*;
 fn children_of_a_killed_server_die_in_every_state() {
     let server = Server::start(2);
     let (mut served, stopped) = server.connect_and_find_child();
-    // From a child's first steps on it dies with its parent, also where it is stopped.
+    // Once a child has answered, it dies with its parent even while it is stopped.
     served.send(&count(1)).tally(1);
     stop_process(stopped);
     let (mut cut, mut waiting) = (server.connect(), server.connect());

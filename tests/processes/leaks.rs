@@ -65,7 +65,7 @@ fn waiting_processes_use_no_cpu() {
     busy.send(&count(1));
     assert_eq!(busy.ack(), 5);
     drop(busy);
-    // Those that are beyond MAX_CONNECTIONS knock in vain.
+    // These connections exceed MAX_CONNECTIONS and are not accepted.
     let _beyond: Vec<_> = (0..5).map(|_| server.connect()).collect();
     eventually("the server is full", || server.children().len() == 7);
     let mut pids = server.children();
@@ -76,7 +76,7 @@ fn waiting_processes_use_no_cpu() {
 
 #[test]
 fn a_child_holds_only_its_own_descriptors() {
-    // Descriptors that a shell, a build tool or a debugger has left open.
+    // Descriptors that a shell, a build tool or a debugger may leave open.
     let polluted = "exec 3</dev/zero 4>/dev/full 8</dev/urandom 9</etc/passwd; exec \"$@\"";
     let server = Setup::new(2).under(&["sh", "-c", polluted, "sh"]).start();
     let older: Vec<_> = (0..20).map(|_| server.connect()).collect();
@@ -106,7 +106,7 @@ fn a_child_holds_only_its_own_descriptors() {
     let ours = ["bets.csv", "bets.lock", "draw", "ends", "server.lock"];
     assert_eq!(files, ours.map(|name| server.path(name).to_str().unwrap().to_owned()), "its files: {own:?}");
 
-    // What is this child's alone is in no other process; its elders' clients are in theirs alone, too.
+    // No other process has the sockets and the pipe of this child.
     let parent: BTreeSet<_> = descriptors(server.pid()).into_values().collect();
     assert!(own.values().all(|fd| !(fd.starts_with("pipe") && parent.contains(fd))));
     for other in children.iter().filter(|&&pid| pid != child).chain([&server.pid()]) {

@@ -123,7 +123,7 @@ fn an_unread_answer_is_closed_after_message_timeout() {
 fn a_slow_reader_is_served_as_long_as_it_reads() {
     let (server, mut conn) = streaming_to(Setup::new(1).set("MESSAGE_TIMEOUT", "1s"), Conn::narrow);
     let begun = Instant::now();
-    // Two messages' time, and far less than the kernel would keep for a client by itself.
+    // More than two message timeouts, and far fewer bytes than the kernel would buffer.
     while begun.elapsed() < Duration::from_secs(3) {
         conn.take::<16384>();
         thread::sleep(Duration::from_millis(150));

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use crate::support::*;
 
-/// A deadline that is to pass.
+/// A deadline that the test waits for.
 pub const SHORT: &str = "300ms";
-/// How long what is promised within a second may take on a busy machine.
+/// Time on a busy machine for something that is promised within a second.
 pub const SOON: Duration = Duration::from_secs(5);
-/// As many connections as a test likes to open at once, ahead of accept(2).
+/// A backlog for as many connections as a test opens at once.
 pub const WIDE: u32 = 4096;
 
 /// Winners of the one agency in [`streaming`].
 pub const WINNERS: u32 = 20_000;
-/// Bytes of the answer that names them.
+/// Bytes of the answer with these winners.
 pub const ANSWER_LEN: usize = 1 + 4 + 4 * WINNERS as usize;
 
-/// A server in the middle of an answer that its client does not read: it is longer than all buffers in between.
+/// A server in the middle of an answer that its client does not read and that exceeds all buffers.
 pub fn streaming(setup: Setup) -> (Server, Conn) {
     streaming_to(setup, Conn::to)
 }
@@ -42,7 +42,7 @@ pub fn on_the_files_of(server: &Server, setup: Setup) -> Setup {
     setup.set("STORAGE_FILEPATH", server.bets_path().display())
 }
 
-/// Processes that end with their parent; where they do not, the test that found it out ends them.
+/// Processes that should end with their parent. After a failed test, dropping this ends them.
 pub struct Doomed(pub Vec<i32>);
 
 impl Drop for Doomed {
@@ -53,7 +53,7 @@ impl Drop for Doomed {
     }
 }
 
-/// A connection that waits for the draw, which no deadline ends.
+/// A connection that waits for the draw, without a deadline.
 pub fn waiting(server: &Server) -> Conn {
     let mut conn = server.connect();
     conn.send(&ask(1));
@@ -61,7 +61,7 @@ pub fn waiting(server: &Server) -> Conn {
     conn
 }
 
-/// That connection is the only one left, and is answered when its agency, the only one, has ended.
+/// Checks that only this connection is left, and that it is answered once its agency, the only one, has ended.
 #[track_caller]
 pub fn assert_served_alone(server: &Server, mut waiting: Conn) {
     eventually("the other one is left", || server.children().len() == 1);
@@ -70,7 +70,7 @@ pub fn assert_served_alone(server: &Server, mut waiting: Conn) {
     assert_eq!((ending.ack(), waiting.winners()), (0, Some(vec![])));
 }
 
-/// SIGTERM, and an orderly end without orphans; returns the log.
+/// Sends SIGTERM and checks an orderly end without orphans. Returns the log.
 #[track_caller]
 pub fn stop_and_look_for_orphans(server: Server, rows: usize) -> String {
     let children = server.children();
@@ -78,7 +78,7 @@ pub fn stop_and_look_for_orphans(server: Server, rows: usize) -> String {
     await_end(server, &children, rows)
 }
 
-/// The end of a server that has been told to stop, and has nothing to wait for but [`SHORT`].
+/// Waits for the end of a server that has got SIGTERM and has to wait for [`SHORT`] at most. Returns the log.
 #[track_caller]
 pub fn await_end(mut server: Server, children: &[i32], rows: usize) -> String {
     assert_eq!(server.wait_within(SOON).code(), Some(0), "{}", server.log());
@@ -89,7 +89,7 @@ pub fn await_end(mut server: Server, children: &[i32], rows: usize) -> String {
     log
 }
 
-/// A line for each resource of the parent, and the last one.
+/// The log has a line for each closed resource of the parent, and the right last line.
 pub fn assert_closings(log: &str) {
     for action in ["close_listener", "close_links", "close_storage"] {
         assert_eq!(log.matches(&format!("action: {action} | result: success")).count(), 1, "{log}");
@@ -100,7 +100,7 @@ pub fn assert_closings(log: &str) {
 
 pub fn connect_and_close(server: &Server, times: usize) {
     (0..times).for_each(|_| drop(server.connect()));
-    // Connections are accepted in their order.
+    // Connections are accepted in order, so this is the last one.
     assert_eq!(server.connect().send(b"the last\n").rest(), b"the last\n");
     server.await_childless();
 }

@@ -86,7 +86,7 @@ fn sigterm_answers_queries_that_wait_for_the_draw_with_code_7() {
     insisting.send(&ask(1));
     let mut queries = [ended, asking, insisting];
     queries.iter().for_each(|conn| server.await_read(conn));
-    // What is sent behind a query does not keep the code from arriving.
+    // Bytes sent after a query must not prevent the code from arriving.
     queries[2].send(&ask(1).repeat(1000));
     let log = stop_and_look_for_orphans(server, 3);
     assert_eq!(queries.each_mut().map(Conn::rest), [(); 3].map(|()| vec![2, 7]));

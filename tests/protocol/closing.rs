@@ -11,7 +11,7 @@ fn a_refusal_arrives_even_after_a_megabyte_of_unread_bytes() {
     let server = Server::start(1);
     let junk = vec![9; 1 << 20];
     let long = [b'x'; 30];
-    for (name, message, told) in [
+    for (name, message, expected) in [
         ("an unknown type", vec![9], &[2, 6][..]),
         ("a text too long", batch(1, &[first(&long)]), &[2, 6]),
         ("an invalid bet", batch(1, &[born(b"x")]), &[2, 1]),
@@ -22,10 +22,10 @@ fn a_refusal_arrives_even_after_a_megabyte_of_unread_bytes() {
         ("an echo", b"hola\n".to_vec(), b"hola\n"),
         ("an echo too long", vec![b'x'; 1025], b""),
     ] {
-        // All is sent before anything is read: an immediate close would answer the rest of it with a reset.
+        // Everything is sent before the answer is read: an immediate close would reset the connection.
         let mut client = server.connect();
         client.send(&message).send(&junk);
-        assert_eq!(client.rest(), told, "{name}");
+        assert_eq!(client.rest(), expected, "{name}");
         client.finish();
         server.await_childless();
         assert!(client.0.take_error().unwrap().is_none(), "{name}: a reset came behind the answer");

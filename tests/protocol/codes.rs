@@ -73,39 +73,39 @@ fn codes_have_the_order_framing_agency_claim_bet_end() {
     let server = Server::start(2);
     let long = [b'x'; 30];
     let (framing, invalid) = (first(&long), born(b"2023-02-30"));
-    // Agency 1 has ended, agency 2 is claimed by a connection that stays.
+    // Agency 1 has ended. Agency 2 is claimed by a connection that stays open.
     let mut ended = server.connect();
     assert_eq!(ended.send(&end(1)).ack(), 0);
     let mut claimed = server.connect();
     claimed.send(&count(2)).tally(2);
 
-    let told = |message: Vec<u8>| answer(&server, &message);
-    assert_eq!(told(batch(3, &[first(&long)])), [2, 6], "framing before agency");
-    assert_eq!(told(batch(2, &[first(&long)])), [2, 6], "framing before claim");
-    assert_eq!(told(batch(2, &[born(b"x"), framing])), [2, 6], "framing before claim and bet");
-    assert_eq!(told(batch(3, &[born(b"x")])), [2, 2], "agency before bet");
-    assert_eq!(told(batch(2, &[invalid])), [2, 5], "claim before bet");
-    assert_eq!(told(batch(1, &[bet()])), [2, 5], "claim before end: the connection that ended it is still there");
+    let reply = |message: Vec<u8>| answer(&server, &message);
+    assert_eq!(reply(batch(3, &[first(&long)])), [2, 6], "framing before agency");
+    assert_eq!(reply(batch(2, &[first(&long)])), [2, 6], "framing before claim");
+    assert_eq!(reply(batch(2, &[born(b"x"), framing])), [2, 6], "framing before claim and bet");
+    assert_eq!(reply(batch(3, &[born(b"x")])), [2, 2], "agency before bet");
+    assert_eq!(reply(batch(2, &[invalid])), [2, 5], "claim before bet");
+    assert_eq!(reply(batch(1, &[bet()])), [2, 5], "claim before end: the connection that ended it is still there");
     assert_eq!(ended.send(&batch(1, &[born(b"x")])).rest(), [2, 1], "bet before end");
     drop(ended);
-    assert_eq!(told(batch(1, &[bet(), born(b"x")])), [2, 1], "bet before end, on another connection");
-    assert_eq!(told(batch(1, &[first(&long)])), [2, 6], "framing before end");
-    assert_eq!(told(batch(1, &[bet()])), [2, 3]);
-    assert_eq!(told(born(b"x").single(1)), [1], "bet before end, untyped");
-    assert_eq!(told(untyped_batch(1, &[first(&long)])), [6], "framing before end, untyped");
-    assert_eq!(told(bet().single(1)), [3]);
-    assert_eq!(told(untyped_batch(1, &[bet()])), [3]);
+    assert_eq!(reply(batch(1, &[bet(), born(b"x")])), [2, 1], "bet before end, on another connection");
+    assert_eq!(reply(batch(1, &[first(&long)])), [2, 6], "framing before end");
+    assert_eq!(reply(batch(1, &[bet()])), [2, 3]);
+    assert_eq!(reply(born(b"x").single(1)), [1], "bet before end, untyped");
+    assert_eq!(reply(untyped_batch(1, &[first(&long)])), [6], "framing before end, untyped");
+    assert_eq!(reply(bet().single(1)), [3]);
+    assert_eq!(reply(untyped_batch(1, &[bet()])), [3]);
 
     drop(claimed);
     assert_eq!(server.connect().send(&end(2)).ack(), 0);
     server.await_log(SORTEO);
-    assert_eq!(told(batch(3, &[bet()])), [2, 2], "agency before draw");
-    assert_eq!(told(batch(1, &[born(b"x")])), [2, 1], "bet before draw");
-    assert_eq!(told(bet().single(3)), [2], "agency before draw, untyped");
-    assert_eq!(told(born(b"x").single(1)), [1], "bet before draw, untyped");
-    assert_eq!(told(batch(1, &[bet()])), [2, 3]);
-    assert_eq!(told(bet().single(1)), [3]);
-    assert_eq!(told(untyped_batch(1, &[bet()])), [3]);
+    assert_eq!(reply(batch(3, &[bet()])), [2, 2], "agency before draw");
+    assert_eq!(reply(batch(1, &[born(b"x")])), [2, 1], "bet before draw");
+    assert_eq!(reply(bet().single(3)), [2], "agency before draw, untyped");
+    assert_eq!(reply(born(b"x").single(1)), [1], "bet before draw, untyped");
+    assert_eq!(reply(batch(1, &[bet()])), [2, 3]);
+    assert_eq!(reply(bet().single(1)), [3]);
+    assert_eq!(reply(untyped_batch(1, &[bet()])), [3]);
     assert_eq!(server.rows().len(), 0);
     server.stop();
 }
@@ -125,7 +125,7 @@ fn a_message_for_another_agency_gets_code_6() {
     };
     for claiming in [count(1), batch(1, &[bet()]), end(1)] {
         for other in [batch(2, &[bet()]), end(2), ask(2), count(2)] {
-            assert_eq!(claim(&claiming).send(&other).rest(), [2, 6], "{other:?} behind {claiming:?}");
+            assert_eq!(claim(&claiming).send(&other).rest(), [2, 6], "{other:?} after {claiming:?}");
         }
     }
     assert!(server.rows().iter().all(|row| row.starts_with("1,")));

@@ -11,7 +11,7 @@ fn an_echo_is_its_line_without_trailing_white_space() {
         ("[CLIENT 1] Message N°1\n".as_bytes(), "[CLIENT 1] Message N°1\n"),
         (b"  in front, be hind \t\r\x0b\x0c \n", "  in front, be hind\n"),
         (b" \t\n", "\n"),
-        // no-break space and U+2003 are no white space here
+        // no-break space and U+2003 are not white space here
         ("fin\u{a0}\n".as_bytes(), "fin\u{a0}\n"),
         ("fin\u{2003}\r\n".as_bytes(), "fin\u{2003}\n"),
         (b"uno|dos\x1b[2J\x07 tres\x7f\0x\n", "uno|dos\x1b[2J\x07 tres\x7f\0x\n"),
@@ -73,6 +73,6 @@ fn an_echo_is_logged_before_it_is_sent_and_cannot_forge_a_line() {
     let log = server.log();
     assert_eq!(count_events(&log, "INFO     action: receive_message | result: success | ip: 127.0.0.1 | msg: a"), 1);
     assert_eq!(answer(&server, &[&b"|".repeat(1024)[..], b"\n"].concat()).len(), 1025);
-    // stop() looks at every line's form
+    // stop() checks the form of every line
     assert_eq!(server.stop().matches("action: receive_message | result: success").count(), 2);
 }

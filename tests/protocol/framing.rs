@@ -17,7 +17,7 @@ fn an_unknown_or_server_type_gets_code_6() {
         let mut client = server.connect();
         client.send(&count(1)).send(&[kind, 0, 0, 0, 1]);
         client.tally(1);
-        assert_eq!(client.rest(), [2, 6], "type {kind} behind another message");
+        assert_eq!(client.rest(), [2, 6], "type {kind} after another message");
     }
     // a TLS hello
     assert_eq!(answer(&server, &[&[0x16, 3, 1, 0, 0xc8, 1, 0, 0, 0xc4, 3, 3][..], &[0; 189]].concat()), [2, 6]);
@@ -37,7 +37,7 @@ fn malformed_input_costs_one_log_line_and_nothing_more() {
         ("a TLS hello", [&[0x16, 3, 1, 0, 0xc8, 1, 0, 0, 0xc4, 3, 3][..], &[0; 189]].concat(), &[2, 6]),
         ("GET", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), b"GET / HTTP/1.1\n"),
         ("random bytes", noise.to_vec(), &[2, 6]),
-        ("a batch of 255 that is none", [&[1, 0, 0, 0, 1, 255][..], &[0xff; 4096]].concat(), &[2, 6]),
+        ("255 bets that are not bets", [&[1, 0, 0, 0, 1, 255][..], &[0xff; 4096]].concat(), &[2, 6]),
         ("a name of 30 bytes", batch(1, &[first(&long)]), &[2, 6]),
         ("no NUL", [&batch(1, &[])[..5], &[1], &[b'x'; 64]].concat(), &[2, 6]),
         ("a date of 11 bytes", batch(1, &[born(b"1999-03-170")]), &[2, 6]),
@@ -50,9 +50,9 @@ fn malformed_input_costs_one_log_line_and_nothing_more() {
         ("agency 2^32-1", batch(u32::MAX, &[bet()]), &[2, 2]),
         ("another agency", [count(1), batch(2, &[bet()])].concat(), &[&nothing_held[..], &[2, 6]].concat()),
     ];
-    for (name, message, told) in malformed {
+    for (name, message, expected) in malformed {
         let log = server.log().len();
-        assert_eq!(answer(&server, &message), told, "{name}");
+        assert_eq!(answer(&server, &message), expected, "{name}");
         server.await_childless();
         assert_eq!(lines_of_messages(&server.log()[log..]), 1, "{name}");
     }
@@ -75,8 +75,8 @@ fn a_text_too_long_or_without_nul_gets_code_6() {
         ("a last name of 30 bytes", batch(1, &[Bet { last: &long, ..bet() }])),
         ("a date of 11 bytes", batch(1, &[born(b"1999-03-170")])),
         ("no NUL, and no more", no_nul),
-        ("behind a good bet", batch(1, &[bet(), first(&long)])),
-        ("behind an invalid bet", batch(1, &[born(b"2023-02-30"), first(&long)])),
+        ("after a good bet", batch(1, &[bet(), first(&long)])),
+        ("after an invalid bet", batch(1, &[born(b"2023-02-30"), first(&long)])),
     ] {
         assert_eq!(answer(&server, &message), [2, 6], "{name}");
     }
@@ -227,10 +227,10 @@ fn random_bytes_are_answered_with_an_error_and_store_nothing() {
     for n in 0..200 {
         let mut noise = vec![0; random.usize(1..300)];
         random.fill(&mut noise);
-        // Text is an echo, a byte that is no type an error; so most begin like messages.
+        // Text is an echo, and an unknown type is an error. So most inputs begin like messages.
         noise[0] = [random.u8(..), 0, 1, 3, 6][n % 5];
         let log = server.log().len();
-        assert_eq!(answer_at_end(&server, &noise), told_of_noise(&noise), "{noise:?}");
+        assert_eq!(answer_at_end(&server, &noise), answer_to_noise(&noise), "{noise:?}");
         server.await_childless();
         assert_eq!(lines_of_messages(&server.log()[log..]), 1, "{noise:?}");
     }
@@ -241,10 +241,10 @@ fn random_bytes_are_answered_with_an_error_and_store_nothing() {
 
 const AGENCIES: u32 = 5;
 
-/// What is answered to a stream of which the first message is of no agency that takes part, if it is one at all.
-fn told_of_noise(noise: &[u8]) -> Vec<u8> {
+/// The answer to a stream whose first message is malformed, or of an unknown agency, or an echo.
+fn answer_to_noise(noise: &[u8]) -> Vec<u8> {
     let refusal = |code| if noise[0] == 0 { vec![code] } else { vec![2, code] };
-    // The end of the stream stands for a missing line feed.
+    // The end of the stream replaces a missing line feed.
     let stream = if noise[0] < 0x20 { noise.to_vec() } else { [noise, b"\n"].concat() };
     match page::reference(&stream) {
         (requests, malformed) if requests.is_empty() => match malformed {

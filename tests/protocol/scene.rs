@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use crate::support::*;
 
-/// How long a server goes on reading what is behind its last answer.
+/// How long a server reads on after its last answer.
 pub const LINGER: Duration = Duration::from_secs(1);
 
 pub const REFUSED_BATCH: &str = "ERROR    action: apuesta_recibida | result: fail | cantidad: ";
 
-/// Sends `bytes` on a connection of its own; all that is answered until the server closes, which must be no reset.
+/// Sends `bytes` on a new connection and returns all bytes until the server closes; a reset is an error.
 #[track_caller]
 pub fn answer(server: &Server, bytes: &[u8]) -> Vec<u8> {
     server.connect().send(bytes).rest()
 }
 
-/// The same, and this side of the stream ends behind `bytes`.
+/// The same; this side of the stream ends after `bytes`.
 #[track_caller]
 pub fn answer_at_end(server: &Server, bytes: &[u8]) -> Vec<u8> {
     server.connect().send(bytes).finish().rest()
@@ -25,7 +25,7 @@ pub fn bet() -> Bet<'static> {
     Bet::default()
 }
 
-/// A bet of which each part makes a batch malformed or invalid.
+/// A bet with this first name.
 pub fn first(first: &[u8]) -> Bet<'_> {
     Bet { first, ..bet() }
 }
@@ -34,7 +34,7 @@ pub fn born(birthdate: &[u8]) -> Bet<'_> {
     Bet { birthdate, ..bet() }
 }
 
-/// How many lines of `log` tell what a client has sent: refused, or an echo.
+/// How many lines of `log` report a message of a client: a refusal or an echo.
 pub fn lines_of_messages(log: &str) -> usize {
     count_events(log, "ERROR ") + count_events(log, "INFO     action: receive_message | result: success")
 }

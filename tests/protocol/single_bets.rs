@@ -10,7 +10,7 @@ fn single_bets_of_any_length_are_stored_and_answered_0() {
     let bets = [
         Bet { first: b"Santiago Lionel", last: b"Lorca", number: 7574, ..bet() },
         Bet { first: b"A", last: b"B", document: 0, number: 0, ..bet() },
-        // what could be an untyped batch's beginning
+        // bytes that could begin an untyped batch
         Bet { document: 0x2020_2020, number: 0x2020_2020, ..bet() },
         Bet { first: &long[0], last: &long[1], document: u32::MAX, number: u32::MAX, ..bet() },
         Bet { first: &[b'y'; 32], last: &[b'z'; 64], birthdate: b"0001-01-01", ..bet() },

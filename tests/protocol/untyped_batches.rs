@@ -65,6 +65,6 @@ fn an_untyped_batch_cut_anywhere_stores_nothing() {
     server.await_childless();
     assert_eq!(server.rows().len(), 0);
     let refused = count_events(&server.stop(), &format!("{REFUSED_BATCH}2 | "));
-    // Only the NUL behind the first name tells that it is a batch, and then what its count byte said is logged.
+    // Only the NUL after the first name shows that it is a batch. From there on, the log names its count.
     assert_eq!(refused, whole.len() - (5 + b"Ana\0".len()));
 }

@@ -8,11 +8,11 @@ use crate::scene::*;
 use crate::support::disk::{Disk, Medium};
 use crate::support::*;
 
-/// An attribute of a file, taken off when dropped.
+/// An attribute of a file, removed when dropped.
 struct Locked(PathBuf, &'static str);
 
 impl Locked {
-    /// `None` if this machine cannot do that, which has been said.
+    /// `None` if this machine cannot do that, which has been reported.
     fn new(file: PathBuf, attribute: &'static str) -> Option<Self> {
         can("chattr", &[&format!("+{attribute}"), path(&file)]).then_some(Self(file, attribute))
     }
@@ -28,7 +28,7 @@ fn disk() -> Option<Disk> {
     own::disk(Medium::SmallExt4)
 }
 
-/// Three rows of agency 1, stored by a server that has been killed.
+/// Stores three rows of agency 1 with a server that is then killed.
 fn used(disk: &Disk) {
     let server = on(disk).start();
     assert_eq!(server.connect().send(&batch_of(1, 3, 1)).ack(), 0);

@@ -1,5 +1,5 @@
-//! Disks without room. What needs a block or two is tested on a tmpfs alone: an ext4 that is full may have one left in
-//! reserve, and give it back late.
+//! Disks without room. Tests that depend on one block use only a tmpfs: a full ext4 may keep a block in reserve and give it
+//! back later.
 
 use std::fs::{self, File};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::scene::*;
 use crate::support::disk::Medium;
 use crate::support::*;
 
-/// A batch that no half-used block has room for.
+/// Bets of a batch that does not fit into a half-used block.
 const LARGE: u32 = 255;
 
 #[test]
@@ -79,7 +79,7 @@ fn a_draw_on_a_full_disk_is_held_once_there_is_room() {
     for (agency, conn) in (1..).zip(&mut agencies) {
         assert_eq!(conn.send(&batch_of(agency, agency, WINNING)).ack(), 0);
     }
-    // Its block has room for the other ends.
+    // The block of the first end has room for the others.
     assert_eq!(agencies[0].send(&end(1)).ack(), 0);
     disk.fill();
     for (agency, conn) in (2..).zip(&mut agencies[1..]) {
@@ -107,7 +107,7 @@ fn a_record_without_room_refuses_the_batch_with_code_4() {
     let server = on(&disk).start();
     let mut one = server.claim(1);
     assert_eq!(one.send(&batch_of(1, 2, 1)).ack(), 0);
-    // Somebody has emptied it, and taken its room.
+    // Another process empties the record, and its room is taken.
     File::options().write(true).open(disk.store().join("bets.lock")).unwrap().set_len(0).unwrap();
     disk.fill();
     assert_eq!(one.send(&batch_of(1, 1, WINNING)).rest(), [2, 4]);

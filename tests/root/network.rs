@@ -1,4 +1,4 @@
-//! Networks that go away: packets that are dropped or rejected, connections that the system ends.
+//! Lost networks: packets that are dropped or rejected, connections that the system ends.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use crate::own::{self, can, run};
 use crate::support::*;
 
-/// Kept for a peer that says nothing more; the spec names 30 s, a busy machine gets some more.
+/// How long a vanished peer may stay undetected: 30 s are promised, a busy machine gets some more.
 const FOUND_OUT: Duration = Duration::from_secs(50);
-/// Long enough for packets to be lost, and sent again in vain.
+/// Long enough for packets to be lost and sent again.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// What this thread's network does not let pass.
+/// A packet filter in this thread's network.
 struct Wall;
 
 impl Wall {
-    /// A network of this thread's own, open as yet; `None` if that cannot be had, which has been said.
+    /// A network of this thread's own, without rules yet; `None` if the machine cannot do that, which has been reported.
     fn new() -> Option<Self> {
         let chain = "add chain inet wall input { type filter hook input priority 0; }";
         let made = own::network() && can("nft", &["add", "table", "inet", "wall"]) && can("nft", &[chain]);
@@ -70,7 +70,7 @@ fn a_vanished_client_is_detected_and_its_agency_freed() {
     server.stop();
 }
 
-/// Which of these sockets some child of the server still has.
+/// The positions of those sockets that a child of the server still has open.
 fn children_with(server: &Server, inodes: &[u64]) -> Vec<usize> {
     let open: Vec<String> = server.children().into_iter().flat_map(|pid| descriptors(pid).into_values()).collect();
     (0..inodes.len()).filter(|&n| open.contains(&format!("socket:[{}]", inodes[n]))).collect()
@@ -81,7 +81,7 @@ fn after_an_outage_the_server_has_each_bet_once() {
     const ROWS: u32 = 40_000;
     let Some(wall) = Wall::new() else { return };
     let server = Setup::new(1).set("LOGGING_LEVEL", "INFO").start();
-    // At first there is nothing but silence.
+    // At first, every packet is lost.
     wall.lose(server.port());
     let mut client = ClientSetup::new("draw")
         .server(([127, 0, 0, 1], server.port()).into())

@@ -1,14 +1,15 @@
-//! Power cuts: what had not reached the disk is gone, and so is the boot. What each `DURABILITY` promises is there.
+//! Power cuts: data that had not reached the disk is gone, and the next boot has another id. Each `DURABILITY` keeps what it
+//! promises.
 
 use crate::own;
 use crate::scene::*;
 use crate::support::disk::{Disk, Medium};
 use crate::support::*;
 
-/// The power fails, and the machine comes back as another boot; false if that cannot be had here, which has been said.
-/// What has been acknowledged by then can still be read.
+/// Cuts the power and starts another boot; false if this machine cannot do that, which has been reported. Answers that
+/// were sent before the cut can still be read.
 fn power_cut(server: Server, disk: &Disk) -> bool {
-    // First nobody does anything any more, as without power: a sync that meets the cut may still return success.
+    // Stop all processes first, as without power: a sync during the cut may still return success.
     freeze(server.pid());
     if !own::is_possible(disk.cut_power()) {
         return false;
@@ -19,7 +20,7 @@ fn power_cut(server: Server, disk: &Disk) -> bool {
     true
 }
 
-/// Acknowledged bets of each agency: two batches each, which on a connection of one agency have come by turns.
+/// Stores two batches of each agency, in turns, and returns the connections and the acknowledged rows of each agency.
 fn bet(server: &Server) -> ([Conn; 3], [String; 3]) {
     let mut agencies = [1, 2, 3].map(|agency| server.claim(agency));
     for n in [200, 7] {
@@ -39,7 +40,7 @@ fn durability_batch_keeps_every_acknowledged_batch() {
     let Some(disk) = disk() else { return };
     let server = on(&disk).set("DURABILITY", "batch").start();
     let (mut agencies, acknowledged) = bet(&server);
-    // One that is cut off stays unacknowledged.
+    // This batch is incomplete and stays unacknowledged.
     agencies[0].send(&batch_of(1, 9, 1)[..50]);
     if !power_cut(server, &disk) {
         return;
@@ -127,9 +128,9 @@ fn a_power_cut_amid_batches_keeps_all_acknowledged_ones() {
         let again = on(&disk).set("DURABILITY", "batch").start();
         let kept = rows_on(&disk, 1);
         let sent = |batches| rows(1, 99, 1).repeat(batches);
-        let told = format!("{acknowledged} batches were acknowledged, {} rows are there", kept.lines().count());
-        assert!(kept.starts_with(&sent(acknowledged)), "{told}");
-        assert!(sent(acknowledged + 1).starts_with(&kept), "{told}");
+        let counts = format!("{acknowledged} batches were acknowledged, {} rows are there", kept.lines().count());
+        assert!(kept.starts_with(&sent(acknowledged)), "{counts}");
+        assert!(sent(acknowledged + 1).starts_with(&kept), "{counts}");
         assert_goes_on(again, &disk, [kept, String::new(), String::new()]);
     }
 }
@@ -144,7 +145,7 @@ fn a_server_goes_on_from_a_copy_of_a_disk_in_use() {
     let elsewhere = on(&copy).set("DURABILITY", "batch").start();
     assert_eq!([1, 2, 3].map(|agency| rows_on(&copy, agency)), acknowledged);
     assert_goes_on(elsewhere, &copy, acknowledged.clone());
-    // The one that was copied has noticed nothing.
+    // The server on the original disk is not affected.
     drop(agencies);
     assert_goes_on(server, &disk, acknowledged);
 }

@@ -1,16 +1,16 @@
-//! A server on a disk, and what must hold after every fault.
+//! A server on a disk, and the checks after every fault.
 
 use std::fs;
 
 use crate::support::disk::Disk;
 use crate::support::*;
 
-/// For three agencies, with its files on `disk`.
+/// A server for three agencies with its files on `disk`.
 pub fn on(disk: &Disk) -> Setup {
     Setup::new(3).set("STORAGE_FILEPATH", path(&disk.bets())).set("SHUTDOWN_GRACE", FOREVER)
 }
 
-/// The bets of `agency` on `disk`, as they stand there; every row is whole.
+/// The rows of `agency` on `disk`. Every row of `bets.csv` must be whole.
 #[track_caller]
 pub fn rows_on(disk: &Disk, agency: u32) -> String {
     let text = String::from_utf8(fs::read(disk.bets()).unwrap()).unwrap();
@@ -20,8 +20,8 @@ pub fn rows_on(disk: &Disk, agency: u32) -> String {
     rows_of(text.as_bytes(), agency)
 }
 
-/// Of each of three agencies exactly `expected` is stored; everybody is served, the draw is held over all, nobody is left,
-/// and the server stops in order. Returns its log.
+/// Checks that exactly the `expected` rows of each of three agencies are stored, that every agency is served, that the
+/// draw includes all rows, that no child is left, and that the server stops in order. Returns its log.
 #[track_caller]
 pub fn assert_goes_on(server: Server, disk: &Disk, mut expected: [String; 3]) -> String {
     for (agency, expected) in (1..).zip(&mut expected) {

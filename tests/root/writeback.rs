@@ -1,4 +1,4 @@
-//! Disks that take what is written and then cannot keep it: fdatasync(2) fails with the kernel's own EIO.
+//! Disks that accept writes and then cannot keep them: fdatasync(2) fails with the kernel's own EIO.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use crate::scene::*;
 use crate::support::disk::{Disk, Medium};
 use crate::support::*;
 
-/// Batches that need more room than what lies below the disk has given it already.
+/// So many batches that they need more room than the image has already.
 const BATCHES: u32 = 40;
 
 #[test]
@@ -18,7 +18,7 @@ fn a_failed_batch_is_not_acknowledged_and_a_remount_recovers() {
 
 #[test]
 fn a_failed_end_is_not_acknowledged_and_a_restart_recovers() {
-    // Trap: what could not be written is still in the kernel's cache, and looks as if it were on the disk.
+    // Trap: data that could not be written is still in the kernel's cache and looks as if it were on the disk.
     a_failing_disk("end", |_| {});
 }
 
@@ -58,13 +58,13 @@ fn a_failing_disk(durability: &str, restore: impl Fn(&Disk)) {
     assert_eq!(again.tally(2), (4, true, crc32fast::hash(rows(2, 4, WINNING).as_bytes())));
     assert!(!again.tally(1).1, "its end was not acknowledged");
     assert_goes_on(again, &disk, [kept, rows(2, 4, WINNING), String::new()]);
-    // And all that is on the disk, not merely in memory.
+    // All of it is on the disk, not only in memory.
     let before = fs::read(disk.bets()).unwrap();
     disk.mount_again().unwrap();
     assert!(fs::read(disk.bets()).unwrap() == before, "what was acknowledged is not on the disk");
 }
 
-/// Whether `message` is acknowledged; if not, the connection is closed without any answer.
+/// Whether `message` is acknowledged; otherwise the connection must be closed without an answer.
 fn is_acknowledged(conn: &mut Conn, message: &[u8]) -> bool {
     let mut answer = [0; 2];
     let answered = conn.0.write_all(message).is_ok() && conn.0.read_exact(&mut answer).is_ok();

@@ -72,7 +72,7 @@ fn batches_of_eight_children_are_not_interleaved() {
 fn message_7_counts_the_rows_of_every_form_of_one_agency() {
     let server = Server::start(3);
     assert_eq!(server.tally(1), (0, false, 0));
-    // zlib's CRC-32 of the row, as Python computes it
+    // zlib's CRC-32 of the row, computed with Python
     assert_eq!(server.store(&batch(1, &[bet()])), 0);
     assert_eq!(server.bets(), b"1,Ana,Paz,30904465,1999-03-17,1\r\n");
     assert_eq!(server.tally(1), (1, false, 0xb7e5_f50f));
@@ -89,7 +89,7 @@ fn message_7_counts_the_rows_of_every_form_of_one_agency() {
     assert_eq!(server.tally(3), (0, false, 0));
     assert_eq!(server.store(&end(2)), 0);
     expected(&server, 2, 15, true);
-    // What was counted at a start, and what came behind it, make one checksum.
+    // The checksum continues over rows counted at the start and rows stored later.
     let server = server.kill().start();
     expected(&server, 1, 16, false);
     assert_eq!(server.store(&batch_of(1, 3, 1)), 0);

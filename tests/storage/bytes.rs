@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::scene::*;
 use crate::support::*;
 
-/// Runs `script` over `input`; `None` where there is no Python.
+/// Runs `script` with `input`; `None` without Python, which has been reported.
 fn python(script: &str, arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     let command = Command::new("python3")
         .arg("-c")
@@ -26,7 +26,7 @@ fn python(script: &str, arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     Some(output.stdout)
 }
 
-/// Names that a careless writer or reader of CSV spoils, and some at random.
+/// Names that a careless writer or reader of CSV damages, and some random ones.
 fn names() -> Vec<String> {
     let nasty = [
         "Ana",
@@ -103,7 +103,7 @@ fn rows_are_quoted_as_python_quotes_them() {
 fn pythons_csv_module_reads_and_writes_the_same_bytes() {
     let server = Server::start(1);
     let names = names();
-    // The single bet's form has no limit that any of these names could meet.
+    // A batch allows names of at most 29 bytes.
     let short: Vec<_> = names.iter().filter(|name| name.len() <= 29).collect();
     let bets: Vec<_> = short.iter().zip(short.iter().rev()).zip(0..).map(|((a, b), n)| named(a, b, n)).collect();
     for some in bets.chunks(99) {
@@ -129,7 +129,7 @@ assert out.getvalue().encode() == open(sys.argv[1], "rb").read()
 "#;
     python(script, &[bets_csv.to_str().unwrap()], &fields);
     assert_eq!(server.tally(1), (bets.len() as u64, false, crc32fast::hash(&server.bets())));
-    // And it reads back what it has written: one line a row, none refused.
+    // The server reads its own file back, and refuses no row.
     let setup = server.kill();
     fs::remove_file(setup.path("bets.lock")).unwrap();
     let server = setup.start();
@@ -153,9 +153,9 @@ print(zlib.crc32(b"".join(l + b"\r\n" for l in rows)), len(rows))
 "#;
     let names: Vec<String> = names().into_iter().filter(|name| name.len() <= 29).collect();
     let input: String = names.iter().map(|name| format!("{name}\n")).collect();
-    let Some(told) = python(script, &[setup.path("bets.csv").to_str().unwrap()], input.as_bytes()) else { return };
-    let told = String::from_utf8(told).unwrap();
-    let (crc, rows) = told.trim().split_once(' ').unwrap();
+    let Some(output) = python(script, &[setup.path("bets.csv").to_str().unwrap()], input.as_bytes()) else { return };
+    let output = String::from_utf8(output).unwrap();
+    let (crc, rows) = output.trim().split_once(' ').unwrap();
     let before = fs::read(setup.path("bets.csv")).unwrap();
 
     let server = setup.start();

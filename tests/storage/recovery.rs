@@ -54,9 +54,9 @@ fn without_a_record_the_longest_run_of_whole_valid_rows_counts() {
     let tails: [(&str, Vec<u8>); 7] = [
         ("a torn row", TORN.to_vec()),
         ("a row cut in its quotes", b"1,\"Mala, F".to_vec()),
-        ("a row that ends in LF alone", [TORN, b"\n"].concat()),
+        ("a row that ends in LF only", [TORN, b"\n"].concat()),
         ("no bet", b"1,Mala,Fe,666,1999-02-30,7574\r\n".to_vec()),
-        ("a foreign row and whole ones behind it", [b"hello\r\n", FORGED].concat()),
+        ("a foreign row and a whole one after it", [b"hello\r\n", FORGED].concat()),
         ("too many fields", b"1,Mala,Fe,666,1999-03-17,7574,1\r\n".to_vec()),
         ("zeros, as a power cut leaves them", vec![0; 4096]),
     ];
@@ -77,7 +77,7 @@ fn without_a_record_the_longest_run_of_whole_valid_rows_counts() {
 
 #[test]
 fn a_damaged_or_foreign_record_is_not_believed() {
-    // Magic, boot id, device, inode, committed length, CRC-32 of these: the record's own tests know the shape, too.
+    // The record: magic, boot id, device, inode, committed length, CRC-32 of these.
     let of_another_boot = |record: &mut Vec<u8>| {
         record[8..44].copy_from_slice(b"00000000-0000-0000-0000-000000000000");
         let body = record.len() - 4;
@@ -96,7 +96,7 @@ fn a_damaged_or_foreign_record_is_not_believed() {
         assert_eq!(server.store(&batch_of(1, 2, 1)), 0);
         let before = server.bets();
         let setup = server.kill();
-        // Rows that were written after the record reached the disk, and before the power was cut.
+        // As if these rows had been written after the record reached the disk, and before the power was cut.
         append(&setup.path("bets.csv"), &[FORGED, TORN].concat());
         let mut record = fs::read(setup.path("bets.lock")).unwrap();
         spoil(&mut record);
@@ -142,7 +142,7 @@ fn a_start_over_bets_truncated_in_this_boot_is_refused() {
     assert!(log.lines().last().unwrap().contains("bets.csv has 50 bytes, but "), "{log}");
     assert!(!log.contains("action: listen"));
     assert_eq!(refused.bets().len(), 50);
-    // As the line advises.
+    // Follow the advice of that line.
     let setup = refused.kill();
     fs::remove_file(setup.path("bets.lock")).unwrap();
     let server = setup.start();

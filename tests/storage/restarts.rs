@@ -21,7 +21,7 @@ fn a_restart_remembers_bets_ends_and_draw() {
         assert_eq!(server.tally(1), (3, true, crc32fast::hash(&bets)));
         assert_eq!(server.connect().send(&batch_of(1, 1, 1)).rest(), [2, 3], "it has ended");
         assert_eq!(server.connect().send(&bet().single(1)).rest(), [3], "it has ended");
-        assert!(server.connect().send(&ask(1)).is_silent_for(QUIET), "there is no draw yet");
+        assert!(server.connect().send(&ask(1)).is_silent_for(QUIET), "the draw is not held yet");
         assert_eq!(server.store(&batch(2, &[Bet { document: 9, number: WINNING, ..bet() }])), 0);
         assert_eq!(winners(&server, 2), [9]);
 
@@ -93,7 +93,7 @@ fn new_draw_moves_the_old_files_aside() {
     }
     let (log, setup) = server.stop_and_keep();
     assert_eq!(log.matches(SORTEO).count(), 2);
-    // A second time, perhaps in the same second, finds another name.
+    // A second time, perhaps in the same second, uses another name.
     let server = setup.start();
     assert_eq!(names().filter(|name| name.starts_with("bets.csv.2")).count(), 2);
     server.stop();
@@ -124,7 +124,7 @@ fn a_torn_or_damaged_record_of_an_end_does_not_count() {
         assert!(server.tally(1).1 && !server.tally(2).1 && server.tally(3).1, "{name}");
         assert!(server.connect().send(&ask(1)).is_silent_for(QUIET), "{name}");
         assert_eq!(server.store(&batch_of(2, 1, WINNING)), 0, "{name}: it may go on");
-        // What was recorded behind the damage is read again.
+        // The end recorded after the damaged one is read at the next start.
         let server = server.kill().start();
         assert!(server.tally(1).1 && !server.tally(2).1 && server.tally(3).1, "{name}");
         assert_eq!(winners(&server, 2), [0, 1, 0], "{name}");

@@ -5,20 +5,21 @@ use std::fs::{self, File};
 use crate::scene::*;
 use crate::support::*;
 
-/// All that writes or counts is answered 4 on `client` or on a connection of its own, and the log says why.
+/// Checks that every request that writes or counts gets code 4, on `client` and on new connections, and that the log
+/// contains `why`.
 #[track_caller]
 fn refuses_with_4(server: &Server, mut client: Conn, why: &str) {
     let begun = server.log().len();
     assert_eq!(client.send(&batch_of(1, 1, WINNING)).rest(), [2, 4], "a connection that was there");
     drop(client);
-    for (name, message, told) in [
+    for (name, message, answer) in [
         ("a batch", batch_of(1, 1, WINNING), &[2, 4][..]),
         ("an end", end(1), &[2, 4]),
         ("a count", count(1), &[2, 4]),
         ("a single bet", bet().single(1), &[4]),
         ("an untyped batch", untyped_batch(1, &[bet()]), &[4]),
     ] {
-        assert_eq!(server.connect().send(&message).rest(), told, "{name}");
+        assert_eq!(server.connect().send(&message).rest(), answer, "{name}");
     }
     server.await_childless();
     let log = &server.log()[begun..];
@@ -92,7 +93,7 @@ fn a_replaced_lock_or_ends_file_refuses_its_open_sessions() {
         assert_eq!(client.send(&batch_of(1, 1, WINNING)).ack(), 0);
         fs::copy(server.path(file), server.path("new")).unwrap();
         fs::rename(server.path("new"), server.path(file)).unwrap();
-        // One that has opened the new files goes on, and nobody beside it.
+        // A session that opened the new files works; the one with the old files does not.
         assert_eq!(server.store(&batch_of(2, 1, WINNING)), 0);
         assert_eq!(client.send(&refused).rest(), [2, 4], "{file}");
         assert!(server.log().contains(&format!("{file} was replaced")), "{}", server.log());
@@ -109,7 +110,7 @@ fn bets_after_a_recorded_end_are_refused_on_any_connection() {
     let server = Server::start(2);
     let mut client = server.connect();
     assert_eq!(client.send(&batch_of(1, 1, WINNING)).ack(), 0);
-    // As an older child of the agency leaves it that could not report it.
+    // As an older child leaves it that recorded the end and could not report it.
     let record = [&b"FIN1"[..], &1_u32.to_be_bytes()].concat();
     append(&server.path("ends"), &record);
     append(&server.path("ends"), &crc32fast::hash(&record).to_be_bytes());

@@ -10,7 +10,7 @@ pub struct Socket {
     pub local: u16,
     /// The port of its peer; 0 if it listens.
     pub remote: u16,
-    /// Its inode; 0 if no process has it any more.
+    /// Its inode; 0 if no process has it open any more.
     pub inode: u64,
     /// Bytes that its peer has not taken yet.
     pub unsent: u64,

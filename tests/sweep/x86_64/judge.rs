@@ -1,7 +1,7 @@
-//! What must hold after a run, whatever was hit.
+//! The checks after each run.
 //!
-//! Owns the promises of `docs/promises.md` as far as one fault can break them. Used by the sweep; sees what the play has
-//! left, not how it went.
+//! Owns the promises of `docs/promises.md`, as far as a single fault can break them. Used by the sweep; sees the results of a
+//! run, not its course.
 
 use ipc::process::Exit;
 use nix::errno::Errno;
@@ -14,9 +14,9 @@ use super::table::On;
 use super::tracer::{Aim, Fault, Hit, Role};
 use crate::support::{SORTEO, offence};
 
-/// What a program that fails says last, or alone.
+/// The last or only line of a program that fails.
 const LAST_WORDS: [&str; 3] = ["action: exit | result: fail | error: ", "server: ", "client: "];
-/// What a client says that has lost its connection, or got none; the second one if that had just brought an answer.
+/// The lines of a client that has lost its connection or got none; the second one if it had just got an answer.
 const LOST: [&str; 2] =
     ["action: connect | result: in_progress | error: ", "action: connect | result: in_progress | reason: "];
 
@@ -27,7 +27,7 @@ fn demand(holds: bool, what: &str) -> Verdict {
 }
 
 /// # Errors
-/// The first thing that does not hold.
+/// The first check that fails.
 pub fn judge(scene: Scene, aim: Option<Aim>, played: &Played) -> Verdict {
     let unknown = &played.trace.unknown;
     demand(unknown.is_empty(), &format!("the table does not know these calls: {unknown:?}"))?;
@@ -41,7 +41,7 @@ pub fn judge(scene: Scene, aim: Option<Aim>, played: &Played) -> Verdict {
     }
 }
 
-/// Each agency's rows once, in order and whole, and nothing else.
+/// Each agency's rows are stored once, in order and whole, and no others.
 fn stored_rows(played: &Played) -> Verdict {
     let stored: Vec<&str> = played.bets.split_inclusive('\n').collect();
     for agency in AGENCIES {
@@ -63,13 +63,13 @@ fn winners(aim: Option<Aim>, played: &Played) -> Verdict {
     Ok(())
 }
 
-/// A line that found no room is missing, or torn; not one that has only been held up.
+/// Whether the fault may have lost or torn a log line; a call that was only delayed has not.
 fn log_was_hit(aim: Option<Aim>, played: &Played) -> bool {
     let held_up = aim.is_some_and(|aim| matches!(aim.fault, Fault::Error(Errno::EINTR | Errno::EAGAIN)));
     played.trace.hit.is_some_and(|hit| hit.on == On::Log) && !held_up
 }
 
-/// What is no bet of this lottery has not been thrown away.
+/// Bytes that are not bets of this lottery were kept in another file.
 fn kept_aside(scene: Scene, played: &Played) -> Verdict {
     let old = scene::old_bets();
     let holds = played.aside.iter().any(|(name, text)| match scene {
@@ -80,12 +80,12 @@ fn kept_aside(scene: Scene, played: &Played) -> Verdict {
     demand(holds == expected, &format!("kept aside is: {:?}", played.aside))
 }
 
-/// Lines are whole, nobody panics, the draw is held once, and no acknowledged bet had to be sent again.
+/// Lines are whole, no process panics, the draw is held once, and no acknowledged bet was sent again.
 fn logs(aim: Option<Aim>, played: &Played) -> Verdict {
     let Played { server_log, client_logs, .. } = played;
     for log in client_logs.iter().chain([server_log]) {
         let lines = log.split_inclusive('\n').filter(|line| !LAST_WORDS[1..].iter().any(|own| line.starts_with(own)));
-        // Between the two parts of a line comes what others write meanwhile.
+        // Other processes may write between the two parts of a line.
         let may_be_torn = aim.is_some_and(|aim| (aim.call, aim.fault) == (libc::SYS_write, Fault::Short));
         if let Some(offence) = lines.filter_map(offence).next().filter(|_| !may_be_torn) {
             return Err(offence);
@@ -107,7 +107,7 @@ fn after_hit(scene: Scene, aim: Aim, hit: Hit, played: &Played) -> Verdict {
     played.trace.ends.iter().try_for_each(|&end| ending(aim, hit, end, played))
 }
 
-/// Every process ends in order, or its parent says how it ended, if that one lives on.
+/// Every process ends in order, or its parent, if it survives, logs how it ended.
 fn ending(aim: Aim, hit: Hit, (pid, role, exit): (i32, Role, Exit), played: &Played) -> Verdict {
     demand(!is_disorderly(exit), &format!("{role:?} {pid} ended with {exit:?}"))?;
     let line = match role {
@@ -115,11 +115,11 @@ fn ending(aim: Aim, hit: Hit, (pid, role, exit): (i32, Role, Exit), played: &Pla
         Role::Draw => format!("error: the process that held it ended: {exit:?}"),
         Role::Parent | Role::Client | Role::Resolver => return Ok(()),
     };
-    let told = played.hit_log.contains(&line) || hit.on == On::Log || killed_parent(aim, played).is_some();
-    demand(exit == Exit::Code(0) || told, &format!("nobody logged that {role:?} {pid} ended with {exit:?}"))
+    let logged = played.hit_log.contains(&line) || hit.on == On::Log || killed_parent(aim, played).is_some();
+    demand(exit == Exit::Code(0) || logged, &format!("nobody logged that {role:?} {pid} ended with {exit:?}"))
 }
 
-/// A child does not serve that would outlive its parent, or still has descriptors of others.
+/// A child that would outlive its parent, or still has foreign descriptors, does not serve.
 fn untied(aim: Aim, hit: Hit, played: &Played) -> Verdict {
     let sets_up = [libc::SYS_prctl, libc::SYS_getdents64].contains(&aim.call) && aim.role != Role::Parent;
     let given_up = Exit::Code(ipc::process::NOT_SET_UP.into());
@@ -128,7 +128,7 @@ fn untied(aim: Aim, hit: Hit, played: &Played) -> Verdict {
     demand(!failed || !served, "a child served that was not set up")
 }
 
-/// Neither by a panic nor by a signal that nobody has sent.
+/// Whether it ended by a panic, or by a signal that no process has sent.
 fn is_disorderly(exit: Exit) -> bool {
     match exit {
         Exit::Code(code) => ![0, 1, 2, 4, i32::from(ipc::process::NOT_SET_UP)].contains(&code),
@@ -141,7 +141,7 @@ fn killed_parent(aim: Aim, played: &Played) -> Option<Exit> {
     played.hit_exit.filter(|exit| aim.role == Role::Parent && matches!(exit, Exit::Killed(_)))
 }
 
-/// How the traced program ended, as the fault allows, and what it said.
+/// The traced program ended and logged as the fault allows.
 fn victim(aim: Aim, hit: Hit, played: &Played) -> Verdict {
     let exit = played.hit_exit.ok_or("the traced program did not end")?;
     let allowed: &[Exit] = if is_deadly(aim) && [Role::Parent, Role::Client, Role::Resolver].contains(&aim.role) {
@@ -156,9 +156,9 @@ fn victim(aim: Aim, hit: Hit, played: &Played) -> Verdict {
     demand(allowed.contains(&exit), &format!("the traced program ended with {exit:?}"))?;
     demand(!breaks_storage(aim) || !hit.answered, "acknowledged after a sync that failed")?;
     if matches!(exit, Exit::Code(1..)) && hit.on != On::Log {
-        let said = |line: &&str| LAST_WORDS.iter().any(|words| line.contains(words));
-        let count = played.hit_log.lines().filter(said).count();
-        demand(count == 1, &format!("why it ended is said in {count} lines"))?;
+        let reports = |line: &&str| LAST_WORDS.iter().any(|words| line.contains(words));
+        let count = played.hit_log.lines().filter(reports).count();
+        demand(count == 1, &format!("{count} lines report why it ended"))?;
     }
     Ok(())
 }
@@ -169,7 +169,7 @@ fn is_deadly(aim: Aim) -> bool {
 
 fn is_unnoticeable(aim: Aim, hit: Hit) -> bool {
     let is_of_processes = [libc::SYS_clone, libc::SYS_clone3].contains(&aim.call);
-    // Who leaves hundreds of messages unread is given up.
+    // The parent gives up a child that leaves hundreds of messages unread.
     let is_full_link = aim.call == libc::SYS_sendto && hit.on == On::Link;
     match aim.fault {
         Fault::Short | Fault::Error(Errno::EINTR) => true,
@@ -183,7 +183,7 @@ fn breaks_storage(aim: Aim) -> bool {
     is_sync && matches!(aim.fault, Fault::Error(errno) if errno != Errno::EINTR)
 }
 
-/// A server at its start, and a client; but not for what a network does, and not for nothing.
+/// Whether the program may give up: a server at its start, or a client, but not after a fault of the network or without any.
 fn may_give_up(aim: Aim, hit: Hit) -> bool {
     const NETWORK: [i64; 7] = [
         libc::SYS_socket,
@@ -202,7 +202,7 @@ fn may_give_up(aim: Aim, hit: Hit) -> bool {
     alone && !is_unnoticeable(aim, hit)
 }
 
-/// Who was not hit has noticed nothing, unless what serves him had to end.
+/// The programs that were not hit notice nothing, unless the process that serves them had to end.
 fn others(scene: Scene, aim: Aim, hit: Hit, played: &Played) -> Verdict {
     let stopped = scene == Scene::Stopping;
     let ended = played.hit_exit != Some(Exit::Code(0));
@@ -216,7 +216,7 @@ fn others(scene: Scene, aim: Aim, hit: Hit, played: &Played) -> Verdict {
     demand(!is_unnoticeable(aim, hit) || !noticed, "somebody noticed")
 }
 
-/// The agency that may lose its connection, or get none at first. A connection that accept(2) does not bring comes later.
+/// The agency that may lose its connection, or get none at first. A connection that one accept(2) misses comes later.
 fn concerned(aim: Aim, hit: Hit) -> Option<u32> {
     const FOR_ONE: [i64; 5] =
         [libc::SYS_socketpair, libc::SYS_clone, libc::SYS_epoll_ctl, libc::SYS_sendto, libc::SYS_recvfrom];

@@ -26,14 +26,14 @@ use tracer::{Aim, Fault, Position, Role};
 const WORKERS: u16 = 4;
 /// Runs that show which calls there are.
 const PROFILES: usize = 3;
-/// How often a call that was seen once is waited for: which one of two processes is first differs from run to run.
+/// How often a known call is tried again: which one of two processes is first differs from run to run.
 const TRIES: u32 = 4;
-/// Of a hundred faults, how many may be missed all the same.
+/// How many of a hundred faults may be missed.
 const MISSED_PERCENT: usize = 2;
-/// A line of progress behind so many runs.
+/// Runs between two lines of progress.
 const PROGRESS: usize = 500;
 
-/// Lets each system call of server and client fail in turn, and judges what is left.
+/// Lets each system call of server and client fail in turn, and checks the results
 #[derive(Parser)]
 struct Options {
     /// Only this story
@@ -58,14 +58,14 @@ struct Options {
 struct Job {
     scene: Scene,
     aim: Aim,
-    /// Behind the last call that was seen: to be followed by the next one, until one passes untouched.
+    /// It aims after the last known call; the next one follows, until a run is not hit.
     beyond: bool,
 }
 
 #[derive(Default)]
 struct Tally {
     runs: usize,
-    /// Runs behind the last call of a kind, in which nothing was hit.
+    /// Runs after the last call of a kind, in which nothing was hit.
     untouched: usize,
     /// Faults in calls that did not come again.
     missed: BTreeSet<String>,
@@ -116,7 +116,7 @@ impl Options {
 
     fn want(&self, job: &Job) -> bool {
         let Job { scene: _, aim, beyond } = job;
-        // What is asked for by number is all that is wanted.
+        // A call or fault picked by number is the only one.
         let numbered = self.nth.is_some() || self.fault.is_some();
         !(numbered && *beyond)
             && self.role.is_none_or(|role| role == aim.role)
@@ -125,7 +125,7 @@ impl Options {
             && self.fault.as_ref().is_none_or(|fault| fault.eq_ignore_ascii_case(&name_of(aim.fault)))
     }
 
-    /// Whether calls or faults are picked: then it may be that there are none.
+    /// Whether calls or faults are picked: then there may be none.
     fn pick(&self) -> bool {
         self.call.is_some() || self.nth.is_some() || self.fault.is_some()
     }
@@ -150,7 +150,7 @@ fn profile(scene: Scene) -> Result<Vec<Position>, String> {
     Ok(positions)
 }
 
-/// What can happen to each of `positions`, and to the first call of each kind behind them.
+/// The faults of each of `positions`, and of the first call of each kind after them.
 fn jobs_of(scene: Scene, positions: impl Iterator<Item = Position>) -> impl Iterator<Item = Job> {
     let positions: BTreeSet<_> = positions.collect();
     let mut counts = BTreeMap::new();
@@ -158,7 +158,7 @@ fn jobs_of(scene: Scene, positions: impl Iterator<Item = Position>) -> impl Iter
     for Position { role, call, nth, on } in positions {
         for fault in table::faults(role, call, on) {
             let job = Job { scene, aim: Aim { role, call, nth, fault }, beyond: false };
-            // It may be made on one thing in one run and on another one in the next.
+            // The call may have different targets in different runs.
             if !jobs.contains(&job) {
                 jobs.push(job);
             }
@@ -240,7 +240,7 @@ impl Tally {
         self.runs - self.untouched - self.missed.len()
     }
 
-    /// What was to be tried and was not.
+    /// The parts that should have been hit and were not.
     fn gaps(&self, options: &Options) -> Vec<String> {
         let hit = self.hit();
         if hit == 0 {
@@ -262,7 +262,7 @@ impl Tally {
 fn run(job: Job, port: u16) -> Result<bool, String> {
     let run = || {
         let played = play(job.scene, Some(job.aim), port)?;
-        judge(job.scene, Some(job.aim), &played).map_err(|what| format!("{what}\n{}", told(&played)))?;
+        judge(job.scene, Some(job.aim), &played).map_err(|what| format!("{what}\n{}", evidence(&played)))?;
         Ok(played.trace.hit.is_some())
     };
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
@@ -271,7 +271,7 @@ fn run(job: Job, port: u16) -> Result<bool, String> {
     })
 }
 
-fn told(played: &Played) -> String {
+fn evidence(played: &Played) -> String {
     let Played { server_log, client_logs: [aimed, other], trace, hit_exit, .. } = played;
     format!(
         "---- {hit_exit:?} {:?} {:?}\n---- server\n{server_log}---- client 1\n{aimed}---- client 2\n{other}",

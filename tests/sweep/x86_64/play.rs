@@ -1,8 +1,8 @@
 //! One run: a lottery in which at most one call is hit, played to its end as an operator would.
 //!
-//! Owns the order of events and how whoever was hit is started again. Used by the sweep; what must hold then is the
-//! judge's. The first agency's client has sent all and waits for the draw when the other one begins, so that the calls
-//! of each role come in the same order in every run.
+//! Owns the order of events and the restart of the program that was hit. Used by the sweep; `judge` owns the checks. When the
+//! second client begins, the first one has sent everything and waits for the draw, so that the calls of each role come in the
+//! same order in every run.
 
 use std::fs;
 use std::path::Path;
@@ -17,27 +17,27 @@ use super::scene::{self, AGENCIES, AIMED, OTHER, Scene};
 use super::tracer::{Aim, Role, Trace};
 use crate::support::{self, Conn};
 
-/// How long each act may take; far longer than it does, and longer than the server's and the client's own short waits.
+/// How long each act may take: far longer than it does, and longer than the short waits of server and client.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// SHUTDOWN_GRACE and a second are promised; a busy machine gets some more.
+/// How long a stop may take. SHUTDOWN_GRACE and a second are promised; a busy machine gets some more.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(2);
-/// What is logged once the server can be connected to; either line may be what a fault takes away.
+/// The lines of a server that accepts connections; a fault may remove one of them.
 const LISTENS: [&str; 2] = ["action: listen | result: success", "action: accept_connections | result: in_progress"];
 const HAS_SENT_ALL: &str = "action: apuestas_enviadas | result: success";
 
-/// What a run leaves to be judged.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub struct Played {
     pub trace: Trace,
     /// How the traced program ended.
     pub hit_exit: Option<Exit>,
-    /// Its log up to then, where it is the server.
+    /// Its log up to then, if it is the server.
     pub hit_log: String,
     pub server_log: String,
     pub client_logs: [String; 2],
     pub bets: String,
-    /// The winners that the last server tells.
+    /// The winners that the last server answers.
     pub winners: Vec<Vec<u32>>,
     /// All other files of the store.
     pub aside: Vec<(String, String)>,
@@ -46,7 +46,7 @@ pub struct Played {
 /// Plays `scene`.
 ///
 /// # Errors
-/// What did not happen, or happened to somebody who was not hit.
+/// An event that did not happen, or that affected a program which was not hit.
 pub fn play(scene: Scene, aim: Option<Aim>, port: u16) -> Result<Played, String> {
     let mut stage = Stage::new(scene, aim, port)?;
     let played = stage.play();
@@ -59,13 +59,13 @@ struct Stage {
     aim: Option<Aim>,
     port: u16,
     server: Process,
-    /// Where the log of the present server begins.
+    /// Where the log of the present server begins, in bytes.
     log_start: usize,
-    /// How many descriptors the present server had when it began to listen, if nobody was connected yet.
+    /// The number of descriptors of the present server when it began to listen, if no client was connected yet.
     at_first: Option<usize>,
     clients: [Option<Process>; 2],
     served: [bool; 2],
-    /// The traced program, when it has ended and another one goes on.
+    /// The traced program, once it has ended and another one has taken its place.
     victim: Option<Process>,
     hit_log: String,
 }
@@ -146,9 +146,9 @@ impl Stage {
         Ok(())
     }
 
-    /// SIGTERM, when its children are gone by themselves.
+    /// Stops the server once its children have ended by themselves.
     fn stop(&mut self) -> Result<(), String> {
-        // One that has just been started would not catch it yet.
+        // A server that has just been started does not handle SIGTERM yet.
         self.until("the server listens", |stage| Ok(stage.server.is_traced() || stage.listens()))?;
         self.until("no child of the server is left", |stage| {
             Ok(stage.server.exit().is_some() || support::children_of(stage.server.pid()).is_empty())
@@ -177,7 +177,7 @@ impl Stage {
         }
     }
 
-    /// Another server on the same files tells the winners, and stops.
+    /// Asks another server on the same files for the winners, and stops it.
     fn ask_anew(&mut self) -> Result<Vec<Vec<u32>>, String> {
         self.until("another server listens", |stage| stage.tend_server().map(|()| stage.listens()))?;
         let ask = |agency| Conn::to(self.port).send(&support::ask(agency)).winners().unwrap_or_default();
@@ -194,7 +194,7 @@ impl Stage {
         }
         if self.clients[1].is_none() {
             let open = support::descriptors(self.server.pid());
-            // The last thing that it opens, behind the line.
+            // The epoll descriptor is the last one that it opens, after the line.
             if !open.values().any(|target| target.contains("[eventpoll]")) {
                 return Ok(());
             }
@@ -214,7 +214,7 @@ impl Stage {
         Ok(())
     }
 
-    /// A client that was hit is run again; any other one must get there by itself.
+    /// A client that was hit is started again; any other one must succeed by itself.
     fn tend_clients(&mut self) -> Result<(), String> {
         for (i, agency) in AGENCIES.into_iter().enumerate() {
             let Some(client) = self.clients[i].as_mut().filter(|_| !self.served[i]) else { continue };

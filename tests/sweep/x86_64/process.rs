@@ -1,6 +1,6 @@
-//! A program of the sweep, started plainly or under the tracer, and its end.
+//! A program of the sweep, started normally or under the tracer, and its end.
 //!
-//! Owns the command line, the environment and where the output goes. Used by the play; does not know what it starts.
+//! Owns the command line, the environment and the target of the output. Used by the play; does not know which program it is.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use super::tracer::{Aim, Role, Trace, Traced};
 use crate::support;
 
-/// What is started.
+/// A program to be started.
 #[derive(Debug, Clone)]
 pub struct Program {
     pub binary: PathBuf,
@@ -45,7 +45,7 @@ impl Program {
     }
 }
 
-/// What runs, or ran. Killed when it is dropped.
+/// A process that runs or has ended. Dropping it kills it.
 pub enum Process {
     Plain(Child),
     Traced(Traced),
@@ -59,7 +59,7 @@ impl Process {
         }
     }
 
-    /// How it has ended, if it has.
+    /// How it ended; `None` while it runs.
     pub fn exit(&mut self) -> Option<Exit> {
         match self {
             Self::Plain(child) => {
@@ -75,7 +75,7 @@ impl Process {
         matches!(self, Self::Traced(_))
     }
 
-    /// Whether nothing of it is left, as far as can be told.
+    /// Whether all of its processes have ended, as far as is known.
     pub fn is_over(&mut self) -> bool {
         match self {
             Self::Plain(_) => self.exit().is_some(),
@@ -83,7 +83,7 @@ impl Process {
         }
     }
 
-    /// What the tracer saw; waits for the last of its processes.
+    /// The tracer's results; waits for the last of its processes.
     pub fn into_trace(self) -> Trace {
         match self {
             Self::Plain(_) => Trace::default(),
@@ -95,7 +95,7 @@ impl Process {
         let _ = kill(Pid::from_raw(self.pid()), signal);
     }
 
-    /// Ends it, for a run that has failed.
+    /// Kills it, after a run that has failed.
     pub fn kill(&mut self) {
         if self.is_over() {
             return;

@@ -1,7 +1,7 @@
-//! What a run begins with: files, agencies, and how server and clients are started.
+//! The start of a run: files, agencies, and how server and clients are started.
 //!
-//! Owns what the agencies bet, so what must be stored and who must win. Used by the play and by the judge; knows the
-//! layout of the server's files as `docs/storage.md` describes it, not from the server's code.
+//! Owns the bets of the agencies, and so the rows that must be stored and the winners. Used by the play and by the judge;
+//! knows the layout of the server's files from `docs/storage.md`, not from the server's code.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,47 +12,48 @@ use super::process::Program;
 use super::tracer::Role;
 use crate::support::{self, WINNING};
 
-/// The agency whose connection, or client, is aimed at; and the one that has sent all and waits for the draw by then.
+/// The agency whose session or client is hit.
 pub const AIMED: u32 = 1;
+/// The agency that has sent everything by then and waits for the draw.
 pub const OTHER: u32 = 2;
 pub const AGENCIES: [u32; 2] = [AIMED, OTHER];
 /// Rows of an agency: three batches, the last one not full.
 const ROWS: u32 = 7;
 const BATCH: usize = 3;
-/// A whole row that would win, and one that is cut off where it would.
+/// A whole row that would win, and one without its line end.
 const TAIL: &str = "1,Mala,Cola,666,1999-03-17,7574\r\n1,Mala,Cola,667,1999-03-17,7574";
 
-/// A whole story, of which one program is traced.
+/// A whole story in which one program is traced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Scene {
-    /// A server that begins on nothing, and syncs every batch.
+    /// A server without files, which syncs every batch.
     Fresh,
-    /// One that finds the bets and the end of an agency, some of another, and a tail behind the record.
+    /// A server that finds the bets and the end of one agency, some bets of another, and a tail past the record.
     Adopted,
-    /// One that finds the same, but no record; its start.
+    /// The start of a server that finds the same, but no record.
     Recovered,
-    /// One that is to move the files of another lottery aside; its start.
+    /// The start of a server that must move the files of another lottery aside.
     NewDraw,
-    /// One that is stopped while an agency waits for the draw; from its first client on.
+    /// A server that is stopped while an agency waits for the draw.
     Stopping,
-    /// A client, on a fresh server.
+    /// A client with a fresh server.
     Client,
-    /// A client of whose bets the server has some.
+    /// A client with a server that has some of its bets.
     Resuming,
 }
 
 impl Scene {
-    /// Who is traced from the beginning.
+    /// The role of the first traced process.
     pub fn root(self) -> Role {
         if matches!(self, Self::Client | Self::Resuming) { Role::Client } else { Role::Parent }
     }
 
-    /// Whether only the start is new, compared with the others.
+    /// Whether only the start differs from the other scenes.
     pub fn is_of_start(self) -> bool {
         matches!(self, Self::Recovered | Self::NewDraw)
     }
 
-    /// Whose part in it is new, compared with the others.
+    /// The roles whose calls differ from the other scenes.
     pub fn roles(self) -> &'static [Role] {
         match self {
             Self::Fresh | Self::Adopted => &[Role::Parent, Role::Session, Role::Draw],
@@ -62,11 +63,11 @@ impl Scene {
         }
     }
 
-    /// What stands behind the last committed row.
+    /// The bytes after the last committed row.
     pub fn tail(self) -> &'static str {
         match self {
             Self::Adopted | Self::Resuming => TAIL,
-            // Without the record a whole row cannot be told from a bet.
+            // Without the record, a whole row counts as a bet.
             Self::Recovered => "1,Mala,Cola,667,1999-03-17,7574",
             _ => "",
         }
@@ -104,7 +105,7 @@ impl Scene {
         Ok(())
     }
 
-    /// The server, on `port`; `again` where it has listened on these files before.
+    /// The server on `port`; `again` if one has listened on these files before.
     pub fn server(self, dir: &Path, port: u16, again: bool) -> Program {
         let durability = if matches!(self, Self::Fresh | Self::Stopping | Self::Client) { "batch" } else { "end" };
         let variables = vec![
@@ -120,7 +121,7 @@ impl Scene {
     }
 }
 
-/// The client of `agency`. The name takes its resolver's thread to look up.
+/// The client of `agency`. The host name makes it use its resolver's thread.
 pub fn client(dir: &Path, port: u16, agency: u32) -> Program {
     let binary = support::client_binary();
     let variables: Vec<(_, OsString)> = vec![
@@ -137,7 +138,7 @@ pub fn client_log(dir: &Path, agency: u32) -> PathBuf {
     dir.join(format!("client{agency}.log"))
 }
 
-/// The rows that must be stored of `agency`, in order.
+/// The rows of `agency` that must be stored, in order.
 pub fn expected_rows(agency: u32) -> Vec<String> {
     (0..ROWS).map(|i| bet(agency, i)).collect()
 }

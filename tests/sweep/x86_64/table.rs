@@ -1,9 +1,9 @@
-//! What can happen to each system call that server and client make: one table, so that nothing is left out unsaid.
+//! The faults of each system call that server and client make, in one table.
 //!
-//! Owns the calls, their errors, and how a call is told apart from others of its name. Used by the tracer, which meets
-//! the calls, and by the sweep, which makes a list of faults of them. A call that is in neither table is an error of the
-//! sweep. Every call may be killed; errors are those of its man page that can happen to these programs, one of each
-//! kind that they could tell apart.
+//! Owns the calls, their errors, and how calls with the same name are distinguished. Used by the tracer, which sees the calls,
+//! and by the sweep, which makes the list of faults. A call that is in neither table is an error of the sweep. Every call can
+//! be the last one of its process. The errors are those of its man page that can happen to these programs, one of each kind
+//! that they could distinguish.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use nix::libc::{self, c_long};
 
 use super::tracer::{Fault, Role};
 
-/// What a call is made on, or for, where its errors depend on that.
+/// The target or purpose of a call, if its errors depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum On {
     /// It does not matter.
@@ -32,11 +32,11 @@ pub enum On {
     Link,
     /// A pipe of the process's own.
     Pipe,
-    /// To give something back, which the kernel does not refuse.
+    /// A release, which the kernel does not refuse.
     Release,
-    /// To get a further descriptor.
+    /// A duplicate of a descriptor.
     Duplicate,
-    /// To tie a child to its parent.
+    /// The tie of a child to its parent.
     Tie,
 }
 
@@ -45,19 +45,19 @@ pub enum On {
 enum How {
     /// Nothing has been done.
     Undone,
-    /// It has been done all the same, as close(2) says of itself.
+    /// It is done in spite of the error, as close(2) documents.
     Done,
-    /// Undone; or half of the bytes are done, and no error.
+    /// Undone; or half of the bytes are done, without an error.
     Short,
-    /// The same; or half of them are done, and the process dies of it.
+    /// The same; or half of the bytes are done, and the process is killed.
     Torn,
 }
 
 struct Row(c_long, &'static str, On, &'static [Errno], How);
 
-/// Calls with errors. The first row that fits counts; a call that is here, but for nothing that fits, is only killed.
+/// Calls with errors. The first row that fits counts. A call whose rows do not fit is only killed.
 const FAILING: &[Row] = &[
-    // No descriptor, no inode, a directory that has been taken away or a disk that cannot be read.
+    // No descriptor, no inode, a removed directory, or a disk that cannot be read.
     Row(libc::SYS_openat, "openat", On::NewFile, &[EMFILE, ENOSPC, EACCES, EINTR], How::Undone),
     Row(libc::SYS_openat, "openat", On::Directory, &[EMFILE, ENOMEM], How::Undone),
     Row(libc::SYS_openat, "openat", On::Any, &[EMFILE, EIO, EINTR], How::Undone),
@@ -66,7 +66,7 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_getdents64, "getdents64", On::Any, &[ENOMEM], How::Undone),
     Row(libc::SYS_rename, "rename", On::Any, &[EIO, EACCES, ENOSPC], How::Undone),
     Row(libc::SYS_close, "close", On::File, &[EIO], How::Done),
-    // Bytes of files. A bad sector, a full disk, a quota or a limit, which differ in nothing but their name.
+    // Bytes of files. A bad sector, a full disk, a quota or a limit, which have the same effect.
     Row(libc::SYS_read, "read", On::File, &[EIO, EINTR], How::Short),
     Row(libc::SYS_read, "read", On::Pipe, &[EINTR], How::Undone),
     Row(libc::SYS_pread64, "pread64", On::Any, &[EIO, EINTR], How::Short),
@@ -81,7 +81,7 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_fsync, "fsync", On::Any, &[EIO, ENOSPC, EINTR], How::Undone),
     // Only an advice.
     Row(libc::SYS_fadvise64, "fadvise64", On::Any, &[EINVAL], How::Undone),
-    // EAGAIN is EWOULDBLOCK: somebody else has the lock.
+    // EAGAIN is EWOULDBLOCK: another process has the lock.
     Row(libc::SYS_flock, "flock", On::Release, &[EINTR], How::Undone),
     Row(libc::SYS_flock, "flock", On::Any, &[EINTR, EAGAIN, ENOLCK], How::Undone),
     // Descriptors and memory of the kernel.
@@ -97,7 +97,7 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_bind, "bind", On::Any, &[EADDRINUSE, EACCES], How::Undone),
     Row(libc::SYS_listen, "listen", On::Any, &[EADDRINUSE], How::Undone),
     Row(libc::SYS_getsockname, "getsockname", On::Any, &[ENOBUFS], How::Undone),
-    // One that does not block is not interrupted: the kernel looks for signals only where it waits.
+    // A non-blocking connect is not interrupted: the kernel checks for signals only when it waits.
     Row(libc::SYS_connect, "connect", On::Any, &[ECONNREFUSED, ETIMEDOUT, EADDRNOTAVAIL, ENETUNREACH], How::Undone),
     Row(libc::SYS_shutdown, "shutdown", On::Any, &[ENOTCONN], How::Undone),
     Row(
@@ -110,7 +110,7 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_recvfrom, "recvfrom", On::Stream, &[ECONNRESET, ETIMEDOUT, EINTR, EAGAIN], How::Short),
     Row(libc::SYS_sendto, "sendto", On::Stream, &[ECONNRESET, EPIPE, ENOMEM, EINTR, EAGAIN], How::Torn),
     Row(libc::SYS_recvfrom, "recvfrom", On::Link, &[ECONNRESET, EINTR, EAGAIN], How::Undone),
-    // Full; or the other end is gone: a child's dies of it, its own would have died with its parent.
+    // Full, or the other end is closed: by a child that has died.
     Row(libc::SYS_sendto, "sendto", On::Link, &[EAGAIN, ENOBUFS, EPIPE, ECONNRESET, EINTR], How::Undone),
     // Waiting.
     Row(libc::SYS_poll, "poll", On::Any, &[EINTR, ENOMEM], How::Undone),
@@ -118,12 +118,12 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_epoll_wait, "epoll_wait", On::Any, &[EINTR], How::Undone),
     Row(libc::SYS_epoll_pwait, "epoll_pwait", On::Any, &[EINTR], How::Undone),
     Row(libc::SYS_clock_nanosleep, "clock_nanosleep", On::Any, &[EINTR], How::Undone),
-    // Memory of a process: a thread's stack. The heap does not grow in so small a lottery; who gets none there dies of it.
+    // Memory of a process: a thread's stack. The heap does not grow in so small a lottery.
     Row(libc::SYS_mmap, "mmap", On::Any, &[ENOMEM], How::Undone),
     Row(libc::SYS_mprotect, "mprotect", On::Any, &[ENOMEM], How::Undone),
     Row(libc::SYS_mremap, "mremap", On::Any, &[ENOMEM], How::Undone),
     Row(libc::SYS_brk, "brk", On::Any, &[ENOMEM], How::Undone),
-    // Processes. A limit of the user or the container, no memory, a stranger's seccomp filter.
+    // Processes. A limit of the user or the container, no memory, a seccomp filter of the container.
     Row(libc::SYS_clone, "clone", On::Any, &[EAGAIN, ENOMEM], How::Undone),
     Row(libc::SYS_clone3, "clone3", On::Any, &[EAGAIN], How::Undone),
     Row(libc::SYS_wait4, "wait4", On::Any, &[EINTR], How::Undone),
@@ -131,8 +131,8 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_kill, "kill", On::Any, &[EPERM], How::Undone),
 ];
 
-/// Calls that are only killed: they fail for wrong arguments alone, or are the allocator's, the loader's or the standard
-/// library's, whose callers stop or do not look.
+/// Calls that are only killed. They fail only for wrong arguments, or they are made by the allocator, the loader or the
+/// standard library, which stop or ignore the error.
 const KILLED: &[(c_long, &str)] = &[
     (libc::SYS_lseek, "lseek"),
     (libc::SYS_getsockopt, "getsockopt"),
@@ -161,7 +161,7 @@ const KILLED: &[(c_long, &str)] = &[
     (libc::SYS_exit_group, "exit_group"),
 ];
 
-/// The call's name; `None` for one that nobody has thought of.
+/// The call's name; `None` if no table has it.
 pub fn name(call: c_long) -> Option<&'static str> {
     let failing = FAILING.iter().map(|row| (row.0, row.1));
     failing.chain(KILLED.iter().copied()).find(|&(number, _)| number == call).map(|(_, name)| name)
@@ -171,7 +171,7 @@ pub fn name(call: c_long) -> Option<&'static str> {
 pub fn faults(role: Role, call: c_long, on: On) -> Vec<Fault> {
     let mut faults = vec![Fault::Kill];
     let row = FAILING.iter().find(|row| row.0 == call && [on, On::Any].contains(&row.2));
-    // What glibc's resolver makes of errors is its own, and would ask servers on other machines.
+    // After an error, glibc's resolver would ask servers on other machines.
     if let Some(Row(.., errors, how)) = row.filter(|_| role != Role::Resolver) {
         faults.extend(errors.iter().copied().map(Fault::Error));
         faults.extend(matches!(how, How::Short | How::Torn).then_some(Fault::Short));
@@ -180,12 +180,12 @@ pub fn faults(role: Role, call: c_long, on: On) -> Vec<Fault> {
     faults
 }
 
-/// Whether a call is done even where it fails.
+/// Whether a call is done even if it fails.
 pub fn is_done_all_the_same(call: c_long) -> bool {
     FAILING.iter().any(|row| row.0 == call && row.4 == How::Done)
 }
 
-/// What a call of process `pid` with these arguments is made on.
+/// The target of a call of process `pid` with these arguments.
 pub fn on(pid: i32, call: c_long, args: [u64; 4]) -> On {
     let has = |arg: usize, bits: i32| args[arg] & u64::from(bits.unsigned_abs()) != 0;
     match call {
@@ -197,13 +197,13 @@ pub fn on(pid: i32, call: c_long, args: [u64; 4]) -> On {
         libc::SYS_prctl if args[0] == libc::PR_SET_PDEATHSIG as u64 => On::Tie,
         libc::SYS_recvfrom | libc::SYS_sendto => match opened(pid, args[0]) {
             Some(target) if target.starts_with("pipe:") => On::Pipe,
-            // Connections do not block anyway, and are not told so at each call.
+            // Connections are non-blocking already, and have no such flag at each call.
             _ if has(3, libc::MSG_DONTWAIT) => On::Link,
             _ => On::Stream,
         },
         libc::SYS_read | libc::SYS_write | libc::SYS_close => match opened(pid, args[0]) {
             _ if matches!(args[0], 1 | 2) => On::Log,
-            // Those of /proc are made up by the kernel when they are read.
+            // The kernel creates the content of /proc files at each read.
             Some(target) if target.starts_with("/") && !(call == libc::SYS_close && target.starts_with("/proc/")) => {
                 On::File
             }
@@ -213,7 +213,7 @@ pub fn on(pid: i32, call: c_long, args: [u64; 4]) -> On {
     }
 }
 
-/// What the link in /proc says.
+/// The target of the descriptor's link in /proc.
 fn opened(pid: i32, fd: u64) -> Option<String> {
     let target: PathBuf = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
     Some(target.to_string_lossy().into_owned())

@@ -1,14 +1,14 @@
 //! One program under ptrace(2), and one fault in it.
 //!
-//! Owns the stops of the traced processes: counts their system calls by role, and makes one of them fail, be cut short,
-//! or be the last. Used by the play; knows of the calls what the table says, and of the programs how their roles are
-//! told apart. The tracing thread starts the program, since a tracee answers to the thread that has seized it alone.
+//! Owns the stops of the traced processes: it counts their system calls by role, and makes one of them fail, be cut short, or
+//! be the last one. Used by the play; knows the calls from the table, and of the programs only how their roles are
+//! distinguished. The tracing thread starts the program, since a tracee reports only to the thread that has seized it.
 //!
 //! | fault | at the entry | at the exit |
 //! |---|---|---|
 //! | kill | SIGKILL: the call is not made | |
-//! | error | the call is turned into none (unless it is done all the same) | the error is put in its place |
-//! | short | half of the count | the register is put back |
+//! | error | the call is skipped (unless it is done in spite of the error) | the result is replaced by the error |
+//! | short | half of the count | the register is restored |
 //! | torn | half of the count | SIGKILL |
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,12 +27,12 @@ use nix::unistd::Pid;
 
 use super::table::{self, On};
 
-/// Who makes a call.
+/// The process that makes a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum Role {
     /// The server's parent.
     Parent,
-    /// The child of the first connection, which waits for the draw while the others are at work.
+    /// The child of the first connection, which waits for the draw while the others work.
     First,
     /// A child of a later connection.
     Session,
@@ -44,20 +44,20 @@ pub enum Role {
     Resolver,
 }
 
-/// What happens to a call.
+/// The fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The process is killed before it.
     Kill,
     /// It fails.
     Error(Errno),
-    /// It does half of what it could, and says so.
+    /// It does half of the work and returns that count.
     Short,
     /// It does half, and the process is killed.
     Torn,
 }
 
-/// Which call is hit: the `nth` of its kind by this role, and by what.
+/// The call that is hit, the `nth` of its kind by this role, and its fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Aim {
     pub role: Role,
@@ -82,14 +82,14 @@ pub struct Hit {
     pub on: On,
     /// Whether the parent was past its start.
     pub serving: bool,
-    /// Whether its process has sent anything over its connection since.
+    /// Whether its process has sent bytes over its connection since.
     pub answered: bool,
-    /// For whom its process made it: itself, or of a parent the child on the link that the call is made on, else the
-    /// next one.
+    /// The role that the call concerns: its own process; or, for a parent, the child on the link of the call, or else the
+    /// next child.
     pub about: Role,
 }
 
-/// All that happened.
+/// The results of a trace.
 #[derive(Debug, Default)]
 pub struct Trace {
     pub positions: Vec<Position>,
@@ -107,10 +107,10 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// Starts `program`, which stops itself before it executes what is traced; `role` is its first process's.
+    /// Starts `program`, which stops itself before it executes the traced program; `role` is the role of its first process.
     ///
     /// # Errors
-    /// Why it cannot be traced.
+    /// The reason why it cannot be traced.
     pub fn start(program: Command, role: Role, aim: Option<Aim>) -> Result<Self, String> {
         let (send, started) = channel();
         let exit = Arc::new(OnceLock::new());
@@ -124,7 +124,7 @@ impl Traced {
         self.pid
     }
 
-    /// How its first process has ended, if it has.
+    /// How its first process ended; `None` while it runs.
     pub fn exit(&self) -> Option<Exit> {
         self.exit.get().copied()
     }
@@ -134,17 +134,17 @@ impl Traced {
         self.thread.is_finished()
     }
 
-    /// What happened, when all its processes have ended.
+    /// The results, once all its processes have ended.
     pub fn trace(self) -> Trace {
         self.thread.join().unwrap_or_default()
     }
 }
 
-/// What is still to be done when a call returns.
+/// The work that remains when a call returns.
 #[derive(Clone, Copy)]
 enum Owed {
     Error(Errno),
-    /// The count as it was; the process dies then, or not.
+    /// The original count; the process is killed then, or not.
     Count(u64, Fault),
 }
 
@@ -154,15 +154,15 @@ struct Tracer {
     aim: Option<Aim>,
     exit: Arc<OnceLock<Exit>>,
     trace: Trace,
-    /// `None` for one whose parent has not told of it yet: it stands still until then.
+    /// `None` until the stop of its parent has reported it; the process does not run before.
     tasks: HashMap<Pid, Option<Role>>,
     owed: HashMap<Pid, Owed>,
     counts: HashMap<(Role, c_long), u32>,
-    /// Behind the loader and what the standard library does ahead of main.
+    /// Whether it is past the loader and the standard library's work before main.
     in_main: bool,
     serving: bool,
     accepted: bool,
-    /// The session that has been forked last, until its link is watched.
+    /// The session that was forked last, until the parent watches its link.
     forked: Option<(Pid, Role)>,
     /// The parent's ends of links.
     links: HashMap<u64, (Pid, Role)>,
@@ -202,7 +202,7 @@ impl Tracer {
         self.trace
     }
 
-    /// Until none of the processes is left.
+    /// Traces until none of the processes is left.
     fn follow(&mut self) {
         let own = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         while !self.tasks.is_empty() {
@@ -238,7 +238,7 @@ impl Tracer {
         resume(pid, None);
     }
 
-    /// A fork behind an accept that brought a connection is a session's, any other one the draw's.
+    /// A fork after an accept that returned a connection is a session's, any other fork the draw's.
     fn role_of(&mut self, forked: Pid) -> Role {
         if !std::mem::take(&mut self.accepted) {
             return Role::Draw;
@@ -264,14 +264,14 @@ impl Tracer {
     fn entry(&mut self, pid: Pid, role: Role, regs: user_regs_struct) {
         let call = regs.orig_rax as c_long;
         if !self.in_main {
-            // The last thing ahead of main: the handlers for a stack that is used up.
+            // The last step before main: the handlers for a stack overflow.
             self.in_main = call == libc::SYS_rt_sigaction && regs.rdi == libc::SIGBUS as u64 && regs.rsi != 0;
             return;
         }
         if table::name(call).is_none() {
             self.trace.unknown.insert(call);
         }
-        // What a parent watches first behind a fork is the link.
+        // The first descriptor that a parent watches after a fork is the link.
         if (role, call) == (Role::Parent, libc::SYS_epoll_ctl)
             && let Some(child) = self.forked.take()
         {
@@ -287,7 +287,7 @@ impl Tracer {
         let position = Position { role, call, nth: *nth, on };
         self.trace.positions.push(position);
         let is_meant = |aim: &mut Aim| (aim.role, aim.call, aim.nth) == (role, call, position.nth);
-        // Which one is the n-th may differ a little from run to run, and not all of them have the same errors.
+        // The n-th call may differ a little from run to run, and different targets have different errors.
         if let Some(aim) = self.aim.take_if(is_meant)
             && table::faults(role, call, on).contains(&aim.fault)
         {
@@ -304,7 +304,7 @@ impl Tracer {
             (None, own) => own,
         };
         self.trace.hit = Some(Hit { pid: pid.as_raw(), on, serving: self.serving, answered: false, about });
-        // No child that lives has closed its link.
+        // A living child has not closed its link.
         if let (Some((child, _)), libc::SYS_sendto, Fault::Error(Errno::EPIPE | Errno::ECONNRESET)) =
             (peer, aim.call, aim.fault)
         {
@@ -359,7 +359,7 @@ impl Tracer {
     }
 }
 
-/// Starts `program`, waits until it has stopped itself, and lets it go on under our eyes.
+/// Starts `program`, waits until it has stopped itself, and continues it under the tracer.
 fn seize(mut program: Command) -> Result<Pid, String> {
     let child = program.spawn().map_err(|e| e.to_string())?;
     let pid = Pid::from_raw(child.id().try_into().map_err(|_| "no pid")?);
@@ -379,7 +379,7 @@ fn seize(mut program: Command) -> Result<Pid, String> {
     })
 }
 
-/// One that has just been killed needs no resuming.
+/// Resumes a process; one that has just been killed needs no resuming.
 fn resume(pid: Pid, signal: Option<Signal>) {
     let _ = ptrace::syscall(pid, signal);
 }
