@@ -33,6 +33,16 @@ fn waiting(server: &Server, agency: u32) -> Conn {
     client
 }
 
+/// Of two agencies, only agency 2 has not ended: a query of `agency` waits until it has. Stops the server.
+#[track_caller]
+fn assert_draw_waits_for_agency_2(server: Server, agency: u32) {
+    let mut query = waiting(&server, agency);
+    assert!(!server.log().contains(SORTEO));
+    drop(ended(&server, 2));
+    assert_eq!(query.winners(), Some(vec![]));
+    server.stop();
+}
+
 /// Winning bets with these documents.
 fn won(documents: &[u32]) -> Vec<Bet<'static>> {
     documents.iter().map(|&document| Bet { document, number: WINNING, ..Bet::default() }).collect()
@@ -123,11 +133,7 @@ fn connections_that_send_nothing_end_no_agency() {
     }
     drop(ended(&server, 1));
     server.await_childless();
-    let mut query = waiting(&server, 1);
-    assert!(!server.log().contains(SORTEO));
-    drop(ended(&server, 2));
-    assert_eq!(query.winners(), Some(vec![]));
-    server.stop();
+    assert_draw_waits_for_agency_2(server, 1);
 }
 
 #[test]
@@ -140,11 +146,7 @@ fn repeated_ends_are_acknowledged_and_count_once() {
     for _ in 0..3 {
         drop(ended(&server, 1));
     }
-    let mut query = waiting(&server, 2);
-    assert!(!server.log().contains(SORTEO));
-    drop(ended(&server, 2));
-    assert_eq!(query.winners(), Some(vec![]));
-    server.stop();
+    assert_draw_waits_for_agency_2(server, 2);
 }
 
 #[test]
@@ -154,11 +156,7 @@ fn ends_of_unknown_agencies_are_refused_and_not_counted() {
     for agency in [0, 3, u32::MAX] {
         assert_eq!(server.connect().send(&end(agency)).rest(), [2, 2], "agency {agency}");
     }
-    let mut query = waiting(&server, 1);
-    assert!(!server.log().contains(SORTEO));
-    drop(ended(&server, 2));
-    assert_eq!(query.winners(), Some(vec![]));
-    server.stop();
+    assert_draw_waits_for_agency_2(server, 1);
 }
 
 #[test]
@@ -242,8 +240,7 @@ fn the_draw_is_logged_after_all_bets_and_before_any_answer() {
     for _ in 0..10 {
         let server = Server::start(2);
         let mut one = server.connect();
-        one.send(&batch_of(1, 7, WINNING)).send(&end(1)).send(&ask(1));
-        assert_eq!([one.ack(), one.ack()], [0, 0]);
+        one.deliver(1, 7, WINNING);
         let mut two = ended(&server, 2);
         two.send(&ask(2));
         one.take::<1>();

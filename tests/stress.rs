@@ -249,7 +249,7 @@ impl Begun {
     /// `sizes`: how many bets each batch of agency 1, 2, … has.
     fn new(server: &Server, sizes: &[u32], rng: &mut Rng) -> Self {
         let agency = rng.u32(1..=3);
-        let whole = batch_of(agency, sizes[agency as usize - 1], 7574);
+        let whole = batch_of(agency, sizes[agency as usize - 1], WINNING);
         let (batches, sent) = match rng.u8(0..7) {
             0 => (0, Vec::new()),
             1 => (0, whole[..rng.usize(1..whole.len())].to_vec()),

@@ -69,10 +69,7 @@ fn many_winners_in_many_pieces_are_counted() {
 #[test]
 fn a_full_window_is_sent_before_the_first_acknowledgement() {
     let server = PlayedServer::new();
-    let client = draw(&server).set("BATCH_WINDOW", "3").bets(agency_file(50)).start();
-    let mut peer = server.accept();
-    peer.message();
-    peer.send(&received(0, false, ""));
+    let (client, mut peer) = begun(&server, draw(&server).set("BATCH_WINDOW", "3").bets(agency_file(50)));
     for _ in 0..3 {
         assert!(matches!(peer.message(), Message::Batch(_)));
     }
@@ -94,10 +91,7 @@ fn a_full_window_is_sent_before_the_first_acknowledgement() {
 #[test]
 fn with_a_window_the_refused_batch_is_named() {
     let server = PlayedServer::new();
-    let client = draw(&server).set("BATCH_WINDOW", "4").bets(agency_file(50)).start();
-    let mut peer = server.accept();
-    peer.message();
-    peer.send(&received(0, false, ""));
+    let (client, mut peer) = begun(&server, draw(&server).set("BATCH_WINDOW", "4").bets(agency_file(50)));
     for _ in 0..4 {
         peer.message();
     }
@@ -119,10 +113,7 @@ fn a_window_without_bound_is_served() {
 fn a_code_is_read_while_the_server_reads_nothing() {
     let server = PlayedServer::new();
     // Far more bytes than the kernel buffers.
-    let client = draw(&server).set("BATCH_WINDOW", "100000").bets(agency_file(400_000)).start();
-    let mut peer = server.accept();
-    peer.message();
-    peer.send(&received(0, false, ""));
+    let (client, mut peer) = begun(&server, draw(&server).set("BATCH_WINDOW", "100000").bets(agency_file(400_000)));
     peer.message();
     peer.send(&confirmation(2)).finish();
     client.end().failed(1, &["batch 1 (bets 1 to 10)", "(code 2)"]);
@@ -131,10 +122,7 @@ fn a_code_is_read_while_the_server_reads_nothing() {
 #[test]
 fn a_code_before_a_reset_is_reported() {
     let server = PlayedServer::new();
-    let client = draw(&server).set("BATCH_WINDOW", "100000").bets(agency_file(400_000)).start();
-    let mut peer = server.accept();
-    peer.message();
-    peer.send(&received(0, false, ""));
+    let (client, mut peer) = begun(&server, draw(&server).set("BATCH_WINDOW", "100000").bets(agency_file(400_000)));
     peer.message();
     peer.send(&confirmation(6));
     // Bytes are unread, so this close resets the connection.
@@ -147,10 +135,7 @@ fn an_unexpected_answer_is_a_failure() {
     let answers = [&[4][..], &[5, 0, 0, 0, 0], &received(0, false, ""), b"hola\n", &[2, 77], &[1, 0, 0, 0, 1, 0]];
     for answer in answers {
         let server = PlayedServer::new();
-        let client = draw(&server).bets(agency_file(1)).start();
-        let mut peer = server.accept();
-        peer.message();
-        peer.send(&received(0, false, ""));
+        let (client, mut peer) = begun(&server, draw(&server).bets(agency_file(1)));
         peer.message();
         peer.send(answer);
         client.end().failed(1, &["batch 1 (bets 1 to 1) was answered with"]);

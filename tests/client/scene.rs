@@ -1,7 +1,8 @@
 //! The clients that most tests start, and lines of their logs.
 
-use crate::support::peer::PlayedServer;
-use crate::support::{ClientSetup, agency_file};
+use crate::support::answers::received;
+use crate::support::peer::{Peer, PlayedServer};
+use crate::support::{Client, ClientSetup, agency_file};
 
 pub const CLOSE_FILE: &str = "action: close_file | result: success";
 pub const CLOSE_CONNECTION: &str = "action: close_connection | result: success";
@@ -32,3 +33,12 @@ pub fn bet(server: &PlayedServer) -> ClientSetup {
 
 /// The bytes of a bet.
 pub const BET: &[u8] = b"\0\0\0\x01\x10Santiago \xc3\x91and\xc3\xba\x05Lorca\x01\xd7\x90\x91\x0a1999-03-17\0\0\x1d\x96";
+
+/// Starts a client in mode draw and answers its message 6: the server has no bets yet.
+pub fn begun(server: &PlayedServer, setup: ClientSetup) -> (Client, Peer) {
+    let client = setup.start();
+    let mut peer = server.accept();
+    peer.message();
+    peer.send(&received(0, false, ""));
+    (client, peer)
+}

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use nix::sys::signal::Signal;
 
 use crate::scene::*;
-use crate::support::answers::{received, winners};
+use crate::support::answers::winners;
 use crate::support::peer::{Ledger, Peer, PlayedServer, Reserved};
 use crate::support::{Client, ClientSetup, agency_file};
 
@@ -90,10 +90,7 @@ fn a_signal_between_two_attempts_stops_the_client() {
 #[test]
 fn a_signal_while_the_server_reads_nothing_stops_the_client() {
     let server = PlayedServer::new();
-    let client = draw(&server).set("BATCH_WINDOW", "100000").bets(agency_file(400_000)).start();
-    let mut peer = server.accept();
-    peer.message();
-    peer.send(&received(0, false, ""));
+    let (client, mut peer) = begun(&server, draw(&server).set("BATCH_WINDOW", "100000").bets(agency_file(400_000)));
     peer.message();
     let ended = client.stop();
     assert_eq!((ended.count(CLOSE_FILE), ended.count(CLOSE_CONNECTION)), (1, 1), "{ended:#?}");

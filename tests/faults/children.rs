@@ -10,7 +10,7 @@ use crate::support::*;
 fn an_end_that_was_recorded_but_not_reported_counts() {
     let server = Server::start(1);
     let mut conn = server.connect();
-    assert_eq!(conn.send(&batch_of(1, 1, 7574)).ack(), 0);
+    assert_eq!(conn.send(&batch_of(1, 1, WINNING)).ack(), 0);
     // The next sendto(2) of the child is its report.
     let fault = ["-e", "inject=sendto:error=ENOBUFS:when=1"];
     let Some(_strace) = Strace::attach(server.children()[0], &fault) else { return };

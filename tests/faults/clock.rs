@@ -19,7 +19,7 @@ fn no_deadline_passes_when_the_wall_clock_jumps_by_an_hour() {
     let server = setup.set("LD_PRELOAD", shim.display()).set("JUMP", jump.display()).set("TZ", "UTC").start();
     let (_silent, mut cut, mut acked, mut waiting) =
         (server.connect(), server.connect(), server.connect(), server.connect());
-    let message = batch_of(1, 3, 7574);
+    let message = batch_of(1, 3, WINNING);
     let mut bytes = message.chunks(20);
     cut.send(bytes.next().unwrap());
     acked.send(&batch_of(2, 3, 1));

@@ -60,7 +60,7 @@ fn a_lottery_of_interruptions(calls: &str, restrict: impl Fn(&Server) -> Vec<Str
     one.send(&count(1));
     assert_eq!(one.tally(1), (0, false, 0));
     for _ in 0..20 {
-        one.send(&batch_of(1, 9, 7574));
+        one.send(&batch_of(1, 9, WINNING));
         assert_eq!(one.ack(), 0);
     }
     one.send(&end(1)).send(&ask(1));

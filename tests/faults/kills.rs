@@ -51,7 +51,7 @@ fn a_kill_between_rows_and_record_leaves_no_bet() {
     let lock = scene.server.path("bets.lock");
     let kill = ["-P", lock.to_str().unwrap(), "-e", "inject=pwrite64:signal=KILL:when=1"];
     let Some(_strace) = Strace::attach(scene.child, &kill) else { return };
-    assert_eq!(scene.victim.send(&batch_of(1, 5, 7574)).rest_or_reset(), b"");
+    assert_eq!(scene.victim.send(&batch_of(1, 5, WINNING)).rest_or_reset(), b"");
     assert_eq!(scene.bytes(), 2 * ROW + 5 * (ROW + 3));
     let log = scene.assert_recovered(2);
     assert!(log.contains("action: descartar_cola | result: success | bytes: 145 "), "{log}");
@@ -86,8 +86,7 @@ fn a_killed_draw_process_is_replaced_by_another() {
     let kill = ["-f", "-P", draw.to_str().unwrap(), "-e", "inject=pwrite64:signal=KILL:when=1"];
     let Some(strace) = Strace::attach(server.pid(), &kill) else { return };
     let mut conn = server.connect();
-    conn.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
-    assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+    conn.deliver(1, 3, WINNING);
     eventually("two attempts", || server.log().matches("action: sorteo | result: in_progress").count() >= 2);
     assert!(!server.log().contains(SORTEO));
     drop(strace);
@@ -143,8 +142,7 @@ fn an_interrupted_new_draw_keeps_the_old_result() {
     for killed_at in 1..=4 {
         let server = Server::start(1);
         let mut conn = server.connect();
-        conn.send(&batch_of(1, 2, 7574)).send(&end(1)).send(&ask(1));
-        assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+        conn.deliver(1, 2, WINNING);
         assert_eq!(conn.winners(), Some(vec![0, 1]));
         let fault = format!("inject=rename:signal=KILL:when={killed_at}");
         let strace = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", &fault];
@@ -163,7 +161,7 @@ fn a_draw_that_dies_before_its_sync_is_held_by_the_next_server() {
     let fault = ["-f", "-P", draw.to_str().unwrap(), "-e", "inject=fdatasync:signal=KILL"];
     let Some(strace) = Strace::attach(server.pid(), &fault) else { return };
     let mut conn = server.connect();
-    conn.send(&batch_of(1, 3, 7574)).send(&end(1));
+    conn.send(&batch_of(1, 3, WINNING)).send(&end(1));
     assert_eq!([conn.ack(), conn.ack()], [0, 0]);
     server.await_log("action: sorteo | result: in_progress | error: the process that held it ended");
     // SIGTERM arrives before the next attempt, or after it, which is killed as well.

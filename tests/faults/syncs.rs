@@ -112,7 +112,7 @@ fn an_unsynced_end_is_synced_before_it_is_reported() {
 fn a_result_found_at_start_is_synced_before_it_is_reported() {
     let server = Server::start(1);
     let mut conn = server.connect();
-    conn.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
+    conn.send(&batch_of(1, 3, WINNING)).send(&end(1)).send(&ask(1));
     assert_eq!(([conn.ack(), conn.ack()], conn.winners()), ([0, 0], Some(vec![0, 1, 2])));
     let (_, setup) = server.stop_and_keep();
     let (files, draw) = (File::open(setup.path("server.lock")).unwrap(), setup.path("draw"));
@@ -139,8 +139,7 @@ fn a_draw_ends_the_server_that_cannot_sync(file: &str) {
     let fault = ["-f", "-P", path.to_str().unwrap(), "-e", "inject=fdatasync:error=EIO"];
     let Some(strace) = Strace::attach(server.pid(), &fault) else { return };
     let mut conn = server.connect();
-    conn.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
-    assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+    conn.deliver(1, 3, WINNING);
     assert_eq!(server.wait().code(), Some(4));
     drop(strace);
     assert!(!server.log().contains(SORTEO));
@@ -162,8 +161,7 @@ fn a_draw_syncs_bets_and_ends_before_its_result() {
     options.extend(["-P", bets, "-P", ends, "-P", draw]);
     let Some(_strace) = Strace::attach(server.pid(), &options) else { return };
     let mut conn = server.connect();
-    conn.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
-    assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+    conn.deliver(1, 3, WINNING);
     assert_eq!(conn.winners(), Some(vec![0, 1, 2]));
     let synced = |log: &str| {
         let names = [bets, ends, draw].map(|path| format!("<{path}>"));

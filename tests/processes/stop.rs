@@ -80,8 +80,7 @@ fn sigterm_cuts_off_a_message_that_does_not_finish() {
 fn sigterm_answers_queries_that_wait_for_the_draw_with_code_7() {
     let server = Setup::new(2).set("SHUTDOWN_GRACE", FOREVER).start();
     let [mut ended, mut asking, mut insisting] = [(); 3].map(|()| server.connect());
-    ended.send(&batch_of(1, 3, 7574)).send(&end(1)).send(&ask(1));
-    assert_eq!([ended.ack(), ended.ack()], [0, 0]);
+    ended.deliver(1, 3, WINNING);
     asking.send(&ask(2));
     insisting.send(&ask(1));
     let mut queries = [ended, asking, insisting];

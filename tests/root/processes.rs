@@ -58,7 +58,7 @@ fn at_the_cgroup_limit_clients_are_refused_or_wait() {
     let server = Setup::new(2).set("SERVER_LISTEN_BACKLOG", 100).under(&["sh", "-c", &join, "sh"]).start();
     let at_start = descriptors(server.pid());
     let (mut first, mut second) = (server.connect(), server.connect());
-    assert_eq!(first.send(&batch_of(1, 3, 7574)).ack(), 0);
+    assert_eq!(first.send(&batch_of(1, 3, WINNING)).ack(), 0);
     eventually("two are served", || server.children().len() == 2);
     let mut others: Vec<_> = (0..5).map(|_| server.connect()).collect();
     server.await_log("action: accept_connections | result: fail | llamada: fork");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt};
 
-use super::PATIENCE;
+use super::{PATIENCE, ask, batch_of, end};
 
 /// A connection of a client that the test plays.
 pub struct Conn(pub TcpStream);
@@ -97,6 +97,13 @@ impl Conn {
     pub fn echo_or_close(&mut self) -> Vec<u8> {
         let _ = self.0.write_all(b"hola\n");
         self.rest_or_reset()
+    }
+
+    /// Sends `count` bets of `agency` on `number`, its end and a winners query, and expects both acknowledgements.
+    #[track_caller]
+    pub fn deliver(&mut self, agency: u32, count: u32, number: u32) {
+        self.send(&batch_of(agency, count, number)).send(&end(agency)).send(&ask(agency));
+        assert_eq!([self.ack(), self.ack()], [0, 0]);
     }
 
     /// The code of a confirmation.
