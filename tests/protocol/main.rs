@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 #[path = "../../fuzz/src/oracle/mod.rs"]
-#[allow(dead_code, reason = "the fuzz targets use all of it")]
+#[allow(dead_code, unused_imports, reason = "the fuzz targets use all of it")]
 mod oracle;
 #[path = "../support/mod.rs"]
 mod support;
