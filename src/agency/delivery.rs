@@ -4,7 +4,7 @@
 //! winners.
 //!
 //! With `resume`, each connection first asks for the tally of the agency's bets on the server. If it is the tally of the
-//! first bets of this file, the agency sends the bets after them: so each bet is stored once, whatever failed before.
+//! first bets of this file, the agency sends the bets after them: so each bet is stored once, even after a failure.
 //! Without `resume`, the agency sends the bets after the last acknowledged batch.
 
 use std::collections::VecDeque;
