@@ -5,8 +5,8 @@
 use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::level::Level;
 use super::escape::SHORTENED;
+use super::level::Level;
 
 /// Most bytes of a line, line feed included: the bytes that a pipe accepts in one piece (PIPE_BUF). So lines of several
 /// processes never mix.
