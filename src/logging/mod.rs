@@ -17,6 +17,8 @@
 //! | `logger` | the logger of the process |
 
 mod escape;
+// Before `logger`, which uses the macro by its textual scope: a folder's module does not import from its own folder.
+#[macro_use]
 mod event;
 mod level;
 mod lines;
