@@ -1,5 +1,5 @@
-//! The settings: no text makes the parsers panic. Accepted settings have the values of the text, within their ranges. An
-//! error is one line that names the key or the file.
+//! The settings: no text makes the parsers panic. Accepted settings have the values of the text, within their ranges.
+//! An error is one line that names the key or the file.
 //!
 //! Input: `i` and an INI file of the server, `y` and a YAML file of the client, or `d` and a duration.
 

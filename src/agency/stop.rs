@@ -1,8 +1,8 @@
 //! The request to stop (SIGTERM or SIGINT), and all waits of the agency.
 //!
-//! Owns the subscription to these signals. Every module that waits uses it, so a signal ends each wait at once: the wait
-//! returns [`Error::Stopped`], and `?` carries the error up through all values that must be closed. This module does not
-//! know what the agency waits for.
+//! Owns the subscription to these signals. Every module that waits uses it, so a signal ends each wait at once: the
+//! wait returns [`Error::Stopped`], and `?` carries the error up through all values that must be closed. This module
+//! does not know what the agency waits for.
 
 use std::cell::Cell;
 use std::io;
@@ -56,7 +56,8 @@ impl StopSignal {
         if self.requested() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// Waits until `fd` is ready for one of `events`. Returns the events that occurred: none if `deadline` passed first.
+    /// Waits until `fd` is ready for one of `events`. Returns the events that occurred: none if `deadline` passed
+    /// first.
     ///
     /// # Errors
     /// [`Error::Stopped`] after a request to stop; [`Error::Wait`] if poll(2) fails.
@@ -78,8 +79,8 @@ impl StopSignal {
         PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)
     }
 
-    /// Polls `fds`, whose first element is [`StopSignal::watched`]. A request that [`StopSignal::requested`] has already
-    /// read from the pipe still counts.
+    /// Polls `fds`, whose first element is [`StopSignal::watched`]. A request that [`StopSignal::requested`] has
+    /// already read from the pipe still counts.
     fn poll(&self, fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Error> {
         if self.requested.get() {
             return Err(Error::Stopped);

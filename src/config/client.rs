@@ -31,7 +31,8 @@ pub const KEYS: [&str; 12] = [
     "resume",
 ];
 const MODES: &str = "echo, bet, batch or draw";
-/// In the modes bet and batch, agency numbers are below this: the server recognizes their messages by a first byte of 0.
+/// In the modes bet and batch, agency numbers are below this: the server recognizes their messages by a first byte of
+/// 0.
 const UNTYPED_AGENCIES: u32 = 1 << 24;
 
 /// The exercise that the client runs.

@@ -2,11 +2,11 @@
 //!
 //! Owns the queue and the count of lost lines. Used by [`super::outputs`].
 //!
-//! A pipe without a reader would block every process at its next line, and so also the answer to SIGTERM. But dropping a
-//! line at the first EAGAIN loses lines in normal service, when a reader is only slower than a burst. So a process that
-//! may wait (a child, a client) waits a moment for the reader, and an event loop queues lines. Only after that are lines
-//! dropped. Then no line waits until the log is writable again, and one line reports how many were lost. A child that
-//! ends before that passes the number to its parent.
+//! A pipe without a reader would block every process at its next line, and so also the answer to SIGTERM. But dropping
+//! a line at the first EAGAIN loses lines in normal service, when a reader is only slower than a burst. So a process
+//! that may wait (a child, a client) waits a moment for the reader, and an event loop queues lines. Only after that are
+//! lines dropped. Then no line waits until the log is writable again, and one line reports how many were lost. A child
+//! that ends before that passes the number to its parent.
 
 use std::io;
 use std::mem;
