@@ -14,6 +14,8 @@ use ipc::signals::{Signal, SignalSource};
 
 use super::error::Error;
 
+const KNOWN_EVENTS: &str = "poll(2) returns only requested events, errors and hang-ups";
+
 /// Whether this process was asked to stop. A request stays set.
 #[derive(Debug)]
 pub struct StopSignal {
@@ -64,7 +66,7 @@ impl StopSignal {
     pub fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> Result<PollFlags, Error> {
         let mut fds = [self.watched(), PollFd::new(fd, events)];
         self.poll(&mut fds, deadline)?;
-        Ok(fds[1].revents().unwrap_or(PollFlags::empty()))
+        Ok(fds[1].revents().expect(KNOWN_EVENTS))
     }
 
     /// Waits for `length`.
@@ -86,7 +88,7 @@ impl StopSignal {
             return Err(Error::Stopped);
         }
         events::wait(fds, deadline).map_err(Error::Wait)?;
-        let signalled = fds.first().and_then(PollFd::any).unwrap_or(false);
+        let signalled = fds[0].any().expect(KNOWN_EVENTS);
         if signalled { self.check() } else { Ok(()) }
     }
 }
