@@ -191,7 +191,8 @@ const FAIL: &str = "action: test_echo_server | result: fail\n";
 /// The script detects a mute or dead server within 5 s; a slow machine gets more.
 const VALIDATION_BOUND: Duration = Duration::from_secs(15);
 
-/// Runs the script with each shell that it must support, with `docker` as the docker program; `None` is no such program.
+/// Runs the script with each shell that it must support, with `docker` as the docker program; `None` is no such
+/// program.
 fn validate(docker: Option<&str>) -> Vec<(String, Option<i32>)> {
     let bin = tempfile::tempdir().unwrap();
     for program in ["sh", "bash", "timeout", "date", "sleep", "printf", "env", "cat"] {

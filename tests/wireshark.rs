@@ -1,5 +1,5 @@
-//! The Wireshark dissector, on real captures of the loopback device: sessions of the server, and of a socket that sends bytes
-//! which the server never sends. The dissector must show every message, field by field, and nothing more.
+//! The Wireshark dissector, on real captures of the loopback device: sessions of the server, and of a socket that sends
+//! bytes which the server never sends. The dissector must show every message, field by field, and nothing more.
 
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
