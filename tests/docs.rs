@@ -374,6 +374,20 @@ fn every_test_of_the_architecture_page_exists() {
     }
 }
 
+#[test]
+fn every_function_in_the_map_of_the_model_exists() {
+    let source = read("tests/model/main.rs");
+    let rows: Vec<_> = source.lines().filter_map(|line| line.strip_prefix("//! | ")).skip(1).collect();
+    let code = code_below(&root().join("src")) + &code_below(&root().join("ipc/src"));
+    let functions: Vec<_> = rows.iter().flat_map(|row| names(row.split_once(" | ").unwrap().1)).collect();
+    assert!(rows.len() > 10 && functions.len() > 20, "{functions:?}");
+    for function in functions.iter().filter(|name| name.contains("::")) {
+        let (_, name) = function.rsplit_once("::").unwrap();
+        let is_there = [format!("fn {name}("), format!("fn {name}<"), format!("{name},"), format!("{name} =>")];
+        assert!(is_there.iter().any(|form| code.contains(form)), "{function}");
+    }
+}
+
 // ---- promises ----------------------------------------------------------------------------------------------------
 
 #[test]

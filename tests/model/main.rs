@@ -9,18 +9,18 @@
 //! | step of the model | in the program |
 //! |---|---|
 //! | connects | `Server::fork_session`; `Delivery::attempt`, `WinnersQuery::ask` |
-//! | gets the count of its stored bets | `Session::claim`, `Claims::claim`, `Session::received`, `Store::holding` |
-//! | takes the lock, cuts the tail | `Store::lock`, `Store::committed` |
-//! | writes its rows; the record | `Store::append`, `Record::write` |
-//! | syncs its batch; acknowledges it | `Store::store_bets`; `Session::typed_batch` |
-//! | takes its end; syncs the bets; writes its end; syncs the ends | `Session::end_of_agency`; `Store::end`, `ends::append` |
+//! | gets the count of its stored bets | `Session::claim`, `Claims::claim`, `Session::tally`, `Committed::tally` |
+//! | takes the lock, cuts the tail | `Locked::take`, `Locked::committed` |
+//! | writes its rows; the record | `Locked::append`, `Record::write` |
+//! | syncs its batch; acknowledges it | `Store::store_bets`; `Session::store_bets` |
+//! | takes its end; syncs the bets; writes its end; syncs the ends | `Session::end`; `Store::end`, `Locked::append_end` |
 //! | finds its agency ended | `Store::sync_ends`, for an end that another process recorded |
 //! | acknowledges the end | `ChildEnd::report_ended`, then the answer |
 //! | gets its winners | `Session::winners`, `Store::winners` |
 //! | its child closes | `Session::close`; `Server::session_ended`, `Claims::release` |
-//! | the draw's child … | `Server::hold_draw_if_due`, `try_hold`, `Store::write_result` |
+//! | the draw's child … | `Server::hold_draw_if_due`, `drawing::try_hold`, `Store::write_result` |
 //! | the parent logs sorteo and announces it | `Server::draw_child_ended` |
-//! | the server starts | `lock_out_others`, `start::prepare`, `read_from_disk`, `adopt` |
+//! | the server starts | `start::lock_out_others`, `start::prepare`, `start::drop_cache`, `Locked::adopt` |
 //! | an orphan dies | `ipc::process::spawn`: PR_SET_PDEATHSIG |
 //! | `its child is killed` adopts ends | `Server::adopt_ends` |
 //! | reports a failed sync | `Report::StorageBroken`, `Server::break_down` |
