@@ -345,6 +345,44 @@ fn a_changed_branch_is_moved_only_by_force() {
     assert!(wrong.status.code() == Some(2) && text(&wrong.stderr).contains("usage: "), "{wrong:?}");
 }
 
+// ---- clones ------------------------------------------------------------------------------------------------------
+
+/// A clone of the work tree, with files that are not committed yet, made with the settings that Git has on Windows.
+fn clone_with_settings_of_windows() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let (origin, clone) = (dir.path().join("origin"), dir.path().join("clone"));
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let author = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
+        let output = command.args(author).args(arguments).current_dir(project("")).output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {output:?}");
+    };
+    let (origin, clone) = (origin.to_str().unwrap(), clone.to_str().unwrap());
+    let git_dir = &*format!("--git-dir={origin}/.git");
+    let work_tree = &*format!("--work-tree={}", project("").display());
+    git(&["init", "--quiet", "--template=", origin]);
+    git(&[git_dir, work_tree, "add", "--all"]);
+    git(&[git_dir, work_tree, "commit", "--quiet", "--message=The work tree"]);
+    git(&["clone", "--quiet", "-c", "core.autocrlf=true", "-c", "core.symlinks=false", origin, clone]);
+    dir
+}
+
+#[test]
+fn settings_of_git_change_no_file_of_a_clone() {
+    let dir = clone_with_settings_of_windows();
+    let clone = dir.path().join("clone");
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(&clone).output().unwrap();
+    let paths: Vec<_> = text(&listed.stdout).split_terminator('\0').map(str::to_owned).collect();
+    assert!(paths.iter().any(|path| path == GENERATE), "{paths:?}");
+    for path in paths {
+        assert!(fs::read(clone.join(&path)).unwrap() == fs::read(project(&path)).unwrap(), "{path} differs");
+    }
+    let (file, shell) = ("docker-compose-dev.yaml", Some("sh"));
+    assert!(generate(&clone, shell, &[file, "5"]).status.success());
+    assert_eq!(fs::read(clone.join(file)).unwrap(), fs::read(project(file)).unwrap());
+}
+
 // ---- dataset -----------------------------------------------------------------------------------------------------
 
 #[test]
