@@ -26,6 +26,10 @@ use crate::row::Tally;
 const TRY_WITHOUT_RESUME: &str =
     "; message 6 was never answered: for a server that knows only messages 1 to 5, set resume to false";
 
+/// The next step for the operator if the server holds the bets of another lottery.
+const NEW_LOTTERY: &str = "; a new lottery begins with `server --new-draw`, or in containers after `docker compose down`, \
+     which deletes the server's bets";
+
 /// The delivery of one agency's bets.
 #[derive(Debug)]
 pub struct Delivery<'a> {
@@ -171,7 +175,7 @@ impl<'a> Delivery<'a> {
         let (agency, path) = (self.agency, self.bets.reader().path().display());
         let Tally { count, crc } = tally;
         Err(Error::Mismatch(format!(
-            "the server holds {count} bets of agency {agency} (CRC-32 {crc:08x}, ended: {ended}), {difference}: {path}"
+            "the server holds {count} bets of agency {agency} (CRC-32 {crc:08x}, ended: {ended}), {difference}: {path}{NEW_LOTTERY}"
         )))
     }
 

@@ -91,6 +91,7 @@ fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
         loop_period = config.loop_period_text,
         log_level = config.log_level.as_str(),
         mode = config.mode.as_str(),
+        batch_max_amount = config.batch_max_amount,
     );
     let result = run_mode(config, stop);
     if result.is_ok() {
