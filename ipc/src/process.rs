@@ -42,8 +42,8 @@ static UNREAPED: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 ///
 /// # Trap: a destructor runs in the parent and in the child
 ///
-/// The parent and the child each drop their copy of the handover. A `BufWriter` or a `csv::Writer` in it would flush the
-/// same bytes twice. The destructor of a handover must only close descriptors.
+/// The parent and the child each drop their copy of the handover. A `BufWriter` or a `csv::Writer` in it would flush
+/// the same bytes twice. The destructor of a handover must only close descriptors.
 ///
 /// The child does not drop the other values that it inherits, because [`spawn`] never returns in the child. But the
 /// child ends by exit(3), which drops thread-locals and flushes `io::stdout`. A thread-local must therefore not write
@@ -64,15 +64,15 @@ pub enum Exit {
     ///
     /// # Trap: nix does not know real-time signals
     ///
-    /// If a real-time signal killed a child, nix reaps the child but returns EINVAL, without the pid. [`reap`] then looks
-    /// for the child among those that it has not reported yet: it is the one for which waitid(2) returns ECHILD.
+    /// If a real-time signal killed a child, nix reaps the child but returns EINVAL, without the pid. [`reap`] then
+    /// looks for the child among those that it has not reported yet: it is the one for which waitid(2) returns ECHILD.
     KilledByRealTimeSignal,
 }
 
 /// Forks a child that calls `run` and exits with the code that `run` returns. Returns the child's pid.
 ///
-/// `handover` moves into the child: the parent's copy is dropped before this function returns. The child also gets a new
-/// [`SignalSource`] for `signals` (see [the trap](crate::signals#trap-a-signal-pipe-survives-a-fork)). `run` cannot
+/// `handover` moves into the child: the parent's copy is dropped before this function returns. The child also gets a
+/// new [`SignalSource`] for `signals` (see [the trap](crate::signals#trap-a-signal-pipe-survives-a-fork)). `run` cannot
 /// borrow from the parent. If `run` panics, the child exits with [`PANICKED`].
 ///
 /// # Trap: a fork copies only one thread
@@ -83,9 +83,9 @@ pub enum Exit {
 ///
 /// # Trap: a child outlives its parent
 ///
-/// By default the kernel does not end a child when its parent dies. The child therefore asks the kernel for SIGKILL at the
-/// death of its parent (`PR_SET_PDEATHSIG`). The parent may have died before this request, so the child then compares
-/// getppid(2) with the pid of its parent. If they differ, the child exits with [`NOT_SET_UP`].
+/// By default the kernel does not end a child when its parent dies. The child therefore asks the kernel for SIGKILL at
+/// the death of its parent (`PR_SET_PDEATHSIG`). The parent may have died before this request, so the child then
+/// compares getppid(2) with the pid of its parent. If they differ, the child exits with [`NOT_SET_UP`].
 ///
 /// # Trap: a child inherits the links of earlier children
 ///
@@ -131,7 +131,7 @@ where
     }
 }
 
-/// Does the first steps of a child, while all signals are blocked. The last step restores the signal mask `mask`.
+/// The first steps of a child, with all signals blocked. The last step restores `mask`.
 fn set_up(parent: Pid, handover: &impl Handover, signals: &[Signal], mask: &SigSet) -> io::Result<SignalSource> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if unistd::getppid() != parent {

@@ -1,18 +1,19 @@
 //! The client: one betting agency, which sends its bets to the national lottery and asks for its winners.
 //!
-//! One thread does the work. It waits only in poll(2), for the socket and the signals. A second thread resolves the server's
-//! name. Used by `bin/client`.
+//! One thread does the work. It waits only in poll(2), for the socket and the signals. A second thread resolves the
+//! server's name. Used by `bin/client`.
 //!
 //! ```text
-//!   agency file ─▶ reader ─▶ batches ─▶ delivery (messages 6, 7, 1, 2) ─▶ winners (3, 4, 5)     mode draw
-//!                                  └──▶ untyped (one batch per connection)                      mode batch
-//!                                       untyped (one bet, without a file)                       mode bet
-//!                                       echo                                                    mode echo
+//!   mode draw:   agency file ─▶ reader ─▶ batches ─▶ delivery (messages 6, 7, 1, 2) ─▶ winners (messages 3, 4, 5)
+//!   mode batch:  agency file ─▶ reader ─▶ batches ─▶ untyped (one batch per connection)
+//!   mode bet:    untyped (the bet of the settings)
+//!   mode echo:   echo
+//!
 //!   every mode ─▶ retry (pauses, gives up) ─▶ connection (bytes, deadlines) ─▶ stop (every wait)
 //! ```
 //!
-//! After a request to stop, every wait returns [`Error::Stopped`], and `?` passes it up to [`main`]. The connection and the
-//! agency's file log their closing when they are dropped, so a stop needs no other code.
+//! After a request to stop, every wait returns [`Error::Stopped`], and `?` passes it up to [`main`]. The connection and
+//! the agency's file log their closing when they are dropped, so a stop needs no other code.
 //!
 //! # Modules, from the bottom up
 //!

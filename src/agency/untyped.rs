@@ -1,7 +1,7 @@
 //! Modes bet and batch, exercises 5 and 6: each message has its own connection, and its answer is one byte.
 //!
-//! Owns the two modes. Used by [`super::main`]. Untyped messages include no query for the stored bets. So if an answer is
-//! lost, the client sends the message again, and the server may store its bets twice.
+//! Owns the two modes. Used by [`super::main`]. Untyped messages include no query for the stored bets. So if an answer
+//! is lost, the client sends the message again, and the server may store its bets twice.
 
 use super::batches::{Batches, Limits};
 use super::connection::{Dialer, SILENCE, Use};
@@ -20,7 +20,8 @@ use crate::protocol::{Code, DecodeError, Malformed, batch, single};
 ///
 /// # Errors
 /// [`Error::Refused`] if the server answers with an error code; [`Error::Malformed`] if its answer is not a known code;
-/// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Stopped`] after a request to stop.
+/// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Stopped`] after a request to
+/// stop.
 pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Error> {
     let message = single::encode(bet).expect("the configuration accepts names of at most 255 bytes");
     Exchanges::new(config, stop).run(Question::Bet, &message)?;
@@ -28,8 +29,8 @@ pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Erro
     Ok(())
 }
 
-/// Mode batch: sends all valid bets of the agency's file. Returns the number of rows that the reader refused because they
-/// are not valid bets.
+/// Mode batch: sends all valid bets of the agency's file. Returns the number of rows that the reader refused because
+/// they are not valid bets.
 ///
 /// # Errors
 /// The errors of [`run_bet`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read.

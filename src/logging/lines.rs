@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::escape::SHORTENED;
 use super::level::Level;
 
-/// Maximum length of a line in bytes, line feed included. It equals PIPE_BUF: a pipe never mixes the bytes of two writes
-/// of at most this length, so lines of several processes never mix.
+/// Maximum length of a line in bytes, line feed included. It equals PIPE_BUF: a pipe never mixes the bytes of two
+/// writes of at most this length, so lines of several processes never mix.
 pub const LINE_MAX: usize = 4096;
 
 /// Builds lines. All of them use the same buffer, one after the other.
@@ -35,7 +35,8 @@ impl Line {
     }
 }
 
-/// Builds the line that reports `count` lost lines: lines that this process dropped because nobody read the log in time.
+/// Builds the line that reports `count` lost lines: lines that this process dropped because nobody read the log in
+/// time.
 pub(super) fn lost_lines(count: u32) -> String {
     let mut line = Line::new();
     line.build(Level::Warning, &format_args!("action: log | result: fail | lost_lines: {count}"));

@@ -89,8 +89,8 @@ pub(super) fn encode_into(message: &mut Vec<u8>, agency: AgencyId, batch: Batch<
     }
 }
 
-/// A batch of which only a part may have arrived. It decodes each bet as soon as it is complete, so the memory depends on
-/// the bytes that the client has sent, and not on the announced count.
+/// A batch of which only a part may have arrived. It decodes each bet as soon as it is complete, so the memory depends
+/// on the bytes that the client has sent, and not on the announced count.
 #[derive(Debug)]
 pub struct Arriving {
     form: Form,
@@ -117,8 +117,8 @@ impl Arriving {
         self.count
     }
 
-    /// Decodes the complete bets at the front of `bytes`. Returns their length in bytes. The first invalid bet becomes the
-    /// defect of the batch, which [`Arriving::finish`] returns.
+    /// Decodes the complete bets at the front of `bytes`. Returns their length in bytes. The first invalid bet becomes
+    /// the defect of the batch, which [`Arriving::finish`] returns.
     ///
     /// # Errors
     /// [`DecodeError::Malformed`] if a text has no NUL within its greatest length.
@@ -159,8 +159,8 @@ impl Arriving {
     }
 }
 
-/// Decodes one bet and removes it from `fields`. The outer error means that the bytes are not a complete bet; then `fields`
-/// is unchanged. The inner error means that the bet is complete but invalid.
+/// Decodes one bet and removes it from `fields`. The outer error means that the bytes are not a complete bet; then
+/// `fields` is unchanged. The inner error means that the bet is complete but invalid.
 fn decode_bet(fields: &mut Fields<'_>, agency: u32) -> Result<Result<Bet, InvalidBet>, DecodeError> {
     let mut ahead = *fields;
     let names = [ahead.cstr(MAX_NAME + 1)?, ahead.cstr(MAX_NAME + 1)?];

@@ -23,8 +23,8 @@ pub fn encode(bet: &Bet) -> Option<Vec<u8>> {
 /// Decodes the request at the front of `bytes`. The request holds the bet, or the defect that makes it invalid.
 ///
 /// # Errors
-/// [`DecodeError::Incomplete`] if the message has not arrived completely. Never [`DecodeError::Malformed`]: any bytes can
-/// be the beginning of this message.
+/// [`DecodeError::Incomplete`] if the message has not arrived completely. Never [`DecodeError::Malformed`]: any bytes
+/// can be the beginning of this message.
 pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
     let mut fields = Fields(bytes);
     let agency = fields.u32()?;

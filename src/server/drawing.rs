@@ -1,11 +1,11 @@
 //! The draw child: the parent forks it to hold the draw, because the parent must never wait for a disk.
 //!
-//! Owns the attempts to hold the draw, at most one at a time, and the pauses between them. Used only by the parent's event
-//! loop.
+//! Owns the attempts to hold the draw, at most one at a time, and the pauses between them. Used only by the parent's
+//! event loop.
 //!
 //! The draw child scans the bets once, writes the result to the file `draw`, and makes it durable. Then the parent logs
-//! `sorteo` and informs the waiting children. If the draw child dies or fails, the parent empties `draw` and forks another
-//! one after a pause. After a failed sync the server stops instead.
+//! `sorteo` and informs the waiting children. If the draw child dies or fails, the parent empties `draw` and forks
+//! another one after a pause. After a failed sync the server stops instead.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;

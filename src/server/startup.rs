@@ -5,8 +5,8 @@
 //! 3. Adopt: continue the lottery that an earlier server left in the files, or make the files.
 //! 4. Listen: let clients connect.
 //!
-//! Used only by the server's `main`. Until steps 1 and 2 have succeeded, the start touches no file except `server.lock`. So
-//! a second server does not disturb a server that already runs.
+//! Used only by the server's `main`. Until steps 1 and 2 have succeeded, the start touches no file except
+//! `server.lock`. So a second server does not disturb a server that already runs.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -26,7 +26,8 @@ use crate::session::Common;
 use crate::storage::start::{self, Adopted, Lockout};
 use crate::storage::{Paths, Store};
 
-/// How long to wait for `server.lock`. If a server was just killed, its children still hold the lock for some milliseconds.
+/// How long to wait for `server.lock`. If a server was just killed, its children still hold the lock for some
+/// milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two attempts to take `server.lock`.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -54,9 +55,9 @@ impl From<bool> for NewDraw {
 ///
 /// # Errors
 /// [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS; [`Error::StorageName`] if
-/// two files of the lottery would have the same path; [`Error::Locked`] if another server still holds `server.lock` after
-/// 5 s; [`Error::Listen`] if the port cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`]
-/// after a stop signal; [`Error::System`] if any other system call fails.
+/// two files of the lottery would have the same path; [`Error::Locked`] if another server still holds `server.lock`
+/// after 5 s; [`Error::Listen`] if the port cannot be used; [`Error::Storage`] if the files cannot be used;
+/// [`Error::Stopped`] after a stop signal; [`Error::System`] if any other system call fails.
 pub fn start(config: Config, new_draw: NewDraw, stop: SignalSource) -> Result<Server, Error> {
     raise_descriptor_limit(config.max_connections)?;
     // By default SIGXFSZ kills a process that exceeds the file-size limit. Without it, write(2) returns EFBIG.

@@ -1,8 +1,8 @@
 //! The rules that decide whether a request is allowed.
 //!
-//! Owns the table of requirements. Used by [`super::serve`]. Pure: the decision depends only on the ledger that the session
-//! inherited (agencies that have ended, draw held or not) and on the claim that the session holds. It is not final for
-//! bets: before the storage appends them, it looks up the agency's end in the file, under the data lock.
+//! Owns the table of requirements. Used by [`super::serve`]. Pure: the decision depends only on the ledger that the
+//! session inherited (number of agencies, draw held or not) and on the claim that the session holds. For bets the
+//! decision is not final: the storage looks up the agency's end in its file, under the data lock, before it appends.
 //!
 //! | request | requires, in the order of the checks |
 //! |---|---|
@@ -13,8 +13,9 @@
 //! | winners, message 3 | known agency (2), no other claim (6) |
 //! | tally, message 6 | known agency (2), no other claim (6), claim (5) |
 //!
-//! The number in parentheses is the code of the refusal if the requirement is not met. *Open intake* means that the server
-//! still takes bets of the agency. Malformed bytes are refused earlier, with code 6: they never become a request.
+//! The number in parentheses is the code of the refusal if the requirement is not met. *Open intake* means that the
+//! server still takes bets of the agency. Malformed bytes are refused earlier, with code 6: they never become a
+//! request.
 
 use super::outcome::Refusal;
 use crate::bet::{AgencyId, Bet, InvalidBet};
@@ -111,15 +112,15 @@ impl Admission {
         Self { ledger, claim: Claim::None }
     }
 
-    /// The agency that the session must claim before [`Admission::admit`]. `None` if `request` requires no claim, if the
-    /// connection already holds one, or if the agency is unknown.
+    /// The agency that the session must claim before [`Admission::admit`]. `None` if `request` requires no claim, if
+    /// the connection already holds one, or if the agency is unknown.
     pub fn to_claim(&self, request: &Request) -> Option<AgencyId> {
         let unclaimed = self.claim == Claim::None && requirements(request).contains(&HoldsClaim);
         self.known(agency(request)).ok().filter(|_| unclaimed)
     }
 
-    /// Records the claim of `agency`. Call it when the parent has granted the claim, and again, with [`Intake::Ended`], when
-    /// the session has recorded the agency's end.
+    /// Records the claim of `agency`. Call it when the parent has granted the claim, and again, with [`Intake::Ended`],
+    /// when the session has recorded the agency's end.
     pub fn hold(&mut self, agency: AgencyId, intake: Intake) {
         self.claim = Claim::Held { agency, intake };
     }
@@ -174,8 +175,9 @@ impl Admission {
         self.ledger.knows(agency).ok_or_else(unknown)
     }
 
-    /// Whether the server still takes bets of the agency. With a claim, the parent has sent the answer. Without a claim, the
-    /// answer is [`Intake::Ended`] only if the draw has been held; the storage finds a single recorded end later.
+    /// Whether the server still takes bets of the agency. With a claim, the parent has sent the answer. Without a
+    /// claim, the answer is [`Intake::Ended`] only if the draw has been held; the storage finds a single recorded end
+    /// later.
     fn intake(&self) -> Intake {
         match self.claim {
             Claim::Held { intake, .. } => intake,

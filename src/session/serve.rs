@@ -1,7 +1,7 @@
 //! The session: serves one connection, from its first request until it closes.
 //!
-//! Owns the order of the steps: decode, admit, carry out, log, answer. Used by the server, which runs it in a forked child.
-//! Knows neither the bytes of a message nor the format of a file.
+//! Owns the order of the steps: decode, admit, carry out, log, answer. Used by the server, which runs it in a forked
+//! child. Knows neither the bytes of a message nor the format of a file.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -72,7 +72,7 @@ impl Session {
             }
         };
         match close {
-            Close::PeerClosed if self.decoder.mid_message() => Close::Cut("the connection was lost in the middle of a message"),
+            Close::PeerClosed if self.decoder.mid_message() => Close::Cut("the connection was lost inside a message"),
             close => close,
         }
     }
@@ -129,9 +129,9 @@ impl Session {
 
     // ---- answers ----
 
-    /// Serves one request, and sends the answer or the refusal. Returns a reason to close if the request was refused, if
-    /// the client's generation sends only one message per connection, or if the server is stopping and the client has
-    /// already begun the next message.
+    /// Serves one request, and sends the answer or the refusal. Returns a reason to close if the request was refused,
+    /// if the client's generation sends only one message per connection, or if the server is stopping and the client
+    /// has already begun the next message.
     fn answer(&mut self, request: &Request) -> Result<(), Close> {
         match self.serve(request) {
             Outcome::Answer(answer) => self.send(&answer)?,
@@ -212,8 +212,8 @@ impl Session {
         Ok(Answer::Confirmation(Ok(())))
     }
 
-    /// Records the end of `agency`. If the end is already recorded, makes it durable: the process that recorded it may have
-    /// died before its own sync.
+    /// Records the end of `agency`. If the end is already recorded, makes it durable: the process that recorded it may
+    /// have died before its own sync.
     fn end(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
         match intake {
             Intake::Ended => self.stored(Store::sync_ends)?,
@@ -254,7 +254,8 @@ impl Session {
         }
     }
 
-    /// Counts the stored bets of `agency`. An end that the answer reports is made durable first, as in [`Session::end`].
+    /// Counts the stored bets of `agency`. An end that the answer reports is made durable first, as in
+    /// [`Session::end`].
     fn tally(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
         let ended = intake == Intake::Ended;
         if ended {
@@ -265,9 +266,9 @@ impl Session {
         Ok(Answer::Tally { agency: agency.get(), tally, ended })
     }
 
-    /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3. After a failed sync
-    /// no process may acknowledge anything: the connection closes without an answer, and the parent stops the server.
-    /// Every other error is code 4.
+    /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3. After a failed
+    /// sync no process may acknowledge anything: the connection closes without an answer, and the parent stops the
+    /// server. Every other error is code 4.
     fn stored<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
         let store = self.store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
         call(store).map_err(|e| match e {

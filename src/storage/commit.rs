@@ -2,10 +2,10 @@
 //!
 //! Used by [`super::store`]. Knows neither messages nor durability: its caller syncs the files.
 //!
-//! SIGKILL can interrupt a write(2), even under flock. The rest of a row may be a different valid bet: if `75741` is cut to
-//! `7574`, and 7574 is the winning number, it wins. So a writer records the committed length in `bets.lock` ([`Record`])
-//! after it has written the rows, under the same lock. Bytes past that length are never read as bets, and the next writer
-//! cuts them off.
+//! SIGKILL can interrupt a write(2), even under flock. The rest of a row may be a different valid bet: if `75741` is
+//! cut to `7574`, and 7574 is the winning number, it wins. So a writer records the committed length in `bets.lock`
+//! ([`Record`]) after it has written the rows, under the same lock. Bytes past that length are never read as bets, and
+//! the next writer cuts them off.
 //!
 //! | step of a batch | remains if the process dies after this step |
 //! |---|---|
@@ -46,8 +46,8 @@ impl<'a> Locked<'a> {
     /// Takes the data lock.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another process holds it for longer than [`LOCK_PATIENCE`]; [`Error::Replaced`] if the path of
-    /// `bets.lock` now names another file; [`Error::Io`] if a system call fails.
+    /// [`Error::Locked`] if another process holds it for longer than [`LOCK_PATIENCE`]; [`Error::Replaced`] if the path
+    /// of `bets.lock` now names another file; [`Error::Io`] if a system call fails.
     pub fn take(files: &'a Files) -> Result<Self> {
         let path = &files.paths.lock;
         let guard = lock::exclusive(&files.lock, LOCK_PATIENCE)
@@ -61,8 +61,8 @@ impl<'a> Locked<'a> {
     /// length. If the record is lost, makes a new one from the valid rows.
     ///
     /// # Errors
-    /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`] if the path of `bets.csv`, or the open file, is not
-    /// the file that the record describes; [`Error::Truncated`] if `bets.csv` is shorter than the committed length;
+    /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`] if the path of `bets.csv`, or the open file, is
+    /// not the file that the record describes; [`Error::Truncated`] if `bets.csv` is shorter than the committed length;
     /// [`Error::Io`] if a system call fails.
     pub fn committed(&self) -> Result<Record> {
         let Files { bets, identity, paths, .. } = self.files;
@@ -90,11 +90,11 @@ impl<'a> Locked<'a> {
         Ok(record)
     }
 
-    /// Appends `rows`, the formatted rows of `bets`, all or none. The caller formats them before it takes the lock, so that
-    /// it holds the lock for a shorter time.
+    /// Appends `rows`, the formatted rows of `bets`, all or none. The caller formats them before it takes the lock, so
+    /// that it holds the lock for a shorter time.
     ///
-    /// Reads the recorded ends from the file, because the parent may not know all of them: a child may have died after it
-    /// recorded an end and before it reported the end.
+    /// Reads the recorded ends from the file, because the parent may not know all of them: a child may have died after
+    /// it recorded an end and before it reported the end.
     ///
     /// # Errors
     /// [`Error::Ended`] if the end of the agency is recorded; the errors of [`Locked::committed`]; [`Error::Io`] if a
@@ -120,8 +120,8 @@ impl<'a> Locked<'a> {
         ends::append(ends, agency).map_err(Error::io("write", &paths.ends))
     }
 
-    /// Marks the record, if there is one, as doubtful, after a failed sync. The committed length stays in the record, so that
-    /// bytes past it remain invalid.
+    /// Marks the record, if there is one, as doubtful, after a failed sync. The committed length stays in the record,
+    /// so that bytes past it remain invalid.
     pub fn doubt(&self) {
         if let Ok(Some(mut record)) = Record::read(&self.files.lock) {
             record.doubtful = true;
@@ -135,12 +135,12 @@ impl<'a> Locked<'a> {
     /// | record | committed length |
     /// |---|---|
     /// | of this boot and this file | the length in the record |
-    /// | the same, but doubtful | the longest run of valid rows within that length; the failed sync may have lost the others |
+    /// | the same, but doubtful: the failed sync may have lost rows | the longest run of valid rows within that length |
     /// | any other, or none | the longest run of valid rows |
     ///
     /// # Errors
-    /// [`Error::Damaged`] if a committed row is not a bet; [`Error::Truncated`] if `bets.csv` is shorter than the committed
-    /// length; [`Error::Io`] if a system call fails.
+    /// [`Error::Damaged`] if a committed row is not a bet; [`Error::Truncated`] if `bets.csv` is shorter than the
+    /// committed length; [`Error::Io`] if a system call fails.
     pub fn adopt(&self) -> Result<Tallies> {
         let Files { bets, identity, paths, .. } = self.files;
         let len = bets.metadata().map_err(Error::io("stat", &paths.bets))?.len();
@@ -171,8 +171,8 @@ impl<'a> Locked<'a> {
         Ok(tallies)
     }
 
-    /// Makes a new record, because the old one is lost or doubtful. The longest run of valid rows up to offset `to` becomes
-    /// committed. Moves the rest to `bets.csv.rejected`.
+    /// Makes a new record, because the old one is lost or doubtful. The longest run of valid rows up to offset `to`
+    /// becomes committed. Moves the rest to `bets.csv.rejected`.
     fn recover(&self, to: u64) -> Result<Record> {
         let Files { bets, identity, lock, paths, .. } = self.files;
         let found = bets.metadata().map_err(Error::io("stat", &paths.bets))?;
