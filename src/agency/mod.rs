@@ -1,12 +1,7 @@
 //! The client: one betting agency, which sends its bets to the national lottery and asks for its winners.
 //!
-<<<<<<< HEAD
-//! One thread, whose only wait is poll(2) over the socket and the signals; only the resolver has a thread of its own.
-//! Used by `bin/client`.
-=======
 //! One thread does the work. It waits only in poll(2), for the socket and the signals. A second thread resolves the
 //! server's name. Used by `bin/client`.
->>>>>>> reader
 //!
 //! ```text
 //!   mode draw:   agency file ─▶ reader ─▶ batches ─▶ delivery (messages 6, 7, 1, 2) ─▶ winners (messages 3, 4, 5)
@@ -17,13 +12,8 @@
 //!   every mode ─▶ retry (pauses, gives up) ─▶ connection (bytes, deadlines) ─▶ stop (every wait)
 //! ```
 //!
-<<<<<<< HEAD
-//! A connection and the file log their closing when they are dropped. So a request to stop needs only `?`: it leaves
-//! each wait as [`Error::Stopped`] and arrives in [`main`].
-=======
 //! After a request to stop, every wait returns [`Error::Stopped`], and `?` passes it up to [`main`]. The connection and
 //! the agency's file log their closing when they are dropped, so a stop needs no other code.
->>>>>>> reader
 //!
 //! # Modules, from the bottom up
 //!
