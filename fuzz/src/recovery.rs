@@ -69,13 +69,13 @@ pub fn check(input: &[u8]) {
     if valid < kept {
         return refused_and_unchanged(&paths, &found, kept, valid);
     }
-    let (store, adopted) = start::prepare(&paths, found.durability).unwrap();
+    let (store, adopted) = start::prepare(&paths, found.durability, &|| false).unwrap();
     files_are(&paths, &found, kept);
     loaded_are(&store, &all_bets);
     adopted_are(&store, &adopted, &found, &all_bets, kept);
     drop(store);
 
-    let (store, again) = start::prepare(&paths, found.durability).unwrap();
+    let (store, again) = start::prepare(&paths, found.durability, &|| false).unwrap();
     files_are(&paths, &found, kept);
     assert_eq!(adopted.tallies.len(), again.tallies.len());
     adopted_are(&store, &again, &found, &all_bets, kept);
@@ -144,7 +144,7 @@ fn end_of(rows: &[(Range<usize>, Bet)]) -> usize {
 
 /// Committed rows are missing or are not bets: the start fails and changes no file.
 fn refused_and_unchanged(paths: &Paths, found: &Found, committed: usize, valid: usize) {
-    let refused = start::prepare(paths, found.durability).map(|_| ());
+    let refused = start::prepare(paths, found.durability, &|| false).map(|_| ());
     let is_short = found.bets.len() < committed;
     match refused {
         Err(Error::Truncated { .. }) => assert!(is_short),

@@ -21,6 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{self, SigSet, SigmaskHow};
 use nix::sys::wait::{self, Id, WaitPidFlag, WaitStatus};
 pub use nix::unistd::Pid;
@@ -149,7 +150,7 @@ fn set_up(parent: Pid, handover: &impl Handover, signals: &[Signal], mask: &SigS
 /// shell or a build tool may have started it with open descriptors.
 ///
 /// # Errors
-/// Any error of reading the directory `/proc/self/fd`.
+/// Any error of reading the directory `/proc/self/fd`, but that it does not exist.
 pub fn close_inherited() -> io::Result<()> {
     close_all_but(&[])
 }
@@ -164,12 +165,19 @@ fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
+/// The open descriptors; without `/proc`, every number that a descriptor may have.
 fn open_descriptors() -> io::Result<Vec<RawFd>> {
     let number = |entry: fs::DirEntry| {
         let name = entry.file_name();
         name.to_str().and_then(|name| name.parse().ok()).expect("/proc/self/fd lists only numbers")
     };
-    fs::read_dir("/proc/self/fd")?.map(|entry| entry.map(number)).collect()
+    match fs::read_dir("/proc/self/fd") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            Ok((0..RawFd::try_from(limit).unwrap_or(RawFd::MAX)).collect())
+        }
+        entries => entries?.map(|entry| entry.map(number)).collect(),
+    }
 }
 
 /// Reaps the next child that has ended. Returns `None` if no further child has ended. Never blocks.

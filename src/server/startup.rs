@@ -111,7 +111,7 @@ fn bind(config: &Config) -> Result<Listener, Error> {
 
 /// Makes the missing files, reads the existing ones, and logs a summary of their content.
 fn adopt(paths: &Paths, config: &Config, stop: &SignalSource) -> Result<(Store, Adopted), Error> {
-    let prepared = start::prepare(paths, config.durability);
+    let prepared = start::prepare(paths, config.durability, &|| pause(stop, Instant::now()).is_err());
     // If a stop signal has arrived meanwhile, the start ends as stopped, even if the files could not be used.
     pause(stop, Instant::now())?;
     let (store, adopted) = prepared?;

@@ -16,16 +16,16 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use ipc::lock;
 
 use super::ends;
 use super::error::{Error, Result};
-use super::files::{Files, sync_directory};
+use super::files::{Files, PRIVATE, Stop, sync_directory};
 use super::identity::{Identity, check_in_place};
-use super::record::{self, Record};
+use super::record::Record;
 use super::tallies::Tallies;
 use crate::bet::{AgencyId, Bet};
 use crate::event;
@@ -34,6 +34,10 @@ use crate::event;
 /// program holds it. A child that waits must still end within SHUTDOWN_GRACE, so this time is shorter than any useful
 /// SHUTDOWN_GRACE.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Most bytes that one write can leave without a valid row at their front: a batch of 255 rows with the longest names that
+/// a batch can carry. A longer file of which no row is valid was never a store.
+const LARGEST_GROUP: u64 = 32 * 1024;
 
 /// The files of a process that holds the data lock. Dropping this value releases the lock.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ impl<'a> Locked<'a> {
     /// not the file that the record describes; [`Error::Truncated`] if `bets.csv` is shorter than the committed length;
     /// [`Error::Io`] if a system call fails.
     pub fn committed(&self) -> Result<Record> {
-        let Files { bets, identity, paths, .. } = self.files;
+        let Files { identity, paths, .. } = self.files;
         let path = &paths.bets;
         // Look at the path as well as at the descriptor: this process may have a file open that was moved away.
         let found = path.metadata().map_err(Error::io("stat", path))?;
@@ -84,7 +88,7 @@ impl<'a> Locked<'a> {
             return Err(Error::Truncated { path: path.clone(), len, committed });
         }
         if len > committed {
-            bets.set_len(committed).map_err(Error::io("truncate", path))?;
+            self.cut(committed)?;
             event!(Warning, "descartar_cola", success, bytes = len - committed, archivo = path.display());
         }
         Ok(record)
@@ -120,6 +124,18 @@ impl<'a> Locked<'a> {
         ends::append(ends, agency).map_err(Error::io("write", &paths.ends))
     }
 
+    /// Cuts `bets.csv` to its first `len` bytes.
+    ///
+    /// Trap: without the sync, a power cut may bring back blocks of the tail after rows that were appended later.
+    fn cut(&self, len: u64) -> Result<()> {
+        let Files { bets, paths, .. } = self.files;
+        bets.set_len(len).map_err(Error::io("truncate", &paths.bets))?;
+        bets.sync_data().map_err(|source| {
+            self.doubt();
+            Error::Sync { path: paths.bets.clone(), source }
+        })
+    }
+
     /// Marks the record, if there is one, as doubtful, after a failed sync. The committed length stays in the record,
     /// so that bytes past it remain invalid.
     pub fn doubt(&self) {
@@ -140,27 +156,25 @@ impl<'a> Locked<'a> {
     ///
     /// # Errors
     /// [`Error::Damaged`] if a committed row is not a bet; [`Error::Truncated`] if `bets.csv` is shorter than the
-    /// committed length; [`Error::Io`] if a system call fails.
-    pub fn adopt(&self) -> Result<Tallies> {
+    /// committed length; [`Error::Stopped`] if `stop` returns true; [`Error::Io`] if a system call fails.
+    pub fn adopt(&self, stop: Stop<'_>) -> Result<Tallies> {
         let Files { bets, identity, paths, .. } = self.files;
         let len = bets.metadata().map_err(Error::io("stat", &paths.bets))?.len();
-        let this_boot =
-            |record: &Record| record.is_of_this_boot().map_err(Error::io("read", Path::new(record::BOOT_ID)));
         let may_be_bets = match self.record()? {
-            Some(record) if record.is_of(*identity) && this_boot(&record)? => {
+            Some(record) if record.is_of(*identity) && record.is_of_this_boot() => {
                 if !record.doubtful {
-                    return self.adopt_committed(record.committed, len);
+                    return self.adopt_committed(record.committed, len, stop);
                 }
                 record.committed
             }
             _ => len,
         };
-        self.files.valid_rows(self.recover(may_be_bets)?.committed)
+        Ok(self.recover_counting(may_be_bets, stop)?.1)
     }
 
     /// Adopts the length of a valid record. `len` is the length of `bets.csv`.
-    fn adopt_committed(&self, committed: u64, len: u64) -> Result<Tallies> {
-        let tallies = self.files.valid_rows(committed)?;
+    fn adopt_committed(&self, committed: u64, len: u64, stop: Stop<'_>) -> Result<Tallies> {
+        let tallies = self.files.valid_rows(committed, stop)?;
         if tallies.len() < committed && committed <= len {
             return Err(Error::Damaged { path: self.files.paths.bets.clone(), offset: tallies.len() });
         }
@@ -174,22 +188,32 @@ impl<'a> Locked<'a> {
     /// Makes a new record, because the old one is lost or doubtful. The longest run of valid rows up to offset `to`
     /// becomes committed. Moves the rest to `bets.csv.rejected`.
     fn recover(&self, to: u64) -> Result<Record> {
+        Ok(self.recover_counting(to, &|| false)?.0)
+    }
+
+    /// As [`Locked::recover`]; also returns the tallies of the committed rows.
+    fn recover_counting(&self, to: u64, stop: Stop<'_>) -> Result<(Record, Tallies)> {
         let Files { bets, identity, lock, paths, .. } = self.files;
         let found = bets.metadata().map_err(Error::io("stat", &paths.bets))?;
-        let committed = self.files.valid_rows(to)?.len();
+        let tallies = self.files.valid_rows(to, stop)?;
+        let committed = tallies.len();
         if found.len() > committed {
+            if committed == 0 && found.len() > LARGEST_GROUP {
+                return Err(Error::NotAStore { path: paths.bets.clone() });
+            }
             self.keep_aside(committed, found.len())?;
-            bets.set_len(committed).map_err(Error::io("truncate", &paths.bets))?;
+            self.cut(committed)?;
         }
-        let record = Record::new(*identity, committed).map_err(Error::io("read", Path::new(record::BOOT_ID)))?;
+        let record = Record::new(*identity, committed);
         record.write(lock).map_err(Error::io("write", &paths.lock))?;
-        Ok(record)
+        Ok((record, tallies))
     }
 
     /// Appends the bytes of `bets.csv` from offset `from` up to offset `to` to `bets.csv.rejected`, and syncs it.
     fn keep_aside(&self, from: u64, to: u64) -> Result<()> {
         let path = &self.files.paths.rejected;
-        let mut aside = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))?;
+        let mut aside =
+            OpenOptions::new().create(true).append(true).mode(PRIVATE).open(path).map_err(Error::io("open", path))?;
         let mut tail = self.files.bets_between(from, to);
         let copied = io::copy(&mut tail, &mut aside).map_err(Error::io("write", path))?;
         aside.sync_data().map_err(Error::io("sync", path))?;

@@ -39,6 +39,13 @@ pub fn append(file: &File, agency: AgencyId) -> io::Result<()> {
     })
 }
 
+/// Whether `front`, the first bytes of a file, were written by another program: neither zeros, as a power cut may leave
+/// them, nor similar to a record.
+pub fn is_foreign(front: &[u8]) -> bool {
+    let same = front.iter().zip(MAGIC).filter(|(byte, expected)| byte == expected).count();
+    same * 2 < front.len().min(MAGIC.len()) && front.iter().take(MAGIC.len()).any(|&byte| byte != 0)
+}
+
 fn bytes(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     Range::new(file, 0, u64::MAX).read_to_end(&mut bytes)?;

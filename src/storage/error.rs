@@ -36,6 +36,15 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// The file exists and does not belong to a lottery. Nothing has been changed.
+    #[error("{path} is not a file of a lottery: set STORAGE_FILEPATH to another path, or move the file away", path = path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A stop was requested while the start read the bets.
+    #[error("stopped on request")]
+    Stopped,
     /// Committed rows are missing.
     #[error(
         "{path} has {len} bytes, but {committed} were committed: restore it, or remove bets.lock to go on with the bets that are left",

@@ -3,11 +3,20 @@
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::error::{Error, Result};
 use super::identity::Identity;
 use super::paths::Paths;
 use super::reader::Range;
 use super::tallies::Tallies;
+use crate::event;
+
+/// The mode of all files of a lottery: they hold personal data.
+pub const PRIVATE: u32 = 0o600;
+
+/// Whether to stop reading, asked after each block of rows.
+pub type Stop<'a> = &'a dyn Fn() -> bool;
 
 /// One process's open files. Each process opens its own: see the trap of inherited locks in [`ipc::lock`].
 #[derive(Debug)]
@@ -55,23 +64,37 @@ impl Files {
     /// The tallies of the longest run of valid rows that begins at offset 0 and ends at or before offset `to`.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn valid_rows(&self, to: u64) -> Result<Tallies> {
+    /// [`Error::Io`] if pread(2) fails; [`Error::Stopped`] if `stop` returns true.
+    pub fn valid_rows(&self, to: u64, stop: Stop<'_>) -> Result<Tallies> {
         let mut valid = Tallies::default();
-        valid.add_valid(self.bets_between(0, to).lines()).map_err(Error::io("read", &self.paths.bets))?;
-        Ok(valid)
+        let mut lines = self.bets_between(0, to).lines();
+        loop {
+            match lines.next_lines().map_err(Error::io("read", &self.paths.bets))? {
+                Some(_) if stop() => return Err(Error::Stopped),
+                Some(rows) if valid.add_valid(rows) == rows.len() => {}
+                _ => return Ok(valid),
+            }
+        }
     }
 }
 
 /// Makes the directory entry of `file` durable, so that a power cut does not take away a new file's name.
 ///
+/// Some network and user-space file systems cannot sync a directory and return EINVAL. That is logged, and no error.
+///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`] if open(2) or fsync(2) fails otherwise.
 pub fn sync_directory(file: &Path) -> Result<()> {
     let directory = match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(Error::io("sync", directory))
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        Err(e) if e.raw_os_error() == Some(Errno::EINVAL as i32) => {
+            let aviso = "this file system cannot sync a directory: a power cut may take the name of a new file";
+            event!(Warning, "sync_directory", in_progress, archivo = directory.display(), aviso = aviso);
+            Ok(())
+        }
+        synced => synced.map_err(Error::io("sync", directory)),
+    }
 }

@@ -11,12 +11,14 @@ use super::identity::Identity;
 use super::reader::Range;
 
 /// The file in which the kernel identifies the current boot.
-pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MAGIC: &[u8; 8] = b"LOTBETS1";
 /// The magic of a doubtful record.
 const DOUBTFUL: &[u8; 8] = b"LOTBETS?";
 /// Bytes of the boot id: a UUID as text.
 const BOOT_LEN: usize = 36;
+/// The boot in a record that was written without a boot id.
+const UNKNOWN_BOOT: [u8; BOOT_LEN] = [0; BOOT_LEN];
 /// Bytes of magic, boot, device, inode and committed length. Their checksum follows.
 const BODY_LEN: usize = 8 + BOOT_LEN + 3 * 8;
 const LEN: usize = BODY_LEN + 4;
@@ -34,11 +36,8 @@ pub struct Record {
 
 impl Record {
     /// A record of `file` in the current boot.
-    ///
-    /// # Errors
-    /// The error of reading [`BOOT_ID`].
-    pub fn new(file: Identity, committed: u64) -> io::Result<Self> {
-        Ok(Self { boot: this_boot()?, file, committed, doubtful: false })
+    pub fn new(file: Identity, committed: u64) -> Self {
+        Self { boot: this_boot().unwrap_or(UNKNOWN_BOOT), file, committed, doubtful: false }
     }
 
     /// This record with `bytes` more bytes committed.
@@ -67,12 +66,9 @@ impl Record {
         self.file == file
     }
 
-    /// Whether it was written in the current boot.
-    ///
-    /// # Errors
-    /// The error of reading [`BOOT_ID`].
-    pub fn is_of_this_boot(&self) -> io::Result<bool> {
-        Ok(self.boot == this_boot()?)
+    /// Whether it was certainly written in the current boot: never, if the boot is unknown.
+    pub fn is_of_this_boot(&self) -> bool {
+        Some(self.boot) == this_boot()
     }
 
     fn encode(&self) -> [u8; LEN] {
@@ -103,9 +99,13 @@ impl Record {
     }
 }
 
-fn this_boot() -> io::Result<[u8; BOOT_LEN]> {
-    let id = fs::read(BOOT_ID)?;
-    id.first_chunk().copied().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no boot id"))
+/// Whether the kernel identifies the current boot. Some containers and systems hide the file.
+pub fn boot_is_known() -> bool {
+    this_boot().is_some()
+}
+
+fn this_boot() -> Option<[u8; BOOT_LEN]> {
+    fs::read(BOOT_ID).ok()?.first_chunk().copied()
 }
 
 #[cfg(test)]
@@ -117,10 +117,10 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(Record::read(&file).unwrap(), None);
         let [this, other] = [2, 3].map(|inode| Identity { device: 1, inode });
-        let record = Record::new(this, 4711).unwrap();
+        let record = Record::new(this, 4711);
         record.write(&file).unwrap();
         assert_eq!(Record::read(&file).unwrap(), Some(record));
-        assert!(record.is_of(this) && !record.is_of(other) && record.is_of_this_boot().unwrap());
+        assert!(record.is_of(this) && !record.is_of(other) && record.is_of_this_boot());
         let bytes = record.encode();
         for bit in 0..LEN * 8 {
             let mut flipped = bytes;

@@ -95,6 +95,13 @@ pub fn winners(file: &File, agency: AgencyId) -> io::Result<Option<Vec<u32>>> {
     }
 }
 
+/// Whether `front`, the first bytes of a file, were written by another program: neither zeros, as a power cut may leave
+/// them, nor similar to a result.
+pub fn is_foreign(front: &[u8]) -> bool {
+    let same = front.iter().zip(MAGIC).filter(|(byte, expected)| byte == expected).count();
+    same * 2 < front.len().min(MAGIC.len()) && front.iter().take(MAGIC.len()).any(|&byte| byte != 0)
+}
+
 impl Index {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();

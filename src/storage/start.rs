@@ -5,19 +5,22 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ipc::lock::{self, Attempt};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::error::{Error, Result};
-use super::files::sync_directory;
+use super::files::{PRIVATE, Stop, sync_directory};
 use super::paths::Paths;
 use super::results::{self, Terms};
 use super::store::Store;
 use super::tallies::Tallies;
+use super::{ends, record};
 use crate::bet::AgencyId;
 use crate::durability::Durability;
+use crate::{event, row, row_scan};
 
 /// The state that a start found.
 #[derive(Debug)]
@@ -99,8 +102,14 @@ pub fn move_aside(paths: &Paths) -> Result<Vec<PathBuf>> {
 /// Makes missing files, finds the committed length, and counts the committed rows. Call it with other servers locked out.
 ///
 /// # Errors
-/// The errors of [`Error`] but [`Error::Ended`].
-pub fn prepare(paths: &Paths, durability: Durability) -> Result<(Store, Adopted)> {
+/// [`Error::NotAStore`] if one of the files belongs to something else; [`Error::Stopped`] if `stop` returns true; the other
+/// errors of [`Error`] but [`Error::Ended`].
+pub fn prepare(paths: &Paths, durability: Durability, stop: Stop<'_>) -> Result<(Store, Adopted)> {
+    refuse_foreign_files(paths)?;
+    if !record::boot_is_known() {
+        let aviso = "the kernel does not identify this boot: each start counts the longest run of valid rows";
+        event!(Warning, "boot_id", in_progress, aviso = aviso);
+    }
     for path in [&paths.bets, &paths.lock, &paths.ends, &paths.draw] {
         open_or_make(path)?;
     }
@@ -111,14 +120,43 @@ pub fn prepare(paths: &Paths, durability: Durability) -> Result<(Store, Adopted)
         store.sync(file, path)?;
         drop_cache(file);
     }
-    let tallies = store.lock()?.adopt()?;
+    let tallies = store.lock()?.adopt(stop)?;
     let ended = store.ended()?;
     let drawn = results::verify(&files.draw).map_err(Error::io("read", &paths.draw))?;
     Ok((store, Adopted { tallies, ended, drawn }))
 }
 
+/// A new file is private, whatever the umask. A file that is there keeps its mode.
 fn open_or_make(path: &Path) -> Result<File> {
-    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(Error::io("open", path))
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true).mode(PRIVATE);
+    options.open(path).map_err(Error::io("open", path))
+}
+
+/// Refuses files that somebody else wrote, before anything is changed: a start cuts off, moves and overwrites bytes that do
+/// not belong to a lottery.
+fn refuse_foreign_files(paths: &Paths) -> Result<()> {
+    let front = |path: &Path| match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        file => {
+            let mut front = Vec::new();
+            file.and_then(|file| file.take(row::MAX_LEN as u64).read_to_end(&mut front))
+                .map_err(Error::io("read", path))?;
+            Ok(front)
+        }
+    };
+    // Without the file of the record, this server has not written the bets yet: they must begin with a valid row.
+    let bets = front(&paths.bets)?;
+    if !bets.is_empty() && !exists(&paths.lock) && row_scan::first_run(&bets).is_none() {
+        return Err(Error::NotAStore { path: paths.bets.clone() });
+    }
+    for (path, is_foreign) in [(&paths.ends, ends::is_foreign as fn(&[u8]) -> bool), (&paths.draw, results::is_foreign)]
+    {
+        if is_foreign(&front(path)?) {
+            return Err(Error::NotAStore { path: path.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Drops the cached pages of the file, so that the next read comes from the disk: after a failed sync, the cache may hold

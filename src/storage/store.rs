@@ -192,7 +192,7 @@ mod tests {
         let numbers = ["7574", "75741", "07574", "\"7574\"", "17574", "7575"];
         let rows: String = (0..).zip(numbers).map(|(document, number)| row(document, number)).collect();
         std::fs::write(&paths.bets, rows).unwrap();
-        let (store, _) = start::prepare(&paths, Durability::Process).unwrap();
+        let (store, _) = start::prepare(&paths, Durability::Process, &|| false).unwrap();
         let documents = |bets: Vec<Bet>| bets.iter().map(|bet| bet.document).collect::<Vec<_>>();
         let all: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(documents(all), [0, 1, 2, 3, 4, 5]);

@@ -1,9 +1,7 @@
 //! The tallies of all agencies over the rows up to some byte of `bets.csv`.
 
 use std::collections::HashMap;
-use std::io;
 
-use super::reader::Lines;
 use crate::bet::AgencyId;
 use crate::row::Tally;
 use crate::row_scan::{self, Run};
@@ -37,19 +35,14 @@ impl Tallies {
         self.by_agency.get(&agency).copied().unwrap_or_default()
     }
 
-    /// Counts the valid rows at the front of `lines`, up to the first line that is not one.
-    ///
-    /// # Errors
-    /// The error of pread(2).
-    pub(super) fn add_valid(&mut self, mut lines: Lines<'_>) -> io::Result<()> {
-        while let Some(mut rows) = lines.next_lines()? {
-            while !rows.is_empty() {
-                let Some(Run { agency, len, count }) = row_scan::first_run(rows) else { return Ok(()) };
-                self.by_agency.entry(agency).or_default().add_rows(&rows[..len], count);
-                self.len += len as u64;
-                rows = &rows[len..];
-            }
+    /// Counts the valid rows at the front of `rows`; returns their length in bytes.
+    pub(super) fn add_valid(&mut self, rows: &[u8]) -> usize {
+        let mut done = 0;
+        while let Some(Run { agency, len, count }) = row_scan::first_run(&rows[done..]) {
+            self.by_agency.entry(agency).or_default().add_rows(&rows[done..done + len], count);
+            done += len;
         }
-        Ok(())
+        self.len += done as u64;
+        done
     }
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::scene::*;
+use crate::strace::{Strace, strace_starts};
 use crate::support::*;
 
 #[test]
@@ -79,4 +80,60 @@ fn a_server_binds_only_after_it_has_locked_its_files() {
     assert_eq!(fs::read_to_string(&lock).unwrap().trim(), server.pid().to_string());
     assert_eq!(Conn::to(free).echo_or_close(), b"hola\n");
     server.stop();
+}
+
+#[test]
+fn a_directory_that_cannot_be_synced_is_one_warning() {
+    if !strace_starts() {
+        return;
+    }
+    let setup = Setup::new(1);
+    let trace = setup.path("trace");
+    let words = ["strace", "-D", "-qq", "-o", trace.to_str().unwrap(), "-e", "inject=fsync:error=EINVAL"];
+    let server = setup.under(&words).start();
+    let log = server.log();
+    let warnings = log.lines().filter(|line| line.contains(" WARNING ")).collect::<Vec<_>>();
+    assert!(matches!(warnings[..], [line] if line.contains("action: sync_directory | result: in_progress")), "{log}");
+    assert_eq!(server.store(&batch_of(1, 2, 1)), 0);
+    server.stop();
+}
+
+#[test]
+fn a_stop_ends_a_start_that_reads_a_large_store() {
+    if !strace_starts() {
+        return;
+    }
+    let setup = Setup::new(1);
+    write_file(&setup.path("bets.csv"), &"1,Ana,Paz,0,1999-03-17,7574\r\n".repeat(200_000));
+    let (trace, bets) = (setup.path("trace"), setup.path("bets.csv"));
+    // Some twenty blocks: without the stop the start takes more than a minute.
+    let slow = "inject=pread64:delay_enter=3s";
+    let (trace, bets) = (trace.to_str().unwrap(), format!("--trace-path={}", bets.display()));
+    let mut server = setup.under(&["strace", "-D", "-qq", "-o", trace, &bets, "-e", slow]).spawn();
+    let is_reading = || fs::read_to_string(server.path("trace")).is_ok_and(|trace| trace.contains("pread64("));
+    eventually("it reads the bets", is_reading);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    let log = server.log();
+    assert!(!log.contains("action: listen") && log.lines().last().unwrap().contains("action: exit"), "{log}");
+}
+
+#[test]
+fn a_tail_is_cut_durably_before_rows_are_appended() {
+    let server = Setup::new(1).set("DURABILITY", "process").start();
+    let (mut client, child) = server.claim_and_find_child(1);
+    write_file_end(&server.bets_path(), "1,Ana,Paz,0,1999-03-17,75");
+    let Some(strace) = Strace::attach(child, &["-e", "trace=ftruncate,fdatasync,write", "-e", "signal=none"]) else {
+        return;
+    };
+    assert_eq!(client.send(&batch_of(1, 1, 1)).ack(), 0);
+    let trace = fs::read_to_string(strace.trace()).unwrap();
+    let position = |call: &str| trace.find(call).unwrap_or_else(|| panic!("no {call}: {trace}"));
+    assert!(position("ftruncate(") < position("fdatasync(") && position("fdatasync(") < position("write("), "{trace}");
+    server.stop();
+}
+
+fn write_file_end(file: &std::path::Path, text: &str) {
+    use std::io::Write;
+    fs::OpenOptions::new().append(true).open(file).unwrap().write_all(text.as_bytes()).unwrap();
 }

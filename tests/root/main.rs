@@ -11,6 +11,7 @@ mod support;
 
 mod attributes;
 mod full;
+mod kernel;
 mod network;
 mod own;
 mod power;

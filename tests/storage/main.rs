@@ -9,6 +9,7 @@ mod support;
 
 mod batches;
 mod bytes;
+mod foreign;
 mod lock;
 mod recovery;
 mod restarts;
