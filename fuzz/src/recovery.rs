@@ -1,6 +1,7 @@
 //! A start of the server on files with any content. The start keeps the longest run of whole valid rows from the start
 //! of the file, and moves the rest aside, byte for byte. It ignores damaged records. A second start finds the same and
-//! changes nothing. After that the store accepts bets and ends.
+//! changes nothing. After that the store accepts bets and ends. A file that another program wrote is refused, and then no
+//! file changes.
 //!
 //! Input: a byte of [`Options`]; then bets.csv, ends, draw and bets.lock, with [`SEPARATOR`] between them.
 
@@ -63,6 +64,9 @@ pub fn check(input: &[u8]) {
     let Some((&options, rest)) = input.split_first() else { return };
     let paths = Paths::beside(&scratch::path("bets.csv"));
     let found = lay_out(&paths, &Options(options), rest);
+    if is_foreign(&found) {
+        return refused_as_foreign(&paths, &found);
+    }
     let kept = found.committed.unwrap_or_else(|| end_of(&rows(&found.bets)));
     let all_bets = rows(&found.bets[..kept.min(found.bets.len())]);
     let valid = end_of(&all_bets);
@@ -134,12 +138,34 @@ fn rows(bets: &[u8]) -> Vec<(Range<usize>, Bet)> {
         start += line.len();
         (start - line.len()..start, line)
     });
-    lines.map_while(|(place, line)| Some((place, csv::stored_bet(line)?))).collect()
+    // No row is longer than 4096 bytes.
+    lines.map_while(|(place, line)| Some((place, csv::stored_bet(line).filter(|_| line.len() <= 4096)?))).collect()
 }
 
 /// The end of the last of these rows.
 fn end_of(rows: &[(Range<usize>, Bet)]) -> usize {
     rows.last().map_or(0, |(place, _)| place.end)
+}
+
+/// Whether one of the files belongs to something else: `ends` or `draw` begin unlike their records; or without a record
+/// that counts, a long file has no row.
+fn is_foreign(found: &Found) -> bool {
+    const LONGEST_TORN_WRITE: usize = 32 * 1024;
+    let begins_unlike = |file: &[u8], magic: &[u8]| {
+        let front = &file[..file.len().min(magic.len())];
+        let alike = (0..front.len()).filter(|&at| front[at] == magic[at]).count();
+        front.iter().any(|&byte| byte != 0) && alike < front.len().div_ceil(2)
+    };
+    let no_row = found.committed.is_none() && rows(&found.bets).is_empty();
+    begins_unlike(&found.ends, b"FIN1")
+        || begins_unlike(&found.draw, b"LOTDRAW1")
+        || (no_row && found.bets.len() > LONGEST_TORN_WRITE)
+}
+
+fn refused_as_foreign(paths: &Paths, found: &Found) {
+    let refused = start::prepare(paths, found.durability, &|| false).map(|_| ());
+    assert!(matches!(refused, Err(Error::NotAStore { .. })), "{refused:?}");
+    files_are(paths, found, found.bets.len());
 }
 
 /// Committed rows are missing or are not bets: the start fails and changes no file.
