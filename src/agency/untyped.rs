@@ -4,7 +4,7 @@
 //! each bet is stored at least once.
 
 use super::batches::{Batches, Limits};
-use super::connection::{Dialer, SILENCE, Use};
+use super::connection::{Dialer, SILENCE};
 use super::error::Error;
 use super::progress::Progress;
 use super::question::Question;
@@ -59,7 +59,7 @@ struct Exchanges<'a> {
 
 impl<'a> Exchanges<'a> {
     fn new(config: &'a Config, stop: &'a StopSignal) -> Self {
-        let dialer = Dialer { address: &config.server_address, used_for: Use::Exchange, stop };
+        let dialer = Dialer { address: &config.server_address, stop };
         Self { dialer, retry: Retry::new(config.retry_timeout, stop) }
     }
 
