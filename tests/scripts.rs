@@ -154,7 +154,8 @@ fn missing_agency_files_are_a_warning_with_the_next_step() {
                 assert_eq!(errors, "");
                 continue;
             };
-            let command = format!("cargo run --release --bin dataset -- --agencies {clients} --out .data --seed 7574\n");
+            let command =
+                format!("cargo run --release --bin dataset -- --agencies {clients} --out .data --seed 7574\n");
             assert!(errors.contains(warning) && errors.ends_with(&command), "{errors}");
         }
     }
@@ -340,9 +341,7 @@ fn a_sleep_of_whole_seconds_is_enough() {
 
 /// A docker whose server answers at one port only. The port is the last argument but one of `docker run`.
 fn answers_at(port: &str) -> String {
-    format!(
-        "[ $1 = run ] || exit 0; while [ $# -gt 2 ]; do shift; done; [ \"$1\" != {port} ] || printf '%s\\n' \"$2\""
-    )
+    format!("[ $1 = run ] || exit 0; while [ $# -gt 2 ]; do shift; done; [ \"$1\" != {port} ] || printf '%s\\n' \"$2\"")
 }
 
 #[test]
@@ -357,8 +356,7 @@ fn the_echo_is_asked_at_the_port_of_the_settings() {
         let dir = alone(VALIDATE);
         fs::create_dir(dir.path().join("server")).unwrap();
         write_file(&dir.path().join("server/config.ini"), settings);
-        let outcomes =
-            validate_with(&dir.path().join(VALIDATE), Some(&answers_at(port)), "exec /bin/sleep \"$@\"");
+        let outcomes = validate_with(&dir.path().join(VALIDATE), Some(&answers_at(port)), "exec /bin/sleep \"$@\"");
         assert_eq!(outcomes, vec![(SUCCESS.to_owned(), Some(0)); 3], "{settings:?}");
     }
 }
@@ -366,8 +364,7 @@ fn the_echo_is_asked_at_the_port_of_the_settings() {
 #[test]
 fn without_settings_the_echo_is_asked_at_the_default_port() {
     let dir = alone(VALIDATE);
-    let outcomes =
-        validate_with(&dir.path().join(VALIDATE), Some(&answers_at("12345")), "exec /bin/sleep \"$@\"");
+    let outcomes = validate_with(&dir.path().join(VALIDATE), Some(&answers_at("12345")), "exec /bin/sleep \"$@\"");
     assert_eq!(outcomes, vec![(SUCCESS.to_owned(), Some(0)); 3]);
 }
 
@@ -506,6 +503,32 @@ fn the_bundled_files_follow_from_the_committed_seed() {
         assert_eq!(made.split(|&byte| byte == b'\n').count() - 1, rows, "{name}");
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
+}
+
+/// A zip file with other bets of all five agencies.
+const MAKE_ZIP: &str = "
+import zipfile
+with zipfile.ZipFile('.data/dataset.zip', 'w') as file:
+    for agency in range(1, 6):
+        file.writestr(f'agency-{agency}.csv', 'Ana,Paz,1,2000-01-01,7574')
+";
+
+#[test]
+fn unpacking_other_data_names_the_way_back() {
+    let Some(clone) = Clone::new() else { return };
+    fs::copy(project("Makefile"), clone.0.path().join("Makefile")).unwrap();
+    let run = |words: &[&str]| {
+        let output = Command::new(words[0]).args(&words[1..]).current_dir(&clone.0).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        text(&output.stdout)
+    };
+    run(&["python3", "-c", MAKE_ZIP]);
+    // The programs are not needed: the target build counts as done.
+    let output = run(&["make", "--old-file=build", "dataset"]);
+    assert_eq!(clone.git(&["status", "--porcelain", ".data"]).matches(" M ").count(), 5);
+    let (_, way_back) = output.lines().last().unwrap().split_once("files: ").unwrap();
+    run(&way_back.split(' ').collect::<Vec<_>>());
+    assert_eq!(clone.git(&["status", "--porcelain", ".data"]), "");
 }
 
 // ---- all of them -------------------------------------------------------------------------------------------------
