@@ -506,6 +506,32 @@ fn the_bundled_files_follow_from_the_committed_seed() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
 }
 
+/// A zip file with other bets of all five agencies.
+const MAKE_ZIP: &str = "
+import zipfile
+with zipfile.ZipFile('.data/dataset.zip', 'w') as file:
+    for agency in range(1, 6):
+        file.writestr(f'agency-{agency}.csv', 'Ana,Paz,1,2000-01-01,7574')
+";
+
+#[test]
+fn unpacking_other_data_names_the_way_back() {
+    let Some(clone) = Clone::new() else { return };
+    fs::copy(project("Makefile"), clone.0.path().join("Makefile")).unwrap();
+    let run = |words: &[&str]| {
+        let output = Command::new(words[0]).args(&words[1..]).current_dir(&clone.0).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        text(&output.stdout)
+    };
+    run(&["python3", "-c", MAKE_ZIP]);
+    // The programs are not needed: the target build counts as done.
+    let output = run(&["make", "--old-file=build", "dataset"]);
+    assert_eq!(clone.git(&["status", "--porcelain", ".data"]).matches(" M ").count(), 5);
+    let (_, way_back) = output.lines().last().unwrap().split_once("files: ").unwrap();
+    run(&way_back.split(' ').collect::<Vec<_>>());
+    assert_eq!(clone.git(&["status", "--porcelain", ".data"]), "");
+}
+
 // ---- all of them -------------------------------------------------------------------------------------------------
 
 #[test]

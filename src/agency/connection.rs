@@ -29,23 +29,11 @@ const BACKLOG_MAX: usize = 64 * 1024;
 /// Bytes of one read(2): most answers have a few bytes, 16 kB of winners take one read.
 const READ_LEN: usize = 16 * 1024;
 
-/// How a connection is used. This decides the level of the log line that reports its closing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// For one message and its answer, one of many such connections. Closing it is an INFO line only after a request to
-    /// stop.
-    Exchange,
-    /// For a whole conversation. Closing it is always an INFO line.
-    Conversation,
-}
-
 /// Opens connections to one server.
 #[derive(Debug, Clone, Copy)]
 pub struct Dialer<'a> {
     /// host:port.
     pub address: &'a str,
-    /// How each connection is used.
-    pub used_for: Use,
     /// The request to stop.
     pub stop: &'a StopSignal,
 }
@@ -228,12 +216,7 @@ impl<'a> Connection<'a> {
 impl Drop for Connection<'_> {
     /// Logs the closing. The socket itself is closed right after this, when the fields are dropped.
     fn drop(&mut self) {
-        let address = self.dialer.address;
-        if self.dialer.used_for == Use::Conversation || self.dialer.stop.requested() {
-            event!(Info, "close_connection", success, server_address = address);
-        } else {
-            event!(Debug, "close_connection", success, server_address = address);
-        }
+        event!(Info, "close_connection", success, server_address = self.dialer.address);
     }
 }
 
@@ -250,7 +233,7 @@ mod tests {
     fn pair(stop: &StopSignal) -> (Connection<'_>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = listener.local_addr().unwrap();
-        let dialer = Dialer { address: "test", used_for: Use::Exchange, stop };
+        let dialer = Dialer { address: "test", stop };
         let connection = Connection::new(socket::open(peer, SILENCE, stop).unwrap(), peer, dialer);
         (connection, listener.accept().unwrap().0)
     }

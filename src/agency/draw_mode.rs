@@ -2,7 +2,7 @@
 //!
 //! Owns the order of the two halves, and the log line with the number of winners. Used by [`super::main`].
 
-use super::connection::{Dialer, Use};
+use super::connection::Dialer;
 use super::delivery::Delivery;
 use super::error::Error;
 use super::reader::Reader;
@@ -17,7 +17,7 @@ use crate::event;
 /// # Errors
 /// As [`Delivery::run`] and [`WinnersQuery::run`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read.
 pub fn run(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
-    let dialer = Dialer { address: &config.server_address, used_for: Use::Conversation, stop };
+    let dialer = Dialer { address: &config.server_address, stop };
     let retry = Retry::new(config.retry_timeout, stop);
     let reader = Reader::open(config.id, &config.data_path, stop)?;
     let (connection, refused) = Delivery::new(config, reader)?.run(dialer, &retry)?;

@@ -2,7 +2,7 @@
 //!
 //! Owns the loop. Used by [`super::main`]. Does not open the agency's file.
 
-use super::connection::{Connection, Dialer, SILENCE, Use};
+use super::connection::{Connection, Dialer, SILENCE};
 use super::error::{Error, Lost};
 use super::question::Question;
 use super::retry::Retry;
@@ -17,7 +17,7 @@ use crate::protocol::{DecodeError, echo};
 /// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Malformed`] if an answer is not
 /// a line of text; [`Error::Stopped`] after a request to stop.
 pub fn run(config: &Config, stop: &StopSignal) -> Result<(), Error> {
-    let dialer = Dialer { address: &config.server_address, used_for: Use::Exchange, stop };
+    let dialer = Dialer { address: &config.server_address, stop };
     let retry = Retry::new(config.retry_timeout, stop);
     for number in 1..=config.loop_amount {
         let text = format!("[CLIENT {}] Message N°{number}", config.id);

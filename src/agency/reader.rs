@@ -201,7 +201,7 @@ impl<'a> Reader<'a> {
 impl Drop for Reader<'_> {
     /// Logs the closing. The file itself is closed right after this, when the fields are dropped.
     fn drop(&mut self) {
-        event!(Info, "close_file", success, path = self.path.display());
+        event!(Info, "close_file", success, archivo = self.path.display());
     }
 }
 

@@ -4,7 +4,7 @@
 //! is lost, the client sends the message again, and the server may store its bets twice.
 
 use super::batches::{Batches, Limits};
-use super::connection::{Dialer, SILENCE, Use};
+use super::connection::{Dialer, SILENCE};
 use super::error::Error;
 use super::progress::Progress;
 use super::question::Question;
@@ -61,7 +61,7 @@ struct Exchanges<'a> {
 
 impl<'a> Exchanges<'a> {
     fn new(config: &'a Config, stop: &'a StopSignal) -> Self {
-        let dialer = Dialer { address: &config.server_address, used_for: Use::Exchange, stop };
+        let dialer = Dialer { address: &config.server_address, stop };
         Self { dialer, retry: Retry::new(config.retry_timeout, stop) }
     }
 

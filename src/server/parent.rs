@@ -425,9 +425,9 @@ fn log_exit(child: &Child, exit: Exit) {
     }
     let cause = match exit {
         _ if ExitStatus::Panicked.is_of(exit) => "panic".to_owned(),
-        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Code(code) => format!("código de salida {code}"),
         Exit::Killed(signal) => signal.to_string(),
-        Exit::KilledByRealTimeSignal => "real-time signal".to_owned(),
+        Exit::KilledByRealTimeSignal => "señal de tiempo real".to_owned(),
     };
     event!(Error, "child_exit", fail, pid = child.pid, ip = child.peer, agencia = agencia, causa = cause);
 }

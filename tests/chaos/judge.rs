@@ -87,7 +87,7 @@ impl Run {
         let Some((_, end)) = line.split_once("action: child_exit | result: fail | pid: ") else { return false };
         let pid = end.split(' ').next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
         let killed = end.contains("causa: SIGKILL") && self.lottery.killed.contains(&pid);
-        let disk_gone = cut && end.contains("causa: exit code 4");
+        let disk_gone = cut && end.contains("causa: código de salida 4");
         !killed && !disk_gone
     }
 

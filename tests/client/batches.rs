@@ -18,6 +18,7 @@ fn each_batch_has_its_own_connection_and_only_the_last_is_short() {
     }
     let ended = client.end();
     ended.succeeded();
+    assert_eq!(ended.count(CLOSE_CONNECTION), 3);
     assert!(ended.position(CLOSE_FILE) < ended.position("action: exit"));
 }
 

@@ -16,6 +16,7 @@ fn echo_sends_each_numbered_line_on_its_own_connection() {
     }
     let ended = client.end();
     ended.succeeded();
+    assert_eq!(ended.count(CLOSE_CONNECTION), 3);
     for number in 1..=3 {
         let line = format!(
             "INFO     action: receive_message | result: success | client_id: 1 | msg: [CLIENT 1] Message N°{number}"

@@ -4,8 +4,8 @@ use crate::support::answers::received;
 use crate::support::peer::{Peer, PlayedServer};
 use crate::support::{Client, ClientSetup, agency_file};
 
-pub const CLOSE_FILE: &str = "action: close_file | result: success";
-pub const CLOSE_CONNECTION: &str = "action: close_connection | result: success";
+pub const CLOSE_FILE: &str = "INFO     action: close_file | result: success | archivo: ";
+pub const CLOSE_CONNECTION: &str = "INFO     action: close_connection | result: success";
 /// A failure after which the client tries again.
 pub const RETRY: &str = "WARNING  action: connect | result: in_progress";
 /// Batches in a draw of 25 bets.

@@ -14,6 +14,7 @@ fn a_bet_is_sent_and_its_acknowledgement_logged() {
     assert_eq!(peer.rest(), b"");
     let ended = client.end();
     ended.succeeded();
+    assert_eq!(ended.count(CLOSE_CONNECTION), 1);
     assert_eq!(ended.count("INFO     action: apuesta_enviada | result: success | dni: 30904465 | numero: 7574"), 1);
 }
 

@@ -35,11 +35,11 @@ pub fn cases() -> Vec<Case> {
             settings(scratch, client, ServerFile::default());
         }),
         case("ej2_the_server_logs_its_settings_at_level_debug", |scratch| {
-            let server = ServerFile { listen_backlog: 8, logging_level: "DEBUG" };
+            let server = ServerFile { listen_backlog: 8, ..ServerFile::default() };
             settings(scratch, ClientFile::default(), server);
         }),
         case("ej2_the_server_logs_no_settings_at_level_info", |scratch| {
-            let server = ServerFile { listen_backlog: 16, logging_level: "INFO" };
+            let server = ServerFile { listen_backlog: 16, logging_level: "INFO", ..ServerFile::default() };
             settings(scratch, ClientFile::default(), server);
         }),
         case("ej3_our_server_passes_the_echo_test", echo_test_of_our_server),
@@ -105,6 +105,7 @@ fn settings(scratch: &Scratch, client: ClientFile, server: ServerFile) {
     assert_eq!(of_client.number("loop_amount"), client.loop_amount);
     assert_eq!(of_client.field("loop_period"), client.loop_period);
     assert_eq!(of_client.field("log_level"), client.log_level);
+    assert_eq!(of_client.number("batch_max_amount"), client.max_amount);
     // A reader that follows the logs may get all of the client's lines before any of the server's.
     let log = system.log("server");
     let of_server = log.lines().find(|line| line.contains("action: config "));

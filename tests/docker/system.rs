@@ -18,13 +18,15 @@ pub const STORE: &str = "/data/bets.csv";
 /// The settings that the course writes into the server's file: only official keys.
 #[derive(Clone, Copy)]
 pub struct ServerFile {
+    /// The clients' file has it as well.
+    pub port: u16,
     pub listen_backlog: u32,
     pub logging_level: &'static str,
 }
 
 impl Default for ServerFile {
     fn default() -> Self {
-        Self { listen_backlog: 5, logging_level: "DEBUG" }
+        Self { port: 12345, listen_backlog: 5, logging_level: "DEBUG" }
     }
 }
 
@@ -99,15 +101,15 @@ impl<'a> Deployment<'a> {
 
     /// Writes the configurations and the agencies' files.
     fn write(&self) {
-        let ServerFile { listen_backlog, logging_level } = self.server;
+        let ServerFile { port, listen_backlog, logging_level } = self.server;
         let ClientFile { loop_amount, loop_period, log_level, max_amount } = self.client;
         let repo = self.scratch.repo();
         let server = format!(
-            "[DEFAULT]\nSERVER_PORT = 12345\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = {listen_backlog}\n\
+            "[DEFAULT]\nSERVER_PORT = {port}\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = {listen_backlog}\n\
              LOGGING_LEVEL = {logging_level}"
         );
         let client = format!(
-            "server:\n  address: \"server:12345\"\nloop:\n  amount: {loop_amount}\n  period: \"{loop_period}\"\n\
+            "server:\n  address: \"server:{port}\"\nloop:\n  amount: {loop_amount}\n  period: \"{loop_period}\"\n\
              log:\n  level: \"{log_level}\"\nbatch:\n  maxAmount: {max_amount}\n"
         );
         fs::write(repo.join("server/config.ini"), server).unwrap();

@@ -8,7 +8,7 @@ use crate::engine::{PROJECT, eventually};
 use crate::exercises::{agency_rows, await_listening, endless, stand_in};
 use crate::grammar::read;
 use crate::scratch::Scratch;
-use crate::system::{Deployment, STORE, System};
+use crate::system::{Deployment, STORE, ServerFile, System};
 use crate::{Case, case};
 
 /// How long the echo test may take with a mute server: 5 s, and Docker's own part.
@@ -23,6 +23,8 @@ pub fn cases() -> Vec<Case> {
         case("the_store_survives_a_crash_and_is_removed_by_down", store_outlives_a_crash),
         case("the_health_check_opens_no_connection", healthy_by_no_connection),
         case("a_server_that_does_not_listen_is_unhealthy", unhealthy_if_nothing_listens),
+        case("the_echo_test_asks_at_the_configured_port", echo_test_at_another_port),
+        case("bets_of_another_exercise_are_an_error_until_down", other_bets_until_down),
         case("a_mute_or_missing_server_fails_the_echo_test_soon", echo_test_fails_soon),
         case("the_commands_of_the_readme_work", commands_of_the_readme),
     ]
@@ -173,6 +175,33 @@ fn await_health(system: &System<'_>, container: &str, due: &str) {
         assert!([due, "starting"].contains(&&*status), "{status}: {}", system.log(container));
         status == due
     });
+}
+
+fn echo_test_at_another_port(scratch: &Scratch) {
+    let system = Deployment::new(scratch, 3, 1).server(ServerFile { port: 8080, ..ServerFile::default() }).up();
+
+    assert_eq!(system.wait("client1"), 0, "{}", system.log("client1"));
+    let ran = system.run(&["sh", "validar-echo-server.sh"]);
+    assert_eq!(ran.stdout, "action: test_echo_server | result: success\n", "{}", ran.stderr);
+    system.down(&[]);
+}
+
+/// Exercise 7 after exercise 5: the server's container still has the bet of exercise 5.
+fn other_bets_until_down(scratch: &Scratch) {
+    let system = Deployment::new(scratch, 5, 1).agency(1, &agency_rows(3, &[1])).up();
+    assert_eq!(system.wait("client1"), 0, "{}", system.log("client1"));
+
+    let draw = ["env", "CLI_MODE=draw", "docker", "compose", "up", "-d"];
+    assert_eq!(system.run(&draw).code, Some(0));
+    assert_eq!(system.wait("client1"), 1);
+    let log = system.log("client1");
+    assert!(log.contains("holds 1 bets") && log.contains("`docker compose down`"), "{log}");
+
+    system.compose(&["down", "-t", "10"]);
+    assert_eq!(system.run(&draw).code, Some(0));
+    assert_eq!(system.wait("client1"), 0, "{}", system.log("client1"));
+    assert_eq!(system.stored_rows().len(), 3);
+    system.down(&[]);
 }
 
 fn echo_test_fails_soon(scratch: &Scratch) {

@@ -60,7 +60,9 @@ fn silence_between_messages_is_closed_after_idle_timeout() {
     assert_eq!(conn.ack(), 0);
     assert_eq!(conn.rest(), b"");
     assert_served_alone(&server, other);
-    assert!(server.stop().contains("action: close_connection | result: success | ip: 127.0.0.1 | motivo: silent"));
+    assert!(
+        server.stop().contains("action: close_connection | result: success | ip: 127.0.0.1 | motivo: sin mensajes")
+    );
 }
 
 #[test]
