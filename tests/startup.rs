@@ -30,8 +30,8 @@ const WRONG: [(&str, &[&str], &str); 13] = [
     ("CLIENT_AMOUNT", &["-1", "five", "4294967296"], "0 to 4294967295"),
     ("LOTTERY_WINNER_NUMBER", &["-7574", "4294967296", "7574.0"], "0 to 4294967295"),
     ("MAX_CONNECTIONS", &["0", "-1", "all", "2", "1", "4294967296"], "above CLIENT_AMOUNT, which is 2"),
-    ("IDLE_TIMEOUT", &["5", "-5s", "5 s", "5sec", "forever", "s"], "a duration like 5s"),
-    ("MESSAGE_TIMEOUT", &["5", "-5s", "1e3s", "abc"], "a duration like 5s"),
+    ("IDLE_TIMEOUT", &["5", "-5s", "5 s", "5sec", "forever", "s", "0", "0s", "1ns", "9.9ms"], "from 10ms to 2562047h"),
+    ("MESSAGE_TIMEOUT", &["5", "-5s", "1e3s", "abc", "0", "0s", "1us", "9ms"], "from 10ms to 2562047h"),
     ("DRAW_WAIT", &["5", "never", "-1s"], "forever or a duration like 5s"),
     ("SHUTDOWN_GRACE", &["5", "forever", "99999999999999999999h"], "a duration like 5s"),
     ("DURABILITY", &["all", "END", "batch,end"], "process, end or batch"),
@@ -259,6 +259,74 @@ fn the_descriptor_limit_is_raised_or_the_start_fails() {
     assert!((200..=1000).contains(&soft.parse::<u32>().unwrap()), "{limits}");
     let _many: Vec<_> = (0..150).map(|_| server.connect()).collect();
     eventually("more than the soft limit allowed", || server.children().len() == 150);
+}
+
+#[test]
+fn a_low_hard_limit_lowers_the_default_of_max_connections() {
+    if !has_program("prlimit") {
+        return skipped("limits of descriptors at the start", "prlimit is not installed");
+    }
+    let limited = |limit: u32, agencies: u32| {
+        Setup::new(agencies).under(&["prlimit", &format!("--nofile={limit}:{limit}")]).set("LOGGING_LEVEL", "INFO")
+    };
+    for (limit, agencies, lowered) in [(1024, 5, 992), (1055, 0, 1023), (38, 5, 6), (33, 0, 1)] {
+        let log = limited(limit, agencies).start().stop();
+        let line = format!(
+            " WARNING  action: config | result: in_progress | aviso: the hard limit of descriptors lowers the default of \
+             MAX_CONNECTIONS | max_connections: {lowered} | descriptores: {limit}"
+        );
+        assert!(log.lines().next().unwrap().ends_with(&line) && log.matches("WARNING").count() == 1, "{log}");
+    }
+    let log = limited(1056, 5).start().stop();
+    assert!(!log.contains("WARNING"), "{log}");
+    for (limit, agencies) in [(37, 5), (32, 0), (1024, 992)] {
+        let complaint = refused(limited(limit, agencies));
+        let (least, limit) = (agencies + 33, format!("hard limit of {limit} descriptors"));
+        assert!(complaint.contains(&limit) && !complaint.contains("MAX_CONNECTIONS"), "{complaint}");
+        assert!(complaint.contains(&format!("CLIENT_AMOUNT={agencies} ")), "{complaint}");
+        assert!(complaint.contains(&format!(" {least};")), "{complaint}");
+    }
+}
+
+#[test]
+fn a_lowered_default_of_max_connections_serves_that_many() {
+    if !has_program("prlimit") {
+        return skipped("limits of descriptors at the start", "prlimit is not installed");
+    }
+    let server = Setup::new(5).under(&["prlimit", "--nofile=40:40"]).start();
+    let conns: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    eventually("8 are served", || server.children().len() == 8);
+    drop(conns);
+    server.await_childless();
+    assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
+    server.stop();
+}
+
+#[test]
+fn an_address_from_kubernetes_as_port_is_explained() {
+    for address in ["tcp://10.0.0.1:80", "udp://10.0.0.1:53", "tcp://[fd00::1]:12345"] {
+        let complaint = refused(Setup::new(2).set("SERVER_PORT", address));
+        let cause = "(set in variable SERVER_PORT by Kubernetes for a service called server: rename the service or set \
+                     enableServiceLinks to false)";
+        assert!(complaint.starts_with("server: SERVER_PORT: ") && complaint.contains(cause), "{complaint}");
+    }
+    assert!(!refused(Setup::new(2).set("SERVER_PORT", "80/tcp")).contains("Kubernetes"));
+    let in_file = without_variables().arg("--config").arg("my.ini");
+    write_file(&in_file.path("my.ini"), "[DEFAULT]\nSERVER_PORT = tcp://10.0.0.1:80\n");
+    assert!(!refused(in_file).contains("Kubernetes"));
+}
+
+#[test]
+fn the_shortest_durations_are_useful() {
+    let shortest = Setup::new(1).set("DRAW_WAIT", "0s").set("SHUTDOWN_GRACE", "0s");
+    let server = shortest.set("MESSAGE_TIMEOUT", "10ms").set("IDLE_TIMEOUT", "10ms").start();
+    let mut answer = Vec::new();
+    poll_until(PATIENCE, || {
+        answer = server.connect().send(b"hola\n").rest_or_reset();
+        (!answer.is_empty()).then_some(())
+    });
+    assert_eq!(answer, b"hola\n");
+    server.stop();
 }
 
 // ---- the file of the settings ------------------------------------------------------------------------------------

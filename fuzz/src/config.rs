@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use loteria::config::server::{Config, KEYS};
+use loteria::config::server::{Config, KEYS, MaxConnections};
 use loteria::config::{Error, client, parse_duration};
 use loteria::durability::Durability;
 use loteria::logging::{Level, value};
@@ -24,6 +24,8 @@ type Settings = BTreeMap<String, String>;
 const BYTES_MAX: usize = 1_000_000;
 /// A YAML file with more opening brackets or more percent signs may be refused for that.
 const LEVELS_MAX: usize = 64;
+/// Least seconds of IDLE_TIMEOUT and MESSAGE_TIMEOUT, with room for rounding.
+const LEAST_TIMEOUT: f64 = 0.01 - 1e-10;
 
 /// Checks one input.
 pub fn check(input: &[u8]) {
@@ -101,8 +103,11 @@ fn server_has(config: &Config, keys: &Settings) {
     assert_eq!(Some(config.listen_backlog), number("SERVER_LISTEN_BACKLOG", 5));
     assert_eq!(Some(config.client_amount), agencies);
     assert_eq!(Some(config.winning_number), number("LOTTERY_WINNER_NUMBER", 7574));
-    assert_eq!(Some(config.max_connections), number("MAX_CONNECTIONS", connections));
-    assert!(config.max_connections > config.client_amount || config.client_amount == u32::MAX);
+    let is_set = keys.contains_key("MAX_CONNECTIONS");
+    assert_eq!(matches!(config.max_connections, MaxConnections::Set(_)), is_set);
+    let most = config.max_connections.get();
+    assert_eq!(Some(most), number("MAX_CONNECTIONS", connections));
+    assert!(most > config.client_amount || config.client_amount == u32::MAX);
     assert_eq!(config.storage, Path::new(&text("STORAGE_FILEPATH", ".data/bets.csv")));
     assert_eq!(config.logging_level.as_str(), text("LOGGING_LEVEL", "INFO").to_ascii_uppercase());
     let targets = text("LOG_TARGET", "stdout");
@@ -141,7 +146,8 @@ fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
         }
         "LOGGING_LEVEL" => is_level(value),
         "STORAGE_FILEPATH" => !value.is_empty(),
-        "IDLE_TIMEOUT" | "MESSAGE_TIMEOUT" | "SHUTDOWN_GRACE" => seconds(value).is_some(),
+        "IDLE_TIMEOUT" | "MESSAGE_TIMEOUT" => seconds(value).is_some_and(|seconds| seconds >= LEAST_TIMEOUT),
+        "SHUTDOWN_GRACE" => seconds(value).is_some(),
         "DRAW_WAIT" => value == "forever" || seconds(value).is_some(),
         "DURABILITY" => ["process", "end", "batch"].contains(&value),
         "LOG_TARGET" => ["stdout", "syslog", "both"].contains(&value),

@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::error::{Error, system};
 use super::listener::Listener;
 use super::parent::Server;
-use crate::config::server::Config;
+use crate::config::server::{Config, MaxConnections};
 use crate::draw::Ledger;
 use crate::event;
 use crate::session::Common;
@@ -46,8 +46,8 @@ impl From<bool> for NewDraw {
 ///
 /// # Errors
 /// Every variant of [`Error`] but [`Error::StorageBroken`].
-pub fn start(config: Config, new_draw: NewDraw, stop: SignalSource) -> Result<Server, Error> {
-    raise_descriptor_limit(config.max_connections)?;
+pub fn start(mut config: Config, new_draw: NewDraw, stop: SignalSource) -> Result<Server, Error> {
+    fit_into_descriptor_limit(&mut config)?;
     // A file-size limit must be an error of write(2), not the end of the process.
     signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
@@ -128,17 +128,43 @@ fn pause(stop: &SignalSource, until: Instant) -> Result<(), Error> {
     }
 }
 
-/// Every child costs the parent one descriptor.
-fn raise_descriptor_limit(max_connections: u32) -> Result<(), Error> {
-    let needed = u64::from(max_connections) + OWN_DESCRIPTORS;
+/// Every child costs the parent one descriptor. Raises the soft limit to the number that is needed. If even the hard limit
+/// is too low for the default of MAX_CONNECTIONS, lowers that default.
+fn fit_into_descriptor_limit(config: &mut Config) -> Result<(), Error> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| system("getrlimit")(e.into()))?;
-    if hard < needed {
-        return Err(Error::Descriptors { max_connections, needed, limit: hard });
+    let needed_for = |connections: u32| u64::from(connections) + OWN_DESCRIPTORS;
+    match config.max_connections {
+        MaxConnections::Set(max_connections) if hard < needed_for(max_connections) => {
+            return Err(Error::Descriptors { max_connections, needed: needed_for(max_connections), limit: hard });
+        }
+        MaxConnections::Default(wanted) if hard < needed_for(wanted) => {
+            config.max_connections = MaxConnections::Default(lowered(hard, config.client_amount)?);
+        }
+        _ => {}
     }
+    let needed = needed_for(config.max_connections.get());
     if soft < needed {
         setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(|e| system("setrlimit")(e.into()))?;
     }
     Ok(())
+}
+
+/// The most connections that the hard limit allows; logs a warning. They must include one for each agency and one more.
+fn lowered(hard: u64, agencies: u32) -> Result<u32, Error> {
+    let room = u32::try_from(hard.saturating_sub(OWN_DESCRIPTORS)).unwrap_or(u32::MAX);
+    if room <= agencies {
+        let needed = u64::from(agencies) + 1 + OWN_DESCRIPTORS;
+        return Err(Error::DescriptorsOfAgencies { agencies, needed, limit: hard });
+    }
+    event!(
+        Warning,
+        "config",
+        in_progress,
+        aviso = "the hard limit of descriptors lowers the default of MAX_CONNECTIONS",
+        max_connections = room,
+        descriptores = hard
+    );
+    Ok(room)
 }
 
 fn log_adopted(adopted: &Adopted, config: &Config) {
