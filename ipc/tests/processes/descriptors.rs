@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ipc::events::{Poller, Token};
 use ipc::link::Incoming;
-use ipc::process::{self, Exit};
+use ipc::process::{self, Exit, Inherited};
 use ipc::signals::Signal;
 use nix::fcntl::{self, FcntlArg};
 use nix::unistd;
