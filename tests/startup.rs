@@ -429,7 +429,7 @@ fn inherited_descriptors_are_closed_before_it_serves() {
 }
 
 #[test]
-fn a_descriptor_that_was_not_given_is_no_settings_file() {
+fn a_descriptor_that_was_not_given_is_not_a_settings_file() {
     // Without this, the test's own open descriptors would be given.
     let close = "for fd in {3..30}; do eval \"exec $fd<&-\"; done; exec \"$@\"";
     let setup = Setup::new(1);
