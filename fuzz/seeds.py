@@ -186,6 +186,7 @@ def config():
         'connections': b'[DEFAULT]\nCLIENT_AMOUNT=9\nMAX_CONNECTIONS=9\n', 'most': b'[DEFAULT]\nCLIENT_AMOUNT=4294967295\n',
         'colon': b'[DEFAULT]\nSTORAGE_FILEPATH : a=b:c\n', 'empty-value': b'[DEFAULT]\nSTORAGE_FILEPATH=\n', 'nul': b'[DEFAULT]\nSTORAGE_FILEPATH=a\0b\n',
         'bom': b'\xef\xbb\xbf[DEFAULT]\nSERVER_PORT=1\n', 'twice-default': b'[DEFAULT]\nSERVER_PORT=1\n[DEFAULT]\nDRAW_WAIT=0s\n',
+        'timeouts': b'[DEFAULT]\nIDLE_TIMEOUT=10ms\nMESSAGE_TIMEOUT=9.99ms\n', 'least': b'[DEFAULT]\nIDLE_TIMEOUT=10ms\nSHUTDOWN_GRACE=0\n',
     }
     yaml = {
         'official': b'server:\n  address: "server:12345"\nloop:\n  amount: 5\n  period: "5s"\nlog:\n  level: "INFO"\nbatch:\n  maxAmount: 10\nid: 1\n',
@@ -197,6 +198,8 @@ def config():
         'documents': b'id: 1\n---\nid: 2\n', 'block': b'id: 1\ndata:\n  path: |\n    a\n    b\n', 'escapes': b'id: "\\x31"\ndata: {path: "a\\0b"}\n',
         'null': b'id: ~\n', 'empty-sections': b'id: 1\nloop:\nlog:\n  level:\n', 'octal': b'id: 010\n', 'address': b'id: 1\nserver: {address: "x:0"}\n',
         'key-is-no-text': b'1: 2\n', 'infinite': b'id: .inf\n',
+        'bom': b'\xef\xbb\xbf# c\nid: 1\n', 'brackets': b'# [a] {b}\n' * 40 + b'id: 1\ndata: {path: "' + b'[' * 64 + b'"}\n',
+        'directives': b'%TAG !a! x\n' * 65 + b'---\nid: 1\n', 'comments': b'# [a] {b}\n' * 40 + b'id: 1\n',
     }
     durations = ['0', '0s', '5s', '150ms', '1m30s', '1.5h', '.5s', '5.s', '.s', '1..5s', '3us', '3µs', '3μs', '7ns', '-5s', '5', 's', '5 s', '1e3s',
                  '18446744073709551615s', '18446744073709551616s', '5124095576030431h15m', '0.0000000001s', '1h1h', '99999999999999999999h', '５s']

@@ -278,7 +278,7 @@ fn documented_defaults_of_the_server_are_those_of_the_code() {
     let load = |text: &str| {
         let path = tempfile::NamedTempFile::new().unwrap();
         fs::write(&path, format!("[DEFAULT]\n{text}")).unwrap();
-        loteria::config::server::Config::load(Some(path.path())).map(|config| format!("{config:?}"))
+        loteria::config::server::Config::load(Some(path.path()), None).map(|config| format!("{config:?}"))
     };
     assert_eq!(load(&file).unwrap(), load("").unwrap());
 }
@@ -302,7 +302,7 @@ fn documented_defaults_of_the_client_are_those_of_the_code() {
     let load = |text: &str| {
         let path = tempfile::NamedTempFile::new().unwrap();
         fs::write(&path, text).unwrap();
-        loteria::config::client::Config::load(Some(path.path())).map(|config| format!("{config:?}"))
+        loteria::config::client::Config::load(Some(path.path()), None).map(|config| format!("{config:?}"))
     };
     assert_eq!(load(&file).unwrap(), load("id: 1\n").unwrap());
 }

@@ -10,9 +10,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use nix::pty::openpty;
+use nix::sys::stat::Mode;
+use nix::unistd;
 use support::*;
 
 /// Every key whose value can be wrong: wrong values, and words of the allowed ones.
@@ -27,8 +30,8 @@ const WRONG: [(&str, &[&str], &str); 13] = [
     ("CLIENT_AMOUNT", &["-1", "five", "4294967296"], "0 to 4294967295"),
     ("LOTTERY_WINNER_NUMBER", &["-7574", "4294967296", "7574.0"], "0 to 4294967295"),
     ("MAX_CONNECTIONS", &["0", "-1", "all", "2", "1", "4294967296"], "above CLIENT_AMOUNT, which is 2"),
-    ("IDLE_TIMEOUT", &["5", "-5s", "5 s", "5sec", "forever", "s"], "a duration like 5s"),
-    ("MESSAGE_TIMEOUT", &["5", "-5s", "1e3s", "abc"], "a duration like 5s"),
+    ("IDLE_TIMEOUT", &["5", "-5s", "5 s", "5sec", "forever", "s", "0", "0s", "1ns", "9.9ms"], "from 10ms to 2562047h"),
+    ("MESSAGE_TIMEOUT", &["5", "-5s", "1e3s", "abc", "0", "0s", "1us", "9ms"], "from 10ms to 2562047h"),
     ("DRAW_WAIT", &["5", "never", "-1s"], "forever or a duration like 5s"),
     ("SHUTDOWN_GRACE", &["5", "forever", "99999999999999999999h"], "a duration like 5s"),
     ("DURABILITY", &["all", "END", "batch,end"], "process, end or batch"),
@@ -73,6 +76,7 @@ fn a_malformed_file_is_one_line_with_the_place() {
         ("[DEFAULT]\nSERVER_PORT = 1\n[OTHER]\nx = 1\n", "line 3"),
         ("[DEFAULT]\nSERVER_PORT = 1\n  2\n", "line 3"),
         ("[DEFAULT]\nnonsense\n", "line 2"),
+        ("\u{feff}[DEFAULT]\n", "line 1"),
     ] {
         let setup = without_variables().arg("--config").arg("my.ini");
         write_file(&setup.path("my.ini"), text);
@@ -258,6 +262,241 @@ fn the_descriptor_limit_is_raised_or_the_start_fails() {
 }
 
 #[test]
+fn a_low_hard_limit_lowers_the_default_of_max_connections() {
+    if !has_program("prlimit") {
+        return skipped("limits of descriptors at the start", "prlimit is not installed");
+    }
+    let limited = |limit: u32, agencies: u32| {
+        Setup::new(agencies).under(&["prlimit", &format!("--nofile={limit}:{limit}")]).set("LOGGING_LEVEL", "INFO")
+    };
+    for (limit, agencies, lowered) in [(1024, 5, 992), (1055, 0, 1023), (38, 5, 6), (33, 0, 1)] {
+        let log = limited(limit, agencies).start().stop();
+        let line = format!(
+            " WARNING  action: config | result: in_progress | aviso: the hard limit of descriptors lowers the default of \
+             MAX_CONNECTIONS | max_connections: {lowered} | descriptores: {limit}"
+        );
+        assert!(log.lines().next().unwrap().ends_with(&line) && log.matches("WARNING").count() == 1, "{log}");
+    }
+    let log = limited(1056, 5).start().stop();
+    assert!(!log.contains("WARNING"), "{log}");
+    for (limit, agencies) in [(37, 5), (32, 0), (1024, 992)] {
+        let complaint = refused(limited(limit, agencies));
+        let (least, limit) = (agencies + 33, format!("hard limit of {limit} descriptors"));
+        assert!(complaint.contains(&limit) && !complaint.contains("MAX_CONNECTIONS"), "{complaint}");
+        assert!(complaint.contains(&format!("CLIENT_AMOUNT={agencies} ")), "{complaint}");
+        assert!(complaint.contains(&format!(" {least};")), "{complaint}");
+    }
+}
+
+#[test]
+fn a_lowered_default_of_max_connections_serves_that_many() {
+    if !has_program("prlimit") {
+        return skipped("limits of descriptors at the start", "prlimit is not installed");
+    }
+    let server = Setup::new(5).under(&["prlimit", "--nofile=40:40"]).start();
+    let conns: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    eventually("8 are served", || server.children().len() == 8);
+    drop(conns);
+    server.await_childless();
+    assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
+    server.stop();
+}
+
+#[test]
+fn an_address_from_kubernetes_as_port_is_explained() {
+    for address in ["tcp://10.0.0.1:80", "udp://10.0.0.1:53", "tcp://[fd00::1]:12345"] {
+        let complaint = refused(Setup::new(2).set("SERVER_PORT", address));
+        let cause = "(set in variable SERVER_PORT by Kubernetes for a service called server: rename the service or set \
+                     enableServiceLinks to false)";
+        assert!(complaint.starts_with("server: SERVER_PORT: ") && complaint.contains(cause), "{complaint}");
+    }
+    assert!(!refused(Setup::new(2).set("SERVER_PORT", "80/tcp")).contains("Kubernetes"));
+    let in_file = without_variables().arg("--config").arg("my.ini");
+    write_file(&in_file.path("my.ini"), "[DEFAULT]\nSERVER_PORT = tcp://10.0.0.1:80\n");
+    assert!(!refused(in_file).contains("Kubernetes"));
+}
+
+#[test]
+fn the_shortest_durations_are_useful() {
+    let shortest = Setup::new(1).set("DRAW_WAIT", "0s").set("SHUTDOWN_GRACE", "0s");
+    let server = shortest.set("MESSAGE_TIMEOUT", "10ms").set("IDLE_TIMEOUT", "10ms").start();
+    let mut answer = Vec::new();
+    poll_until(PATIENCE, || {
+        answer = server.connect().send(b"hola\n").rest_or_reset();
+        (!answer.is_empty()).then_some(())
+    });
+    assert_eq!(answer, b"hola\n");
+    server.stop();
+}
+
+// ---- the file of the settings ------------------------------------------------------------------------------------
+
+/// Both programs with `--config FILE` in the directory of `setup`, which has the binary, too.
+fn both(setup: &Setup, file: &str) -> [(&'static str, Command); 2] {
+    let server = ("server", server_binary());
+    [server, ("client", client_binary())].map(|(name, binary)| {
+        let mut command = clean_command::<&str>(&[], binary, &setup.path(""));
+        command.args(["--config", file]).env("CLI_MODE", "echo").env("CLI_LOOP_AMOUNT", "0");
+        (name, command)
+    })
+}
+
+/// Starts the program, waits until it has opened `file`, sends a signal, and returns how it ended.
+fn stopped_while_it_reads(mut command: Command, file: &Path, signal: &str) -> Output {
+    let mut process = Mortal(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let pid = process.0.id().try_into().unwrap();
+    let name = path(file);
+    // The standard streams may be the same file.
+    eventually("it is opened", || descriptors(pid).range(3..).any(|(_, target)| target == name));
+    assert_idle(&[pid]);
+    send_signal(pid, signal);
+    output(&mut process)
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_silent_settings_file() {
+    let setup = Setup::new(1);
+    let fifo = setup.path("fifo");
+    unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let terminal = openpty(None, None).unwrap();
+    let pty = unistd::ttyname(&terminal.slave).unwrap();
+    // A FIFO without a writer, one with a writer that is silent after some bytes, and an idle terminal.
+    for (config, file, written) in [("fifo", &fifo, None), ("fifo", &fifo, Some("# half")), ("/dev/stdin", &pty, None)]
+    {
+        let _writer = written.map(|text| {
+            let mut writer = File::options().read(true).write(true).open(file).unwrap();
+            writer.write_all(text.as_bytes()).unwrap();
+            writer
+        });
+        for signal in ["TERM", "INT"] {
+            for (name, mut command) in both(&setup, config) {
+                command.stdin(terminal.slave.try_clone().unwrap());
+                let output = stopped_while_it_reads(command, file, signal);
+                assert_eq!(output.status.code(), Some(0), "{name} {config} {signal}: {output:?}");
+                assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{name} {config}: {output:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_settings_file_may_come_in_pieces_through_a_fifo() {
+    let setup = here(without_variables()).arg("--config").arg("fifo");
+    let fifo = setup.path("fifo");
+    unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let server = setup.spawn();
+    eventually("it is opened", || descriptors(server.pid()).values().any(|target| target == path(&fifo)));
+    let mut writer = File::options().write(true).open(&fifo).unwrap();
+    for piece in ["[DEFAULT]\nSERVER_PORT = 0\n", "LOGGING_LEVEL = DEBUG\nSERVER_LISTEN", "_BACKLOG = 9\n"] {
+        writer.write_all(piece.as_bytes()).unwrap();
+        std::thread::sleep(QUIET);
+    }
+    drop(writer);
+    server.await_log("action: listen");
+    assert_config_line(&server, "port: 0 | listen_backlog: 9 | logging_level: DEBUG");
+}
+
+#[test]
+fn a_settings_file_may_be_a_descriptor_of_the_shell() {
+    let text = "[DEFAULT]\nSERVER_PORT = 0\nLOGGING_LEVEL = DEBUG\nSERVER_LISTEN_BACKLOG = 9\n";
+    for script in ["exec \"$@\" --config <(cat my.ini)", "exec \"$@\" --config /dev/fd/3 3<my.ini"] {
+        let setup = here(without_variables()).under(&["bash", "-c", script, "bash"]);
+        write_file(&setup.path("my.ini"), text);
+        let server = setup.start();
+        assert_config_line(&server, "port: 0 | listen_backlog: 9 | logging_level: DEBUG");
+        let open = descriptors(server.pid());
+        assert!(open.values().all(|target| !target.contains("my.ini")), "it is closed after it is read: {open:?}");
+        assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
+        server.stop();
+    }
+    let setup = here(without_variables()).under(&["bash", "-c", "\"$@\" --config /dev/stdin", "bash"]);
+    let mut command = setup.command();
+    command.env("SERVER_PORT", "none").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Mortal(command.spawn().unwrap());
+    process.0.stdin.take().unwrap().write_all(b"[OTHER]").unwrap();
+    let complaint = String::from_utf8(output(&mut process).stderr).unwrap();
+    assert!(complaint.starts_with("server: /dev/stdin: line 1"), "{complaint}");
+}
+
+#[test]
+fn inherited_descriptors_are_closed_before_it_serves() {
+    let setup = Setup::new(1).under(&["bash", "-c", "exec \"$@\" 3<my.file 9<my.file", "bash"]);
+    write_file(&setup.path("my.file"), "");
+    let server = setup.start();
+    let open = descriptors(server.pid());
+    assert!(open.values().all(|target| !target.contains("my.file")), "{open:?}");
+    server.stop();
+}
+
+#[test]
+fn a_descriptor_that_was_not_given_is_not_a_settings_file() {
+    // Without this, the test's own open descriptors would be given.
+    let close = "for fd in {3..30}; do eval \"exec $fd<&-\"; done; exec \"$@\"";
+    let setup = Setup::new(1);
+    for fd in 3..10 {
+        let file = format!("/dev/fd/{fd}");
+        for (name, binary) in [("server", server_binary()), ("client", client_binary())] {
+            let mut command = clean_command(&["bash", "-c", close, "bash"], binary, &setup.path(""));
+            command.args(["--config", &file]).env("SERVER_PORT", "none").env("CLI_MODE", "none");
+            let complaint = one_line_and_code_2(command);
+            assert!(complaint.starts_with(&format!("{name}: {file}: No such file")), "{complaint}");
+        }
+    }
+}
+
+#[test]
+fn a_settings_file_above_one_megabyte_is_refused() {
+    let setup = Setup::new(1);
+    let comments = |len: usize| "#".repeat(79) + "\n" + &"#\n".repeat((len - 80) / 2);
+    for (len, is_allowed) in [(1_000_000, true), (1_000_002, false)] {
+        write_file(&setup.path("long"), comments(len));
+        for (name, mut command) in both(&setup, "long") {
+            // The first error after the file is read.
+            command.env("CLI_ID", "none").env("SERVER_PORT", "none");
+            let complaint = one_line_and_code_2(command);
+            let expected = if is_allowed { "none" } else { ": long: larger than 1000000 bytes" };
+            assert!(complaint.starts_with(name) && complaint.contains(expected), "{complaint}");
+        }
+    }
+    for (name, command) in both(&setup, "/dev/zero") {
+        let complaint = one_line_and_code_2(command);
+        assert!(complaint.starts_with(&format!("{name}: /dev/zero: larger than ")), "{complaint}");
+    }
+}
+
+#[test]
+fn a_deeply_nested_yaml_is_refused_at_once() {
+    let setup = Setup::new(1);
+    let mut cases = vec![
+        ("id: 1\nx: ".to_owned() + &"[".repeat(65), "64 levels"),
+        ("\u{feff}id: 1\nx: ".to_owned() + &"{a: ".repeat(65), "64 levels"),
+        ("[\n".repeat(300_000), "64 levels"),
+        ("[\"]\",".repeat(200_000), "64 levels"),
+        ("x: 'it''s\n# it's' \n".to_owned() + &"# '['\n".repeat(100_000), "64 levels"),
+        ("# a\r[".repeat(150_000), "64 levels"),
+        ("- ".repeat(400_000), "invalid type"),
+        ("? ".repeat(400_000), "invalid type"),
+    ];
+    let directives: String = (0..60_000).map(|n| format!("%TAG !{n:05x}! x\n")).collect();
+    cases.push((directives + "---\nid: 1\n", "64 directives"));
+    for (text, expected) in cases {
+        write_file(&setup.path("deep"), &text);
+        let [_, (_, command)] = both(&setup, "deep");
+        let complaint = one_line_and_code_2(command);
+        assert!(complaint.starts_with("client: deep: ") && complaint.contains(expected), "{complaint}");
+    }
+    let shallow =
+        "# [one] {two}\n".repeat(100) + "id: 1\nlog: {level: info}\nserver: {address: '[::1]:1'}\nmode: none\n";
+    write_file(&setup.path("deep"), shallow);
+    let [_, (_, mut command)] = both(&setup, "deep");
+    let complaint = {
+        command.env_remove("CLI_MODE");
+        one_line_and_code_2(command)
+    };
+    assert!(complaint.starts_with("client: mode: "), "{complaint}");
+}
+
+#[test]
 fn the_backlog_limits_the_connections_that_wait() {
     for backlog in [2, 40] {
         let server = Setup::new(2).set("SERVER_LISTEN_BACKLOG", backlog).start();
@@ -434,6 +673,11 @@ fn assert_config_line(server: &Server, settings: &str) {
 fn run(setup: Setup) -> (Output, bool) {
     let before = tree(&setup.path(""));
     let mut process = Mortal(setup.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    (output(&mut process), tree(&setup.path("")) != before)
+}
+
+/// Waits for the end of a process with short output.
+fn output(process: &mut Mortal) -> Output {
     let mut status = None;
     eventually("it ends", || {
         status = process.0.try_wait().unwrap();
@@ -442,7 +686,7 @@ fn run(setup: Setup) -> (Output, bool) {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     process.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
     process.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
-    (Output { status: status.unwrap(), stdout, stderr }, tree(&setup.path("")) != before)
+    Output { status: status.unwrap(), stdout, stderr }
 }
 
 /// A process that is killed when this is dropped.
@@ -459,9 +703,22 @@ impl Drop for Mortal {
 #[track_caller]
 fn refused(setup: Setup) -> String {
     let (output, changed) = run(setup);
+    let complaint = assert_one_line_and_code_2(output);
+    assert!(!changed, "it has written something: {complaint}");
+    complaint
+}
+
+/// The same for any command that changes no file.
+#[track_caller]
+fn one_line_and_code_2(mut command: Command) -> String {
+    let mut process = Mortal(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    assert_one_line_and_code_2(output(&mut process))
+}
+
+#[track_caller]
+fn assert_one_line_and_code_2(output: Output) -> String {
     let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(2), "{stdout}{stderr}");
-    assert!(!changed, "it has written something: {stderr}");
     assert_eq!((stdout.as_str(), stderr.lines().count(), stderr.ends_with('\n')), ("", 1, true), "{stderr}");
     stderr
 }

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ipc::events::{Poller, Token};
-use ipc::process::{self, Handover, Pid};
+use ipc::process::{self, Handover, Inherited, Pid};
 use ipc::signals::{Signal, SignalSource};
 
 const LISTENER: Token = Token(0);
@@ -25,7 +25,7 @@ impl Handover for Connection {
 }
 
 fn main() -> io::Result<()> {
-    process::close_inherited()?;
+    Inherited::list()?.close();
     let stop = SignalSource::subscribe(&[Signal::SIGTERM])?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD])?;
     let listener = TcpListener::bind("127.0.0.1:0")?;

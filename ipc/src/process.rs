@@ -146,13 +146,30 @@ fn set_up(parent: Pid, handover: &impl Handover, signals: &[Signal], mask: &SigS
     Ok(source)
 }
 
-/// Closes every descriptor except the standard streams. A program calls this first, before it opens any descriptor: a
-/// shell or a build tool may have started it with open descriptors.
-///
-/// # Errors
-/// Any error of reading the directory `/proc/self/fd`, but that it does not exist.
-pub fn close_inherited() -> io::Result<()> {
-    close_all_but(&[])
+/// The descriptors, besides the standard streams, with which this process was started: a shell or a build tool may have
+/// left them open.
+#[derive(Debug)]
+pub struct Inherited(Vec<RawFd>);
+
+impl Inherited {
+    /// Lists them. A program calls this first, before it opens any descriptor, and in its only thread.
+    ///
+    /// # Errors
+    /// Any error of reading the directory `/proc/self/fd`, except that it does not exist. Without `/proc` the list is empty.
+    pub fn list() -> io::Result<Self> {
+        // The list contains the descriptor of the directory itself. It is closed already, and its number is used again.
+        let is_open = |fd: &RawFd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok();
+        let listed = open_descriptors()?.into_iter().filter(|&fd| fd >= FIRST_AFTER_STANDARD_STREAMS);
+        Ok(Self(listed.filter(is_open).collect()))
+    }
+
+    /// Closes them. Until then, the program can use a descriptor that it was given by its number, as `/dev/fd/3`.
+    pub fn close(self) {
+        for fd in self.0 {
+            // A failure changes nothing: the descriptor is closed anyway.
+            let _ = unistd::close(fd);
+        }
+    }
 }
 
 fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -173,8 +190,10 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
     };
     match fs::read_dir("/proc/self/fd") {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            // The kernel allows no more by default (fs.nr_open), whatever the limit is.
+            const MOST: RawFd = 1 << 20;
             let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            Ok((0..RawFd::try_from(limit).unwrap_or(RawFd::MAX)).collect())
+            Ok((0..RawFd::try_from(limit).map_or(MOST, |limit| limit.min(MOST))).collect())
         }
         entries => entries?.map(|entry| entry.map(number)).collect(),
     }

@@ -45,7 +45,8 @@ pub struct Delivery<'a> {
     batches: u64,
 }
 
-/// Whether each connection starts with message 6, and whether the server has answered one so far.
+/// Whether each connection starts with message 6, and whether the server has answered one so far, with a tally or a
+/// refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Resume {
     Off,
@@ -136,9 +137,10 @@ impl<'a> Delivery<'a> {
         }
         connection.outgoing().extend(typed::encode_tally_query(self.agency));
         let answer = connection.ask(Question::Tally, Some(SILENCE), decode_any)?;
-        let server = self.server_state(answer)?;
-        self.resume = Resume::Answered;
-        Ok(server)
+        if matches!(answer, Ok(Answer::Tally { .. } | Answer::Confirmation(Err(_)))) {
+            self.resume = Resume::Answered;
+        }
+        self.server_state(answer)
     }
 
     /// The content of an answer to 6. A server that does not know message 6 answers with neither 7 nor a refusal.

@@ -45,12 +45,14 @@ pub mod stop;
 pub mod untyped;
 pub mod winners;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use self::error::Error;
 use self::stop::StopSignal;
 use crate::cli;
+use crate::config;
 use crate::config::client::{Config, Mode};
 use crate::event;
 use crate::exit_code::ExitStatus;
@@ -64,8 +66,10 @@ pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> Ex
         Ok(named) => named,
         Err(exit_code) => return exit_code,
     };
-    match stop.and_then(|stop| Ok((prepare(named)?, stop))) {
+    match stop.and_then(|stop| Ok((prepare(named, &stop)?, stop))) {
         Ok((config, stop)) => work(&config, &stop).into(),
+        // No last line: the settings of the log are not known.
+        Err(Error::Stopped) => ExitStatus::Done.into(),
         Err(Error::Config(error)) => cli::wrong_use("client", &error),
         Err(error) => {
             logging::complain("client", &error);
@@ -75,8 +79,11 @@ pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> Ex
 }
 
 /// Reads the settings and starts the log.
-fn prepare(named: Option<PathBuf>) -> Result<Config, Error> {
-    let config = Config::load(named.as_deref())?;
+fn prepare(named: Option<PathBuf>, stop: &StopSignal) -> Result<Config, Error> {
+    let config = Config::load(named.as_deref(), Some(stop.as_fd())).map_err(|error| match error {
+        config::Error::Stopped => Error::Stopped,
+        error => Error::Config(error),
+    })?;
     logging::start(config.log_level, &Targets { stdout: true, syslog: None }).map_err(Error::Log)?;
     Ok(config)
 }

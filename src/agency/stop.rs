@@ -23,6 +23,13 @@ pub struct StopSignal {
     requested: Cell<bool>,
 }
 
+/// Readable after a request to stop, until [`StopSignal::requested`] has noticed it.
+impl AsFd for StopSignal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+}
+
 impl StopSignal {
     /// Treats SIGTERM and SIGINT as requests to stop from now on.
     ///
@@ -78,7 +85,7 @@ impl StopSignal {
     }
 
     fn watched(&self) -> PollFd<'_> {
-        PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)
+        PollFd::new(self.as_fd(), PollFlags::POLLIN)
     }
 
     /// Polls `fds`, whose first element is [`StopSignal::watched`]. A request that [`StopSignal::requested`] has

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::net::Ipv6Addr;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,13 +93,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file `named` (or the default file, if it exists) and the environment.
+    /// Reads the file `named` (or the default file, if it exists) and the environment. `stop` is readable after a request
+    /// to stop, which ends the wait for a file that is a pipe or a terminal; with `None`, nothing ends that wait.
     ///
     /// # Errors
-    /// [`Error`] for the first wrong setting.
-    pub fn load(named: Option<&Path>) -> Result<Self, Error> {
+    /// [`Error::Stopped`] after a request to stop; otherwise [`Error`] for the first wrong setting.
+    pub fn load(named: Option<&Path>, stop: Option<BorrowedFd<'_>>) -> Result<Self, Error> {
         let source = Source { default_file: DEFAULT_FILE, parse: yaml::parse, variable };
-        Self::from_settings(&Settings::load(named, &source)?)
+        Self::from_settings(&Settings::load(named, stop, &source)?)
     }
 
     fn from_settings(set: &Settings) -> Result<Self, Error> {

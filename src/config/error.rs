@@ -10,6 +10,9 @@ use std::path::PathBuf;
 /// [`complain`](crate::logging::complain) makes one line of it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A stop was requested while the file was read. Not a failure.
+    #[error("stopped on request")]
+    Stopped,
     /// A settings file cannot be read.
     #[error("{path}: {source}", path = path.display())]
     Unreadable {
@@ -18,7 +21,7 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
-    /// A settings file has a syntax error or an unknown key.
+    /// A settings file is too large, has a syntax error or an unknown key.
     #[error("{path}: {defect}", path = path.display())]
     Form {
         /// The settings file.

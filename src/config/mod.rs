@@ -10,12 +10,14 @@
 //! | module | owns |
 //! |---|---|
 //! | `error`, `number`, `duration`, `ini`, `yaml` | errors; numbers; durations; the server's file format; the client's file format |
+//! | `file` | the bytes of a settings file |
 //! | `settings` | where the value of a key comes from |
 //! | [`client`], [`server`] | the keys, their defaults and allowed values |
 
 pub mod client;
 mod duration;
 mod error;
+mod file;
 mod ini;
 mod number;
 pub mod server;

@@ -2,6 +2,7 @@
 //!
 //! Owns the server's keys. Used by the server and its sessions.
 
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,13 @@ const SPARE_CONNECTIONS: u32 = 64;
 /// Lower limit of that default.
 const LEAST_CONNECTIONS: u32 = 1024;
 const SYSLOG_SOCKET: &str = "/dev/log";
+/// The shortest timeout. A busy machine may take this long to run a client that has something to send.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
+/// Description of the durations that [`timeout`] accepts.
+const TIMEOUTS: &str = "a duration from 10ms to 2562047h, like 5s or 1m30s";
+/// The cause of a `SERVER_PORT` that is an address.
+const KUBERNETES: &str =
+    "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
 pub const KEYS: [&str; 15] = [
     "SERVER_PORT",
@@ -37,6 +45,24 @@ pub const KEYS: [&str; 15] = [
     "SYSLOG_SOCKET",
 ];
 
+/// Most children that are alive at the same time; above CLIENT_AMOUNT, except for a default that has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxConnections {
+    /// MAX_CONNECTIONS sets it.
+    Set(u32),
+    /// Nothing sets it, so it may be lowered.
+    Default(u32),
+}
+
+impl MaxConnections {
+    /// The number.
+    pub fn get(self) -> u32 {
+        match self {
+            Self::Set(number) | Self::Default(number) => number,
+        }
+    }
+}
+
 /// All settings.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -55,7 +81,7 @@ pub struct Config {
     /// LOTTERY_WINNER_NUMBER: the number that wins.
     pub winning_number: u32,
     /// MAX_CONNECTIONS: most children that are alive at the same time.
-    pub max_connections: u32,
+    pub max_connections: MaxConnections,
     /// IDLE_TIMEOUT: how long a connection may be silent between messages.
     pub idle_timeout: Duration,
     /// MESSAGE_TIMEOUT: how long a message may take, and how long a client may accept no byte of an answer.
@@ -69,20 +95,23 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file `named` (or the default file, if it exists) and the environment.
+    /// Reads the file `named` (or the default file, if it exists) and the environment. `stop` is readable after a request
+    /// to stop, which ends the wait for a file that is a pipe or a terminal; with `None`, nothing ends that wait.
     ///
     /// # Errors
-    /// [`Error`] for the first wrong setting.
-    pub fn load(named: Option<&Path>) -> Result<Self, Error> {
+    /// [`Error::Stopped`] after a request to stop; otherwise [`Error`] for the first wrong setting.
+    pub fn load(named: Option<&Path>, stop: Option<BorrowedFd<'_>>) -> Result<Self, Error> {
         let source = Source { default_file: DEFAULT_FILE, parse: known_keys, variable: str::to_owned };
-        Self::from_settings(&Settings::load(named, &source)?)
+        Self::from_settings(&Settings::load(named, stop, &source)?)
     }
 
     fn from_settings(set: &Settings) -> Result<Self, Error> {
-        let seconds = |key, default| set.get(key, Duration::from_secs(default), duration::ALLOWED, duration::parse);
+        let seconds = |key, default, allowed, parse: fn(&str) -> Option<Duration>| {
+            set.get(key, Duration::from_secs(default), allowed, parse)
+        };
         let client_amount = set.get("CLIENT_AMOUNT", 5, number::ANY, number::within(0..=u32::MAX))?;
         Ok(Self {
-            port: set.get("SERVER_PORT", 12345, "a number from 0 to 65535", number::within(0..=u16::MAX))?,
+            port: port(set)?,
             listen_backlog: set.get(
                 "SERVER_LISTEN_BACKLOG",
                 5,
@@ -97,13 +126,13 @@ impl Config {
             })?,
             winning_number: set.get("LOTTERY_WINNER_NUMBER", 7574, number::ANY, number::within(0..=u32::MAX))?,
             max_connections: max_connections(set, client_amount)?,
-            idle_timeout: seconds("IDLE_TIMEOUT", 120)?,
-            message_timeout: seconds("MESSAGE_TIMEOUT", 30)?,
+            idle_timeout: seconds("IDLE_TIMEOUT", 120, TIMEOUTS, timeout)?,
+            message_timeout: seconds("MESSAGE_TIMEOUT", 30, TIMEOUTS, timeout)?,
             draw_wait: set.get("DRAW_WAIT", None, "forever or a duration like 5s", |text| match text {
                 "forever" => Some(None),
                 _ => duration::parse(text).map(Some),
             })?,
-            shutdown_grace: seconds("SHUTDOWN_GRACE", 5)?,
+            shutdown_grace: seconds("SHUTDOWN_GRACE", 5, duration::ALLOWED, duration::parse)?,
             durability: set.get("DURABILITY", Durability::End, "process, end or batch", |text| match text {
                 "process" => Some(Durability::Process),
                 "end" => Some(Durability::End),
@@ -124,12 +153,29 @@ fn known_keys(text: &str) -> Result<Keys, String> {
 }
 
 /// Each agency that waits for the draw holds a connection. There must be room for all of them, and for one more.
-fn max_connections(set: &Settings, client_amount: u32) -> Result<u32, Error> {
+fn max_connections(set: &Settings, client_amount: u32) -> Result<MaxConnections, Error> {
     let default = client_amount.saturating_add(SPARE_CONNECTIONS).max(LEAST_CONNECTIONS);
     let allowed = format!("a number above CLIENT_AMOUNT, which is {client_amount}");
-    set.get("MAX_CONNECTIONS", default, &allowed, |text| {
-        number::within(1..=u32::MAX)(text).filter(|&max| max > client_amount)
+    set.get("MAX_CONNECTIONS", MaxConnections::Default(default), &allowed, |text| {
+        number::within(1..=u32::MAX)(text).filter(|&max| max > client_amount).map(MaxConnections::Set)
     })
+}
+
+/// The port of `SERVER_PORT`. Kubernetes gives every container a variable of this name if a service is called `server`,
+/// with a value such as `tcp://10.0.0.1:80`. The error names this cause.
+fn port(set: &Settings) -> Result<u16, Error> {
+    let port = set.get("SERVER_PORT", 12345, "a number from 0 to 65535", number::within(0..=u16::MAX));
+    port.map_err(|error| match error {
+        Error::Value { key, value, allowed, origin } if origin == "variable SERVER_PORT" && value.contains("://") => {
+            Error::Value { key, value, allowed, origin: format!("{origin} {KUBERNETES}") }
+        }
+        other => other,
+    })
+}
+
+/// A duration that leaves a client time to send or to read.
+fn timeout(text: &str) -> Option<Duration> {
+    duration::parse(text).filter(|&length| length >= LEAST_TIMEOUT)
 }
 
 fn log_targets(set: &Settings) -> Result<Targets, Error> {
@@ -167,8 +213,9 @@ mod tests {
     fn defaults_are_as_documented() {
         let config = from(&[]).unwrap();
         assert_eq!((config.port, config.listen_backlog, config.client_amount), (12345, 5, 5));
-        assert_eq!((config.winning_number, config.max_connections, config.draw_wait), (7574, 1024, None));
-        assert_eq!(from(&[("CLIENT_AMOUNT", "2000")]).unwrap().max_connections, 2064);
+        assert_eq!((config.winning_number, config.draw_wait), (7574, None));
+        assert_eq!(config.max_connections, MaxConnections::Default(1024));
+        assert_eq!(from(&[("CLIENT_AMOUNT", "2000")]).unwrap().max_connections.get(), 2064);
     }
 
     #[test]
@@ -181,6 +228,7 @@ mod tests {
             ("CLIENT_AMOUNT", "-1"),
             ("MAX_CONNECTIONS", "5"),
             ("IDLE_TIMEOUT", "5"),
+            ("IDLE_TIMEOUT", "9ms"),
             ("DRAW_WAIT", "never"),
             ("DURABILITY", "all"),
             ("LOG_TARGET", "file"),

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use super::file;
 
 /// The keys of a settings file and their values.
 pub(super) type Keys = BTreeMap<String, String>;
@@ -33,16 +34,19 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the file `named`. Without a name, reads the default file, which may be missing.
+    /// Reads the file `named`. Without a name, reads the default file, which may be missing. `stop` is readable after a
+    /// request to stop.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] if the file cannot be read; [`Error::Form`] if it cannot be parsed.
-    pub(super) fn load(named: Option<&Path>, source: &Source) -> Result<Self, Error> {
+    /// As [`file::read`]; [`Error::Form`] if the file cannot be parsed.
+    pub(super) fn load(named: Option<&Path>, stop: Option<BorrowedFd<'_>>, source: &Source) -> Result<Self, Error> {
         let path = named.unwrap_or(Path::new(source.default_file)).to_owned();
-        let text = match fs::read_to_string(&path) {
+        let text = match file::read(&path, stop) {
             Ok(text) => Some(text),
-            Err(e) if e.kind() == io::ErrorKind::NotFound && named.is_none() => None,
-            Err(source) => return Err(Error::Unreadable { path, source }),
+            Err(Error::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound && named.is_none() => {
+                None
+            }
+            Err(error) => return Err(error),
         };
         let file = match text.map(|text| (source.parse)(&text)) {
             None => Keys::new(),

@@ -6,6 +6,11 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_yaml as yaml;
 
+/// Most opening brackets, and most directives. The parser takes quadratic time in both: minutes for a file of 1 MB.
+const LEVELS_MAX: usize = 64;
+/// The line ends of YAML 1.1.
+const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// The keys of the file, nested as in the course's file.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -46,11 +51,14 @@ sections! {
     Retry { timeout "timeout" }
 }
 
-/// The keys that are set, as `section.key`, and their values as text.
+/// The keys that are set, as `section.key`, and their values as text. Ignores a byte order mark at the start.
 ///
 /// # Errors
-/// The defect and its position: an unknown key, a value that is not a scalar, or text that is not YAML.
+/// The defect and its position: an unknown key, a value that is not a scalar, or text that is not YAML. More than
+/// [`LEVELS_MAX`] opening brackets or directives.
 pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_levels(text)?;
     let file: Option<File> = yaml::from_str(text).map_err(|e| e.to_string())?;
     let file = file.unwrap_or_default();
     let sections = [
@@ -66,6 +74,22 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
         .into_iter()
         .flat_map(|(section, keys)| keys.into_iter().map(move |(key, value)| (section, key, value)));
     Ok(keys.filter_map(|(section, key, value)| Some((format!("{section}{key}"), value?.0))).collect())
+}
+
+/// Refuses a text that takes long to parse.
+///
+/// Each opening bracket is counted, even if it is in a value or is closed: so no text is nested deeper than the count. A
+/// line is only skipped if it is certainly a comment, which a line with quotes is not: a long string may end in it.
+fn check_levels(text: &str) -> Result<(), String> {
+    let is_comment = |line: &&str| line.trim_start_matches([' ', '\t']).starts_with('#') && !line.contains(['"', '\'']);
+    let lines = || text.split(LINE_ENDS).filter(|line| !is_comment(line));
+    if lines().map(|line| line.matches(['[', '{']).count()).sum::<usize>() > LEVELS_MAX {
+        return Err(format!("more than {LEVELS_MAX} levels: [ and {{ may open {LEVELS_MAX} lists and maps at most"));
+    }
+    if lines().filter(|line| line.starts_with('%')).count() > LEVELS_MAX {
+        return Err(format!("more than {LEVELS_MAX} directives, lines that begin with %"));
+    }
+    Ok(())
 }
 
 /// A string, number or boolean, as text.

@@ -46,6 +46,18 @@ pub enum Error {
         /// The hard limit of the process.
         limit: u64,
     },
+    /// The hard limit of descriptors leaves no room for one connection per agency and one more.
+    #[error(
+        "the hard limit of {limit} descriptors is too low: one connection for each of CLIENT_AMOUNT={agencies} agencies and one more need {needed}; raise it with ulimit -Hn"
+    )]
+    DescriptorsOfAgencies {
+        /// CLIENT_AMOUNT.
+        agencies: u32,
+        /// The descriptors that the server needs at least.
+        needed: u64,
+        /// The hard limit of the process.
+        limit: u64,
+    },
     /// The file of the bets would have the name of another file of the lottery.
     #[error("STORAGE_FILEPATH: {path:?} is not allowed, it must be another file than ends, draw, *.lock and server.*")]
     StorageName {
@@ -68,7 +80,9 @@ impl Error {
         match self {
             Self::Stopped => ExitStatus::Done,
             Self::Storage(_) | Self::StorageBroken => ExitStatus::StorageBroken,
-            Self::Descriptors { .. } | Self::StorageName { .. } => ExitStatus::WrongUse,
+            Self::Descriptors { .. } | Self::DescriptorsOfAgencies { .. } | Self::StorageName { .. } => {
+                ExitStatus::WrongUse
+            }
             Self::Locked { .. } | Self::Listen { .. } | Self::System { .. } => ExitStatus::Failed,
         }
     }

@@ -25,10 +25,11 @@ mod parent;
 mod startup;
 mod waiters;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ipc::process;
+use ipc::process::Inherited;
 use ipc::signals::SignalSource;
 
 pub use self::error::Error;
@@ -36,22 +37,31 @@ use self::error::system;
 pub use self::parent::STOP_SIGNALS;
 pub use self::startup::NewDraw;
 use crate::cli;
+use crate::config;
 use crate::config::server::Config;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
 
-/// The whole program: signals first, then `arguments`, settings, logging, and the server until it is stopped.
+/// The whole program: signals first, then `arguments`, settings, logging, and the server until it is stopped. Descriptors
+/// that the program was started with are closed after the settings are read: the file may be one of them, `/dev/fd/3`.
 pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, NewDraw), ExitCode>) -> ExitCode {
-    let signals = process::close_inherited().and_then(|()| SignalSource::subscribe(&STOP_SIGNALS));
+    let inherited = Inherited::list();
+    let signals = SignalSource::subscribe(&STOP_SIGNALS);
     let (file, new_draw) = match arguments() {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
-    let config = match Config::load(file.as_deref()) {
+    let config = match Config::load(file.as_deref(), signals.as_ref().ok().map(AsFd::as_fd)) {
         Ok(config) => config,
+        // No last line: the settings of the log are not known.
+        Err(config::Error::Stopped) => return ExitStatus::Done.into(),
         Err(e) => return cli::wrong_use("server", &e),
     };
+    let signals = inherited.and_then(|inherited| {
+        inherited.close();
+        signals
+    });
     if let Err(e) = logging::start(config.logging_level, &config.log_targets).map_err(system("log")) {
         logging::complain("server", &e);
         return e.exit_status().into();

@@ -173,7 +173,7 @@ impl Server {
     // ---- connections ----
 
     fn is_full(&self) -> bool {
-        self.children.len() >= self.common.config.max_connections as usize
+        self.children.len() >= self.common.config.max_connections.get() as usize
     }
 
     fn watch_listener(&mut self) {

@@ -19,7 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::error::{Error, system};
 use super::listener::Listener;
 use super::parent::Server;
-use crate::config::server::Config;
+use crate::config::server::{Config, MaxConnections};
 use crate::draw::Ledger;
 use crate::event;
 use crate::session::Common;
@@ -54,12 +54,13 @@ impl From<bool> for NewDraw {
 /// Runs the four steps of the module's documentation. Returns a server that listens.
 ///
 /// # Errors
-/// [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS; [`Error::StorageName`] if
-/// two files of the lottery would have the same path; [`Error::Locked`] if another server still holds `server.lock`
-/// after 5 s; [`Error::Listen`] if the port cannot be used; [`Error::Storage`] if the files cannot be used;
-/// [`Error::Stopped`] after a stop signal; [`Error::System`] if any other system call fails.
-pub fn start(config: Config, new_draw: NewDraw, stop: SignalSource) -> Result<Server, Error> {
-    raise_descriptor_limit(config.max_connections)?;
+/// [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS, and
+/// [`Error::DescriptorsOfAgencies`] if it is too low for the agencies; [`Error::StorageName`] if two files of the lottery
+/// would have the same path; [`Error::Locked`] if another server still holds `server.lock` after 5 s; [`Error::Listen`]
+/// if the port cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`] after a stop signal;
+/// [`Error::System`] if any other system call fails.
+pub fn start(mut config: Config, new_draw: NewDraw, stop: SignalSource) -> Result<Server, Error> {
+    fit_into_descriptor_limit(&mut config)?;
     // By default SIGXFSZ kills a process that exceeds the file-size limit. Without it, write(2) returns EFBIG.
     signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
@@ -141,18 +142,43 @@ fn pause(stop: &SignalSource, until: Instant) -> Result<(), Error> {
     }
 }
 
-/// Raises the soft limit of descriptors as far as `max_connections` requires. The parent holds one descriptor for each
-/// child: its end of the link.
-fn raise_descriptor_limit(max_connections: u32) -> Result<(), Error> {
-    let needed = u64::from(max_connections) + OWN_DESCRIPTORS;
+/// Raises the soft limit of descriptors as far as MAX_CONNECTIONS requires: the parent holds one descriptor for each child,
+/// its end of the link. If even the hard limit is too low for the default of MAX_CONNECTIONS, lowers that default.
+fn fit_into_descriptor_limit(config: &mut Config) -> Result<(), Error> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| system("getrlimit")(e.into()))?;
-    if hard < needed {
-        return Err(Error::Descriptors { max_connections, needed, limit: hard });
+    let needed_for = |connections: u32| u64::from(connections) + OWN_DESCRIPTORS;
+    match config.max_connections {
+        MaxConnections::Set(max_connections) if hard < needed_for(max_connections) => {
+            return Err(Error::Descriptors { max_connections, needed: needed_for(max_connections), limit: hard });
+        }
+        MaxConnections::Default(wanted) if hard < needed_for(wanted) => {
+            config.max_connections = MaxConnections::Default(lowered(hard, config.client_amount)?);
+        }
+        _ => {}
     }
+    let needed = needed_for(config.max_connections.get());
     if soft < needed {
         setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(|e| system("setrlimit")(e.into()))?;
     }
     Ok(())
+}
+
+/// The most connections that the hard limit allows; logs a warning. They must include one for each agency and one more.
+fn lowered(hard: u64, agencies: u32) -> Result<u32, Error> {
+    let room = u32::try_from(hard.saturating_sub(OWN_DESCRIPTORS)).unwrap_or(u32::MAX);
+    if room <= agencies {
+        let needed = u64::from(agencies) + 1 + OWN_DESCRIPTORS;
+        return Err(Error::DescriptorsOfAgencies { agencies, needed, limit: hard });
+    }
+    event!(
+        Warning,
+        "config",
+        in_progress,
+        aviso = "the hard limit of descriptors lowers the default of MAX_CONNECTIONS",
+        max_connections = room,
+        descriptores = hard
+    );
+    Ok(room)
 }
 
 /// Logs one line about the files, unless they are empty, and a warning if their draw was held with other settings.

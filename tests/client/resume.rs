@@ -108,6 +108,23 @@ fn a_server_that_never_answers_message_6_is_reported() {
 }
 
 #[test]
+fn a_refusal_is_an_answer_to_message_6() {
+    for code in [4, 5, 7] {
+        let server = PlayedServer::new();
+        let client = draw(&server).set("RETRY_TIMEOUT", "400ms").bets(agency_file(25)).start();
+        let mut peer = server.accept();
+        assert_eq!(peer.message(), Message::Received);
+        peer.send(&confirmation(code));
+        // The last failure is another one: that the server answered once is remembered.
+        drop((peer, server));
+        let ended = client.end();
+        ended.failed(1, &["gave up"]);
+        let last = ended.log.last().unwrap();
+        assert!(!last.contains("resume") && !last.contains("message 6 was never answered"), "{last}");
+    }
+}
+
+#[test]
 fn bets_that_the_server_has_lost_are_sent_again() {
     let server = PlayedServer::new();
     let client = draw(&server).bets(agency_file(25)).start();

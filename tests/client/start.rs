@@ -70,3 +70,24 @@ fn the_first_log_line_repeats_the_settings_of_the_file() {
     ended.succeeded();
     assert_eq!(ended.log.len(), 3, "{ended:?}");
 }
+
+#[test]
+fn a_byte_order_mark_at_the_start_of_the_file_is_ignored() {
+    let setup =
+        |text| ClientSetup::new("echo").set("LOOP_AMOUNT", "0").without("CLI_ID").file("config/client.yaml", text);
+    for text in ["\u{feff}id: 7\n", "\u{feff}# comment\nid: 7\n", "\u{feff}---\r\nid: 7\r\n"] {
+        let ended = setup(text).start().end();
+        ended.succeeded();
+        assert_eq!(ended.count("client_id: 7 "), 1, "{ended:?}");
+    }
+    for text in ["\u{feff}", "\u{feff}# nothing\n"] {
+        let ended = setup(text).start().end();
+        assert!(ended.code() == 2 && ended.stderr.starts_with("client: id is not set"), "{ended:?}");
+    }
+}
+
+#[test]
+fn pauses_of_no_length_are_allowed() {
+    let setup = ClientSetup::new("echo").set("LOOP_AMOUNT", "0").set("LOOP_PERIOD", "0s");
+    setup.set("LOG_SETTLE", "0s").set("RETRY_TIMEOUT", "0s").start().end().succeeded();
+}

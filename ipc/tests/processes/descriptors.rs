@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ipc::events::{Poller, Token};
 use ipc::link::Incoming;
-use ipc::process::{self, Exit};
+use ipc::process::{self, Exit, Inherited};
 use ipc::signals::Signal;
 use nix::fcntl::{self, FcntlArg};
 use nix::unistd;
@@ -48,10 +48,13 @@ pub fn program_can_close_what_it_inherited() {
     let scratch = Scratch::new();
     let file = File::create(&scratch.0).unwrap();
     let child = spawn(One(file), &[], |inherited, own| {
-        process::close_inherited().unwrap();
+        let list = Inherited::list().unwrap();
+        let later = File::open("/dev/null").unwrap();
+        list.close();
         // Their descriptors are closed already, so their destructors must not run.
         std::mem::forget((inherited, own));
-        let open = open_descriptors();
+        let mut open = open_descriptors();
+        assert!(open.remove(&later.as_raw_fd()).is_some(), "a descriptor that was opened after the list is closed");
         assert!(open.keys().all(|&fd| fd < FIRST_AFTER_STANDARD_STREAMS), "{open:?}");
         0
     });
