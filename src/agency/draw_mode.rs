@@ -15,11 +15,13 @@ use crate::event;
 /// Runs the whole conversation. Returns the number of rows of the agency's file that were refused.
 ///
 /// # Errors
-/// As [`Delivery::run`] and [`WinnersQuery::run`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read.
+/// As [`Delivery::run`] and [`WinnersQuery::run`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read;
+/// [`Error::NoBets`] if it has rows and none of them is a bet.
 pub fn run(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     let dialer = Dialer { address: &config.server_address, used_for: Use::Conversation, stop };
     let retry = Retry::new(config.retry_timeout, stop);
-    let reader = Reader::open(config.id, &config.data_path, stop)?;
+    let mut reader = Reader::open(config.id, &config.data_path, stop)?;
+    reader.require_bets()?;
     let (connection, refused) = Delivery::new(config, reader)?.run(dialer, &retry)?;
     let winners = WinnersQuery::new(config.id, dialer, connection).run(&retry)?;
     // The pause lets a reader of many containers' logs see the server's lines first. The winners are known, so they are

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::defect::Appearance;
 use super::question::Question;
 use crate::config;
 use crate::exit_code::ExitStatus;
@@ -43,6 +44,14 @@ pub enum Error {
     Directory {
         /// The configured path.
         path: PathBuf,
+    },
+    /// The agency's file has rows, and none of them is a bet.
+    #[error("no row of {path} is a bet: {appearance}; nothing is sent", path = path.display())]
+    NoBets {
+        /// The agency's file.
+        path: PathBuf,
+        /// How the file looks.
+        appearance: Appearance,
     },
     /// There is no connection, or it was lost.
     #[error(transparent)]
@@ -104,6 +113,7 @@ impl Error {
         match self {
             Self::Stopped => ExitStatus::Done,
             Self::Config(_) => ExitStatus::WrongUse,
+            Self::NoBets { .. } => ExitStatus::RowsRefused,
             _ => ExitStatus::Failed,
         }
     }
