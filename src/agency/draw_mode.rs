@@ -3,7 +3,7 @@
 //! Owns the order of the two halves, and the log line with the number of winners. Used by [`super::main`].
 
 use super::connection::{Dialer, Use};
-use super::delivery::Delivery;
+use super::delivery::{Delivered, Delivery};
 use super::error::Error;
 use super::reader::Reader;
 use super::retry::Retry;
@@ -22,11 +22,13 @@ pub fn run(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     let retry = Retry::new(config.retry_timeout, stop);
     let mut reader = Reader::open(config.id, &config.data_path, stop)?;
     reader.require_bets()?;
-    let (connection, refused) = Delivery::new(config, reader)?.run(dialer, &retry)?;
-    let winners = WinnersQuery::new(config.id, dialer, connection).run(&retry)?;
+    let Delivered { connection, bets, refused } = Delivery::new(config, reader)?.run(dialer, &retry)?;
+    // Without `resume`, a batch may be stored twice, and a bet in it may win twice.
+    let most = config.resume.then_some(bets);
+    let winners = WinnersQuery::new(config.id, dialer, connection, most).run(&retry)?;
     // The pause lets a reader of many containers' logs see the server's lines first. The winners are known, so they are
     // logged even if a signal ends the pause.
     let _ = stop.pause(config.log_settle);
-    event!(Info, "consulta_ganadores", success, cant_ganadores = winners.len());
+    event!(Info, "consulta_ganadores", success, cant_ganadores = winners);
     Ok(refused)
 }
