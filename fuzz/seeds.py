@@ -164,6 +164,8 @@ def agency_file():
         'bom-far-too-long': bom + zeros(4110, b'7,1999-03-17,75741') + b'\n', 'endless': b'x' + b'\xfe\xff' * 20 + b'\n' + good,
         'many': (good + b'\n' + eva + b'\n') * 20, 'long-bets': (b'x' * 29 + b',' + b'y' * 29 + b',7,1999-03-17,8\n') * 103,
         'blanks-across-buffers': b' \xfe\xff\n' * 16 + good + b'\n',
+        'semicolons': (good.replace(b',', b';') + b'\n') * 3, 'utf-16': (good + b'\r\n' + eva).decode().encode('utf-16-le'),
+        'utf-16-mark': b'\xfe\xff' + good.decode().encode('utf-16-be'), 'six-columns': (b'3,' + good + b'\n') * 3,
     }
     for n, (name, text) in enumerate(cases.items()):
         put('agency_file', name, bytes([(99, 2, 255)[n % 3], 0, n % 5]) + text)

@@ -15,7 +15,7 @@ pub enum ExitStatus {
     Failed = 1,
     /// Wrong use or configuration.
     WrongUse = 2,
-    /// The client is done, but the server did not get all rows of its file.
+    /// Rows of the client's file are not bets. The client has sent all others; it sends nothing if there are none.
     RowsRefused = 3,
     /// The server's storage is broken.
     StorageBroken = 4,
@@ -31,7 +31,7 @@ impl ExitStatus {
         (Self::Done, "done, or stopped on request"),
         (Self::Failed, "failed"),
         (Self::WrongUse, "wrong use or configuration"),
-        (Self::RowsRefused, "done, but rows of the agency's file were refused (client)"),
+        (Self::RowsRefused, "rows of the agency's file were refused (client)"),
         (Self::StorageBroken, "storage broken (server)"),
         (Self::Panicked, "panicked (child of the server)"),
         (Self::NotSetUp, "not set up after the fork (child of the server)"),

@@ -1,5 +1,5 @@
 //! The agency's file: each line is a bet, or it is refused and its number is logged. No bet is cut or changed. Reading
-//! the file again gives the same bets and their tally.
+//! the file again gives the same bets and their tally. A file that has rows, but no bets, is refused.
 //!
 //! Input: the most bets of a batch, one byte; the number of bets to skip, two bytes; then the file. In the file, the
 //! byte [`REPEAT`] followed by n repeats the byte before it 16 n times, so that short inputs can have long lines.
@@ -7,6 +7,7 @@
 use std::sync::{Mutex, Once, PoisonError};
 
 use loteria::agency::batches::{Batches, Limits, MAX_PACKET};
+use loteria::agency::error::Error;
 use loteria::agency::reader::Reader;
 use loteria::agency::stop::StopSignal;
 use loteria::bet::{AgencyId, Bet};
@@ -44,11 +45,21 @@ pub fn check(input: &[u8]) {
     let expected = read_slowly(&text);
     let limits = Limits { bets: bets.max(1), header: typed::BATCH_HEADER };
     with_reader(&text, |mut reader| {
+        let (accepted, before_bets) = with_refused_lines(|| reader.require_bets());
+        match accepted {
+            Ok(()) => assert!(!expected.bets.is_empty() || expected.refused.is_empty()),
+            Err(error) => {
+                assert!(expected.bets.is_empty() && before_bets == expected.refused && !before_bets.is_empty());
+                assert!(matches!(error, Error::NoBets { .. }), "{error}");
+                describes(&text, &error.to_string());
+                reader.rewind().unwrap();
+            }
+        }
         assert_eq!(reader.count_lines().unwrap(), expected.lines);
         let mut batches = Batches::new(reader, limits);
-        let (first, refused) = with_refused_lines(|| take_all(&mut batches, limits));
+        let (first, after_bet) = with_refused_lines(|| take_all(&mut batches, limits));
         assert_eq!(first, expected.bets);
-        assert_eq!(refused, expected.refused);
+        assert_eq!([before_bets, after_bet].concat(), expected.refused);
         continues_after(&mut batches, number(&skipped), &expected.bets, limits);
         assert_eq!(
             batches.reader().refused(),
@@ -56,6 +67,14 @@ pub fn check(input: &[u8]) {
             "each line once, even if it is read again"
         );
     });
+}
+
+/// The error of a file without bets is one line, and names UTF-16 and binary data only if the file may be such.
+fn describes(text: &[u8], error: &str) {
+    assert!(error.ends_with("; nothing is sent") && !error.contains(['\n', '\r', '\0']), "{error}");
+    let mark = text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff");
+    assert!(!mark || error.contains("UTF-16"), "{error}");
+    assert!(mark || text.contains(&0) || !error.contains("UTF-16") && !error.contains("binary"), "{error}");
 }
 
 fn expand_repeats(input: &[u8]) -> Vec<u8> {

@@ -136,14 +136,33 @@ impl<'a> Connection<'a> {
         self.take(question, decode)
     }
 
+    /// Discards the next `len` bytes as they arrive, without collecting them. The connection is lost if the server is
+    /// silent longer than `patience`.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if the connection is lost before; [`Error::Stopped`] after a request to stop.
+    pub fn discard(&mut self, len: u64, patience: Duration) -> Result<(), Error> {
+        let mut missing = len;
+        loop {
+            self.flush();
+            let arrived = self.undecoded().len();
+            let discarded = usize::try_from(missing).map_or(arrived, |missing| missing.min(arrived));
+            self.decoded += discarded;
+            missing -= discarded as u64;
+            if missing == 0 {
+                return Ok(());
+            }
+            if let Some(loss) = self.loss.take() {
+                return Err(loss.into());
+            }
+            self.wait(Some(patience))?;
+        }
+    }
+
     fn take<T>(&mut self, question: Question, decode: Decode<T>) -> Result<Option<T>, Error> {
         match decode(self.undecoded()) {
             Ok((answer, len)) => {
                 self.decoded += len;
-                if self.decoded == self.incoming.len() {
-                    self.incoming.clear();
-                    self.decoded = 0;
-                }
                 Ok(Some(answer))
             }
             Err(DecodeError::Incomplete) => Ok(None),
@@ -194,8 +213,11 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Reads once. Returns the number of bytes: 0 if none have arrived, or if the connection is lost.
+    /// Reads once. Returns the number of bytes: 0 if none have arrived, or if the connection is lost. Only bytes that are
+    /// not decoded yet stay in memory.
     fn receive(&mut self) -> usize {
+        self.incoming.drain(..self.decoded);
+        self.decoded = 0;
         let mut buffer = [0; READ_LEN];
         loop {
             match self.stream.read(&mut buffer) {
@@ -276,6 +298,31 @@ mod tests {
         peer.write_all(&[5, 0, 0]).unwrap();
         assert_eq!(connection.step(Question::Winners, None, typed::decode_answer).unwrap(), None);
         assert!(connection.is_mid_message());
+    }
+
+    #[test]
+    fn discarded_bytes_are_not_collected_and_the_next_stay() {
+        let stop = StopSignal::never();
+        let (mut connection, mut peer) = pair(&stop);
+        let sender = std::thread::spawn(move || {
+            peer.write_all(&vec![0; TOO_MANY]).unwrap();
+            peer.write_all(&[2, 0]).unwrap();
+        });
+        connection.discard(TOO_MANY as u64, SILENCE).unwrap();
+        assert!(connection.incoming.capacity() <= 4 * READ_LEN);
+        sender.join().unwrap();
+        assert!(connection.ask(Question::End, None, typed::decode_answer).is_ok());
+        let error = connection.discard(1, SILENCE).unwrap_err();
+        assert!(matches!(error, Error::Lost(Lost::Closed { .. })), "{error}");
+    }
+
+    #[test]
+    fn silence_amid_discarded_bytes_is_a_loss() {
+        let stop = StopSignal::never();
+        let (mut connection, mut peer) = pair(&stop);
+        peer.write_all(&[0; 10]).unwrap();
+        let error = connection.discard(11, Duration::from_millis(20)).unwrap_err();
+        assert!(matches!(error, Error::Lost(Lost::Silent { .. })), "{error}");
     }
 
     #[test]

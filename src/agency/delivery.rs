@@ -19,7 +19,7 @@ use super::retry::Retry;
 use crate::bet::AgencyId;
 use crate::config::client::Config;
 use crate::event;
-use crate::protocol::{Answer, DecodeError, typed};
+use crate::protocol::{Answer, AnswerStart, DecodeError, typed};
 use crate::row::Tally;
 
 /// The next step for the operator if the server has never answered message 6.
@@ -43,6 +43,17 @@ pub struct Delivery<'a> {
     acknowledged: u64,
     /// Batches that the server has acknowledged in this run.
     batches: u64,
+}
+
+/// The result of a delivery.
+#[derive(Debug)]
+pub struct Delivered<'s> {
+    /// The connection on which the end was acknowledged.
+    pub connection: Connection<'s>,
+    /// Bets that the server has acknowledged or reported in a tally. With `resume`, all bets of the file.
+    pub bets: u64,
+    /// Rows of the file that were refused.
+    pub refused: u64,
 }
 
 /// Whether each connection starts with message 6, and whether the server has answered one so far, with a tally or a
@@ -88,18 +99,17 @@ impl<'a> Delivery<'a> {
         })
     }
 
-    /// Sends everything until the end is acknowledged. Returns the connection with that acknowledgement, and the number
-    /// of rows that were refused.
+    /// Sends everything until the end is acknowledged.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Unexpected`] or [`Error::Malformed`] after such an answer; [`Error::ResumeUnknown`]
     /// if the server does not know message 6; [`Error::Mismatch`] if its bets are not the first ones of the file;
     /// [`Error::GaveUp`] if it cannot be reached for the configured time; [`Error::File`] if the file cannot be read;
     /// [`Error::Stopped`] after a request to stop.
-    pub fn run<'s>(mut self, dialer: Dialer<'s>, retry: &Retry<'_>) -> Result<(Connection<'s>, u64), Error> {
+    pub fn run<'s>(mut self, dialer: Dialer<'s>, retry: &Retry<'_>) -> Result<Delivered<'s>, Error> {
         let connection = retry.run(|| self.attempt(dialer, retry)).map_err(|error| self.add_hint(error))?;
         event!(Info, "apuestas_enviadas", success, cantidad = self.acknowledged, batches = self.batches);
-        Ok((connection, self.bets.reader().refused()))
+        Ok(Delivered { connection, bets: self.acknowledged, refused: self.bets.reader().refused() })
     }
 
     /// Opens a connection and sends everything that remains.
@@ -144,7 +154,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// The content of an answer to 6. A server that does not know message 6 answers with neither 7 nor a refusal.
-    fn server_state(&self, answer: Result<Answer, String>) -> Result<ServerState, Error> {
+    fn server_state(&self, answer: Result<AnswerStart, String>) -> Result<ServerState, Error> {
         match answer {
             Ok(Answer::Tally { agency, tally, ended }) if agency == self.agency.get() => {
                 Ok(ServerState { tally, ended })
@@ -199,7 +209,7 @@ impl<'a> Delivery<'a> {
             self.fill_window(connection, &mut unacknowledged)?;
             let Some(&count) = unacknowledged.front() else { return Ok(()) };
             let question = Question::Batch { number: self.batches + 1, first: self.acknowledged + 1, count };
-            if let Some(answer) = connection.step(question, Some(SILENCE), typed::decode_answer)? {
+            if let Some(answer) = connection.step(question, Some(SILENCE), typed::decode_answer_start)? {
                 confirm(question, &answer)?;
                 unacknowledged.pop_front();
                 retry.progress();
@@ -224,7 +234,7 @@ impl<'a> Delivery<'a> {
     /// 1 with count 0 → 2.
     fn send_end(&self, connection: &mut Connection<'_>) -> Result<(), Error> {
         connection.outgoing().extend(typed::encode_end(self.agency));
-        confirm(Question::End, &connection.ask(Question::End, Some(SILENCE), typed::decode_answer)?)
+        confirm(Question::End, &connection.ask(Question::End, Some(SILENCE), typed::decode_answer_start)?)
     }
 
     fn advance_to(&mut self, acknowledged: u64) {
@@ -242,9 +252,9 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// As [`typed::decode_answer`], but malformed bytes are an answer too: the description of their defect.
-fn decode_any(bytes: &[u8]) -> Result<(Result<Answer, String>, usize), DecodeError> {
-    match typed::decode_answer(bytes) {
+/// As [`typed::decode_answer_start`], but malformed bytes are an answer too: the description of their defect.
+fn decode_any(bytes: &[u8]) -> Result<(Result<AnswerStart, String>, usize), DecodeError> {
+    match typed::decode_answer_start(bytes) {
         Ok((answer, len)) => Ok((Ok(answer), len)),
         Err(DecodeError::Malformed(defect)) => Ok((Err(defect.to_string()), 0)),
         Err(DecodeError::Incomplete) => Err(DecodeError::Incomplete),
@@ -252,7 +262,7 @@ fn decode_any(bytes: &[u8]) -> Result<(Result<Answer, String>, usize), DecodeErr
 }
 
 /// Succeeds if `answer` acknowledges `question`.
-fn confirm(question: Question, answer: &Answer) -> Result<(), Error> {
+fn confirm(question: Question, answer: &AnswerStart) -> Result<(), Error> {
     match answer {
         Answer::Confirmation(Ok(())) => Ok(()),
         other => Err(Error::from_answer(question, other)),

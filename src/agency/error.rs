@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::defect::Appearance;
 use super::question::Question;
 use crate::config;
 use crate::exit_code::ExitStatus;
-use crate::protocol::{Answer, Code, Malformed};
+use crate::protocol::{Answer, AnswerStart, Code, Malformed};
 
 /// Why the agency did not finish its work. The last log line shows the text.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,14 @@ pub enum Error {
     Directory {
         /// The configured path.
         path: PathBuf,
+    },
+    /// The agency's file has rows, and none of them is a bet.
+    #[error("no row of {path} is a bet: {appearance}; nothing is sent", path = path.display())]
+    NoBets {
+        /// The agency's file.
+        path: PathBuf,
+        /// How the file looks.
+        appearance: Appearance,
     },
     /// There is no connection, or it was lost.
     #[error(transparent)]
@@ -77,6 +86,14 @@ pub enum Error {
     /// The bets on the server are not the first bets of the file. The text describes the difference.
     #[error("{0}; nothing is sent")]
     Mismatch(String),
+    /// The server has more winners than the agency has bets.
+    #[error("the server announces {announced} winners, but the agency has only {bets} bets")]
+    TooManyWinners {
+        /// The count in message 5.
+        announced: u32,
+        /// The bets of the agency's file.
+        bets: u64,
+    },
     /// The time for retries is over.
     #[error("gave up after {after:?} of trying: {last}{hint}")]
     GaveUp {
@@ -92,7 +109,7 @@ pub enum Error {
 
 impl Error {
     /// The error for an answer that does not fulfil `question`: a refusal, or a message of another kind.
-    pub fn from_answer(question: Question, answer: &Answer) -> Self {
+    pub fn from_answer(question: Question, answer: &AnswerStart) -> Self {
         match answer {
             Answer::Confirmation(Err(code)) => Self::Refused { question, code: *code },
             other => Self::Unexpected { question, answer: describe(other).to_owned() },
@@ -104,6 +121,7 @@ impl Error {
         match self {
             Self::Stopped => ExitStatus::Done,
             Self::Config(_) => ExitStatus::WrongUse,
+            Self::NoBets { .. } => ExitStatus::RowsRefused,
             _ => ExitStatus::Failed,
         }
     }
@@ -164,7 +182,7 @@ pub enum Lost {
 }
 
 /// An answer in words, for an error message.
-pub(super) fn describe(answer: &Answer) -> &'static str {
+pub(super) fn describe(answer: &AnswerStart) -> &'static str {
     match answer {
         Answer::Echo(_) => "a text",
         Answer::Confirmation(_) => "a confirmation (message 2)",

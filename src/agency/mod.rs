@@ -21,7 +21,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`question`] | names of the messages that the server must answer |
+//! | [`question`], [`defect`] | names of the messages that the server must answer; why rows are not bets |
 //! | [`error`] | errors: their texts, exit codes, and which are temporary |
 //! | [`stop`] | the request to stop; all waits |
 //! | [`resolve`], [`socket`], [`retry`], [`reader`] | addresses; connected sockets; retries; the valid bets and refused rows of the file |
@@ -31,6 +31,7 @@
 
 pub mod batches;
 pub mod connection;
+pub mod defect;
 pub mod delivery;
 pub mod draw_mode;
 pub mod echo;

@@ -2,7 +2,7 @@
 //!
 //! Owns the file, the position in it, and which of its rows were refused. A refused row is logged and counted once,
 //! even if the file is read again. Used by [`super::batches`] and [`super::progress`]. Knows no server. Memory: one
-//! buffer and one line, for a file of any size.
+//! buffer, one line and a sample of the refused rows, for a file of any size.
 //!
 //! No field of a valid bet holds a line break, so a row is a line: an unclosed quote spoils only its own row.
 
@@ -11,6 +11,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::defect::{Defect, MAX_LINE, Sample};
 use super::error::Error;
 use super::stop::StopSignal;
 use crate::bet::{AgencyId, Bet, InvalidBet, decimal};
@@ -20,8 +21,6 @@ use crate::row;
 
 /// Bytes of one read(2) from the file. The request to stop is checked between two reads.
 const BUFFER: usize = 64 * 1024;
-/// Most bytes of a line, without its terminator: about twenty times the longest row that any CSV writer makes of a bet.
-const MAX_LINE: usize = 4096;
 /// The byte order mark that some editors write before UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Fields of a row: first name, last name, document, birthdate, number.
@@ -46,6 +45,7 @@ struct Refused {
     count: u64,
     /// The last line that was judged. Lines up to this one are not reported again.
     through: u64,
+    sample: Sample,
 }
 
 /// A line, of which [`Reader`] holds the bytes.
@@ -54,17 +54,6 @@ enum Line {
     Whole,
     /// Longer than [`MAX_LINE`]. Only its start is kept.
     TooLong,
-}
-
-/// Why a row is not a bet.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Defect {
-    #[error(transparent)]
-    Bet(#[from] InvalidBet),
-    #[error("the line is longer than {MAX_LINE} bytes")]
-    Line,
-    #[error("the line is not CSV: a quote is not closed")]
-    Csv,
 }
 
 impl<'a> Reader<'a> {
@@ -105,6 +94,20 @@ impl<'a> Reader<'a> {
         self.refused.count
     }
 
+    /// Checks that the file is empty or has a bet: reads up to the first bet, and goes back to the first row. Otherwise the
+    /// agency would state the end of bets that nobody has read.
+    ///
+    /// # Errors
+    /// [`Error::NoBets`] if the file has rows and none of them is a bet; otherwise as [`Reader::next_bet`].
+    pub fn require_bets(&mut self) -> Result<(), Error> {
+        if self.next_bet()?.is_none()
+            && let Some(appearance) = self.refused.sample.appearance()
+        {
+            return Err(Error::NoBets { path: self.path.clone(), appearance });
+        }
+        self.rewind()
+    }
+
     /// The next bet that a batch can carry; `None` at the end of the file. Refuses the rows before it that are not
     /// bets; skips blank lines.
     ///
@@ -119,7 +122,7 @@ impl<'a> Reader<'a> {
             };
             match row {
                 Ok(bet) => return Ok(Some(bet)),
-                Err(defect) => self.refuse(&defect),
+                Err(defect) => self.refuse(defect),
             }
         }
         Ok(None)
@@ -182,11 +185,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn refuse(&mut self, defect: &Defect) {
+    fn refuse(&mut self, defect: Defect) {
         if self.line_number > self.refused.through {
             self.refused.count += 1;
             self.refused.through = self.line_number;
             event!(Error, "leer_apuesta", fail, line = self.line_number, error = defect);
+            self.refused.sample.add(self.line_number, &self.line, defect);
         }
     }
 

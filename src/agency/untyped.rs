@@ -33,10 +33,12 @@ pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Erro
 /// they are not valid bets.
 ///
 /// # Errors
-/// The errors of [`run_bet`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read.
+/// The errors of [`run_bet`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read; [`Error::NoBets`] if it has
+/// rows and none of them is a bet.
 pub fn run_batches(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     let exchanges = Exchanges::new(config, stop);
     let mut reader = Reader::open(config.id, &config.data_path, stop)?;
+    reader.require_bets()?;
     let progress = Progress::of(&mut reader)?;
     let mut file = Batches::new(reader, Limits { bets: config.batch_max_amount, header: batch::HEADER });
     let (mut sent, mut batches) = (0, 0);

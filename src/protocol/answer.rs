@@ -3,9 +3,10 @@
 use super::code::Code;
 use crate::row::Tally;
 
-/// One answer to a client.
+/// One answer to a client. `W` stands for the winners in it: their documents in a whole answer, their number in an
+/// [`AnswerStart`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Answer<W = Vec<u32>> {
     /// The text of an echo.
     Echo(String),
     /// Done, or why not (message 2).
@@ -13,7 +14,7 @@ pub enum Answer {
     /// The draw has not been held yet (message 4).
     NotDrawn,
     /// The documents of an agency's winning bets, in the order in which the bets were stored (message 5).
-    Winners(Vec<u32>),
+    Winners(W),
     /// The committed bets of an agency (message 7).
     Tally {
         /// The agency, as the client sent it.
@@ -24,3 +25,6 @@ pub enum Answer {
         ended: bool,
     },
 }
+
+/// An answer whose winners still have to arrive: only their number is known.
+pub type AnswerStart = Answer<u32>;

@@ -31,7 +31,7 @@ pub mod request;
 pub mod single;
 pub mod typed;
 
-pub use answer::Answer;
+pub use answer::{Answer, AnswerStart};
 pub use code::Code;
 pub use fields::DecodeError;
 pub use generation::{Form, Generation};

@@ -1,6 +1,6 @@
 //! Exercises 7 and 8: `u8 type`, then the body of that type. Requests and answers, each encoded beside its decoder.
 
-use super::answer::Answer;
+use super::answer::{Answer, AnswerStart};
 use super::batch::{self, Batch};
 use super::code::Code;
 use super::fields::{DecodeError, Fields};
@@ -18,6 +18,9 @@ const SORTEO_NO_REALIZADO: u8 = 4;
 const RESPUESTA_GANADORES: u8 = 5;
 const CONSULTA_RECIBIDAS: u8 = 6;
 const RECIBIDAS: u8 = 7;
+
+/// Bytes of a winner's document in type 5.
+pub const DOCUMENT: usize = size_of::<u32>();
 
 /// Bytes of type, agency and count, before the bets of a typed batch.
 pub const BATCH_HEADER: usize = 1 + batch::HEADER;
@@ -94,7 +97,7 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
             let count =
                 u32::try_from(documents.len()).expect("the file `draw` counts the winners of an agency in 32 bits");
             let mut message = typed_u32(RESPUESTA_GANADORES, count);
-            message.reserve_exact(documents.len() * size_of::<u32>());
+            message.reserve_exact(documents.len() * DOCUMENT);
             message.extend(documents.iter().flat_map(|document| document.to_be_bytes()));
             message
         }
@@ -108,12 +111,33 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
     }
 }
 
-/// The answer at the front of `bytes`, and its length.
+/// The whole answer at the front of `bytes`, and its length.
 ///
 /// # Errors
 /// [`DecodeError::Incomplete`]; [`Malformed::UnknownType`]; [`Malformed::WrongDirection`] for types that only a client
 /// sends; [`Malformed::UnknownCode`].
 pub fn decode_answer(bytes: &[u8]) -> Result<(Answer, usize), DecodeError> {
+    decode_with(bytes, |count, fields| {
+        let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(DOCUMENT));
+        let mut documents = Fields(fields.bytes(len.ok_or(DecodeError::Incomplete)?)?);
+        (0..count).map(|_| documents.u32()).collect()
+    })
+}
+
+/// As [`decode_answer`], but type 5 is decoded only up to its count. The documents follow, [`DOCUMENT`] bytes each. So a
+/// client needs no memory for them, and sees a count that cannot be true before they arrive.
+///
+/// # Errors
+/// As [`decode_answer`].
+pub fn decode_answer_start(bytes: &[u8]) -> Result<(AnswerStart, usize), DecodeError> {
+    decode_with(bytes, |count, _| Ok(count))
+}
+
+/// Decodes an answer. `winners` takes the content of type 5 after its count.
+fn decode_with<W>(
+    bytes: &[u8],
+    winners: impl FnOnce(u32, &mut Fields<'_>) -> Result<W, DecodeError>,
+) -> Result<(Answer<W>, usize), DecodeError> {
     let mut fields = Fields(bytes);
     let answer = match fields.u8()? {
         CONFIRMACION_RECEPCION => {
@@ -124,9 +148,7 @@ pub fn decode_answer(bytes: &[u8]) -> Result<(Answer, usize), DecodeError> {
         SORTEO_NO_REALIZADO => Answer::NotDrawn,
         RESPUESTA_GANADORES => {
             let count = fields.u32()?;
-            let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(size_of::<u32>()));
-            let mut documents = Fields(fields.bytes(len.ok_or(DecodeError::Incomplete)?)?);
-            Answer::Winners((0..count).map(|_| documents.u32()).collect::<Result<_, _>>()?)
+            Answer::Winners(winners(count, &mut fields)?)
         }
         RECIBIDAS => {
             let agency = fields.u32()?;

@@ -52,11 +52,9 @@ fn an_agency_without_bets_ends_and_asks() {
 #[test]
 fn many_winners_in_many_pieces_are_counted() {
     let server = PlayedServer::new();
-    let client = draw(&server).bets("").start();
+    let client = draw(&server).set("RESUME", "false").bets("").start();
     let mut peer = server.accept();
-    let mut ledger = Ledger::default();
-    ledger.serve(&mut peer);
-    ledger.serve(&mut peer);
+    Ledger::default().serve(&mut peer);
     assert_eq!(peer.message(), Message::Winners);
     for piece in winners(&[7574; 100_000]).chunks(4_001) {
         peer.send(piece);

@@ -94,3 +94,49 @@ fn no_packet_exceeds_8000_bytes_with_any_settings() {
     assert_eq!(sizes, [101, 101, 98]);
     assert!(ledger.documents.into_iter().eq(0..300));
 }
+
+#[test]
+fn a_file_whose_rows_are_not_bets_sends_nothing_exit_code_3() {
+    let utf_16 = |order: fn(u16) -> [u8; 2], text: &str| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    let two_rows = "Ana,Paz,1,1999-03-17,7\r\nÑandú,Paz,2,1999-03-17,7\r\n";
+    // The text in the last line, and the number of rows that are refused.
+    let cases: [(Vec<u8>, &str, usize); 11] = [
+        ("Ana;Paz;1;1999-03-17;7\nEva;Paz;2;1999-03-17;7\n".into(), "the rows look separated by semicolons", 2),
+        ("sep=;\nAna;Paz, Eva;1;1999-03-17;7\n".into(), "the rows look separated by semicolons", 2),
+        ("Ana\tPaz\t1\t1999-03-17\t7\n".into(), "the rows look separated by tabs", 1),
+        (utf_16(u16::to_le_bytes, &format!("\u{feff}{two_rows}")), "the file looks like UTF-16", 3),
+        (utf_16(u16::to_be_bytes, &format!("\u{feff}{two_rows}")), "the file looks like UTF-16", 2),
+        (utf_16(u16::to_le_bytes, two_rows), "the file looks like UTF-16", 3),
+        (b"PK\x03\x04\x14\0\x06\0\x08\0\n\x99\xff\n".into(), "the file looks binary", 2),
+        (stored_rows(3).into(), "the rows have 6 columns, a bet has 5", 3),
+        ("Bets\n\nAna Paz,1\nEva Paz,2\n".into(), "the rows have 2 columns, a bet has 5", 3),
+        ("\n1,Ana,Paz,1999-03-17,7\n".into(), "line 2: document is not a number", 1),
+        ("Ana,Paz,1\nAna,Paz,1,17/03/1999,7\n".into(), "line 1: the row has 3 fields", 2),
+    ];
+    for mode in ["draw", "batch"] {
+        for (file, text, refused) in &cases {
+            let server = PlayedServer::new();
+            let ended = ClientSetup::new(mode).server(server.address()).bets(file).start().end();
+            ended.failed(3, &["no row of .data/agency-1.csv is a bet: ", text, "; nothing is sent"]);
+            assert_eq!(ended.count("leer_apuesta"), *refused, "{ended:?}");
+            assert_eq!(ended.count("apuestas_enviadas"), 0, "{ended:?}");
+            assert!(server.is_quiet());
+        }
+    }
+}
+
+#[test]
+fn a_file_without_rows_ends_the_agency() {
+    for file in ["", "\u{feff}", "\n\r\n  \n", "\u{feff}\r\n\n"] {
+        let server = PlayedServer::new();
+        let (client, mut peer) = begun(&server, draw(&server).bets(file));
+        assert_eq!(peer.message(), Message::End);
+        peer.send(&confirmation(0));
+        assert_eq!(peer.message(), Message::Winners);
+        peer.send(&winners(&[]));
+        client.end().succeeded();
+        let client = ClientSetup::new("batch").server(server.address()).bets(file).start();
+        client.end().succeeded();
+        assert!(server.is_quiet());
+    }
+}

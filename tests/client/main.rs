@@ -16,3 +16,4 @@ mod settle;
 mod single_bet;
 mod start;
 mod stop;
+mod winners;

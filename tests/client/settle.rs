@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::scene::*;
-use crate::support::ClientSetup;
 use crate::support::peer::{Ledger, PlayedServer};
+use crate::support::{ClientSetup, agency_file};
 
 #[test]
 fn every_mode_pauses_before_the_last_line() {
@@ -29,7 +29,7 @@ fn every_mode_pauses_before_the_last_line() {
 #[test]
 fn a_draw_pauses_twice_and_then_ends() {
     let server = PlayedServer::new();
-    let client = draw(&server).set("LOG_SETTLE", "200ms").bets("").start();
+    let client = draw(&server).set("LOG_SETTLE", "200ms").bets(agency_file(25)).start();
     Ledger::default().serve_all(&mut server.accept());
     let answered = Instant::now();
     client.end().succeeded();

@@ -371,6 +371,23 @@ proptest! {
         let followed = [&message[..], &message].concat();
         prop_assert_eq!(typed::decode_answer(&followed), Ok((answer, message.len())));
     }
+
+    #[test]
+    fn start_of_an_answer_is_all_but_the_winners(answer in answer()) {
+        let message = encoder::encode(&answer, Generation::Typed);
+        let (start, len) = match answer {
+            Answer::Winners(documents) => (Answer::Winners(u32::try_from(documents.len()).unwrap()), 5),
+            Answer::Confirmation(result) => (Answer::Confirmation(result), message.len()),
+            Answer::NotDrawn => (Answer::NotDrawn, message.len()),
+            Answer::Tally { agency, tally, ended } => (Answer::Tally { agency, tally, ended }, message.len()),
+            Answer::Echo(_) => unreachable!(),
+        };
+        prop_assert_eq!(message.len() - len, if let Answer::Winners(count) = start { 4 * count as usize } else { 0 });
+        for cut in 0..len {
+            prop_assert_eq!(typed::decode_answer_start(&message[..cut]), Err(DecodeError::Incomplete));
+        }
+        prop_assert_eq!(typed::decode_answer_start(&message), Ok((start, len)));
+    }
 }
 
 proptest! {

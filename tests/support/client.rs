@@ -126,8 +126,12 @@ impl Client {
         matches!(self.lines.recv_timeout(QUIET), Err(RecvTimeoutError::Timeout))
     }
 
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     /// Sends SIGTERM and checks that it ends in order and in time.

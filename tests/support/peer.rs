@@ -101,8 +101,16 @@ impl Peer {
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.get_mut().write_all(bytes).unwrap();
+        self.try_send(bytes).unwrap();
         self
+    }
+
+    /// As [`Peer::send`].
+    ///
+    /// # Errors
+    /// The client has closed the connection, or does not read.
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.get_mut().write_all(bytes)
     }
 
     /// Ends this side of the stream.

@@ -62,8 +62,18 @@ pub fn state(pid: i32) -> Option<char> {
 
 /// Anonymous memory of a process in kB: pages that belong to no file.
 pub fn resident(pid: i32) -> u64 {
+    kilobytes(pid, "RssAnon:")
+}
+
+/// The most memory in kB that the process has had so far.
+pub fn peak(pid: i32) -> u64 {
+    kilobytes(pid, "VmHWM:")
+}
+
+/// A line of `/proc/PID/status`.
+fn kilobytes(pid: i32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim_end_matches("kB").trim().parse().unwrap()
 }
 
