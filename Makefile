@@ -1,9 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-docker fuzz chaos sweep test-faults model stress mutants lint bench dataset ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: help build run test test-docker fuzz chaos sweep test-faults model stress mutants lint bench dataset picture ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
 
-# where cargo puts programs
+# where cargo puts the programs
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
-# what `make fuzz` runs, and for how long each
+# the targets of `make fuzz`, and the seconds for each
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= decoder recovery agency_file config
 SCRIPTS := generar-compose.sh validar-echo-server.sh $(wildcard scripts/*.sh)
@@ -14,37 +14,37 @@ help: ## Lists the targets
 build: ## Compiles server, client and dataset for this machine
 	cargo build --release --locked
 
-run: build ## Runs a server and five agencies as local processes, ends with a table
+run: build ## Runs a server and five agencies as local processes; ends by itself with a table
 	@scripts/run.sh
 
 test: ## Runs every test that needs no Docker
 	cargo test --release --locked --workspace
 
-test-docker: ## Runs the system in containers and judges it from outside (TEST_ARGS='ej7' for a part)
+test-docker: ## Runs the system in containers and checks it from outside (TEST_ARGS='ej7' for a part)
 	cargo test --release --locked --features docker --test docker -- $(TEST_ARGS)
 
 stress: ## 100,000 connections of every kind, 1,000 stops at random moments (CONNECTIONS=… STOPS=… SEED=…)
 	cargo test --release --locked --features faults --test stress -- --test-threads=1
 
-mutants: ## Takes mechanisms out of the program one by one: the tests must notice (MUTANTS='NAME…' for a part)
+mutants: ## Removes one mechanism of the program at a time: a test must fail each time (MUTANTS='NAME…' for a part)
 	@scripts/mutants.sh $(MUTANTS)
 
-model: ## Searches the model of storage and draw deeper than the tests do, for two minutes
+model: ## Searches the model of storage and draw deeper than `make test` does; takes two minutes
 	cargo test --release --locked --features faults --test model
 
-test-faults: ## Runs the tests of full and broken disks, power cuts and lost networks; they take root (TEST_ARGS='network' for a part)
+test-faults: ## Tests full and broken disks, power cuts and lost networks; needs root (TEST_ARGS='network' for a part)
 	cargo test --release --locked --features faults --test root -- --test-threads=2 $(TEST_ARGS)
 
-sweep: ## Lets every system call of server and client fail once, and judges what is left (SWEEP_ARGS='--help' for parts)
+sweep: ## Makes each system call of server and client fail once and checks the result (SWEEP_ARGS='--help' for parts)
 	cargo test --release --locked --features faults --test sweep -- $(SWEEP_ARGS)
 
-chaos: ## Kills processes and cuts power at random, judges what is left (RUNS=200 SEED=1; default: 50, a fresh one)
+chaos: ## Kills processes and cuts power at random and counts every bet (RUNS=200 SEED=1; default: 50 and a new seed)
 	cargo test --release --locked --features faults --test chaos -- --runs $(or $(RUNS),50) $(addprefix --seed ,$(SEED))
 
-fuzz: ## Fuzzes the readers of strangers' bytes (FUZZ_SECONDS=60 each, FUZZ_TARGETS='decoder config' for a part)
+fuzz: ## Fuzzes every parser of untrusted bytes (FUZZ_SECONDS=60 each, FUZZ_TARGETS='decoder config' for a part)
 	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
-lint: ## Format, clippy, documentation and shell scripts, warnings are errors
+lint: ## Checks format, clippy, documentation and shell scripts; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -53,15 +53,18 @@ lint: ## Format, clippy, documentation and shell scripts, warnings are errors
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo 'shellcheck is not installed: the scripts were not checked'; fi
 
-bench: ## Measures the server against the least it could be (BENCH_ARGS='--help' for more)
+bench: ## Compares the server with a minimal one that only forks, locks and writes (BENCH_ARGS='--help' for more)
 	cargo bench --locked --bench lottery -- $(BENCH_ARGS)
 
-dataset: build ## Writes the agencies' files again, or unpacks .data/dataset.zip where it is
+dataset: build ## Writes the agencies' files again, or unpacks .data/dataset.zip if that file exists
 	@mkdir -p .data
 	@if [ ! -f .data/dataset.zip ]; then \
 	  $(BIN)/dataset --agencies 5 --out .data --seed 7574 --rows 26936,25518,16014,9238,991; \
 	elif command -v unzip >/dev/null; then unzip -o .data/dataset.zip -d .data; \
 	else python3 -m zipfile -e .data/dataset.zip .data; fi
+
+picture: build ## Plays a lottery and draws it as docs/run.svg, the picture in the README
+	@scripts/picture-run.py
 
 ramas: ## Makes the local branches ej1..ej8 from HEAD (FORCE=1 moves existing ones)
 	@scripts/ramas.sh
@@ -74,9 +77,9 @@ docker-compose-up: docker-image ## Builds the images and starts the system in th
 	@mkdir -p .data
 	docker compose up -d
 
-docker-compose-down: ## Stops the system in order and removes its containers and network
+docker-compose-down: ## Stops the system in order, then removes its containers and network
 	docker compose stop -t 10
 	docker compose down --remove-orphans
 
-docker-compose-logs: ## Follows the containers' logs
+docker-compose-logs: ## Follows the logs of all containers
 	docker compose logs -f

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Writes a Docker Compose file with the server and N agencies: ./generar-compose.sh FILE N
-# Kept to plain POSIX shell, so that `sh generar-compose.sh` works as well.
+# Plain POSIX shell, so that `sh generar-compose.sh` works as well.
 set -eu
 LC_ALL=C # [0-9] means ten digits in every locale
 unset CDPATH
 
-# The subnet has 253 addresses for containers: the server's, the agencies', and some left for visitors (netcat).
+# The subnet has 253 addresses for containers: one for the server, one per agency, and some left for others (netcat).
 max_clients=250
 
 fail() { # CODE MESSAGE
@@ -44,8 +44,8 @@ services:
 YAML
 }
 
-# One build section per image: services that build the same tag at the same time make newer engines fail.
-# The other clients wait for that image instead of asking a registry for it.
+# Only the first client has a build section: newer engines fail if several services build the same tag at the same time.
+# The other clients use that image and never ask a registry for it.
 image_of_client() { # ID
   if [ "$1" -eq 1 ]; then
     cat <<YAML
@@ -58,7 +58,7 @@ YAML
   fi
 }
 
-# The bet stands here in every mode, since only mode bet reads it: CLI_MODE can change without a new file.
+# The bet is set in every mode, although only mode bet reads it: so CLI_MODE can change without a new file.
 client() { # ID
   cat <<YAML
 
@@ -124,8 +124,8 @@ esac
 [ ! -d "$file" ] || usage "FILE is a directory: $file"
 folder=$(cd -- "$(dirname -- "$file")" 2>/dev/null && pwd -P) || usage "FILE is in no existing folder: $file"
 
-# Compose resolves relative paths from the file's own folder: relative keeps the project movable, anywhere else
-# only absolute ones are right.
+# Compose resolves relative paths from the folder of the compose file. In the project's folder, relative paths keep the
+# project movable; in any other folder, only absolute paths are right.
 root=$(cd -- "$(dirname -- "$0")" && pwd -P)
 base=.
 if [ "$folder" != "$root" ]; then
@@ -135,12 +135,12 @@ fi
 
 text=$(compose)
 if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
-  printf '%s\n' "$text" >"$file" # a link or a device stays what it is
+  printf '%s\n' "$text" >"$file" # keep a link or a device as it is
 else
   temporary=$(mktemp "$folder/.compose.XXXXXX")
   trap 'rm -f -- "$temporary"' EXIT
   trap 'exit 1' HUP INT TERM
   printf '%s\n' "$text" >"$temporary"
-  chmod '=rw' "$temporary" # what the umask allows; mktemp gives 0600
+  chmod '=rw' "$temporary" # as the umask allows; mktemp creates the file with 0600
   mv -f -- "$temporary" "$folder/$(basename -- "$file")"
 fi

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Fuzzes each target of fuzz/ for a while, from the committed corpus; what it finds on its way stays in fuzz/scratch.
+# Fuzzes targets of fuzz/, each for SECONDS, starting from the committed corpus. New inputs stay in fuzz/scratch.
 #   scripts/fuzz.sh SECONDS TARGET…
-# With FUZZ_SEED set, and no scratch yet, it goes the same way each time.
-# Exit 1 where a target has found something: the input lies in fuzz/artifacts, and the end of the log says how to run it.
+# With FUZZ_SEED set and an empty fuzz/scratch, every run is the same.
+# Exit code 1 if a target found a defect: the input is in fuzz/artifacts, and the end of the log shows how to run it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,13 +14,13 @@ skip() { # WHY
 [[ $# -ge 2 && $1 =~ ^[0-9]+$ ]] || { printf 'usage: scripts/fuzz.sh SECONDS TARGET…\n' >&2; exit 2; }
 seconds=$1
 shift
-cargo +nightly --version >/dev/null 2>&1 || skip 'there is no nightly compiler: rustup toolchain install nightly'
-cargo +nightly fuzz --version >/dev/null 2>&1 || skip 'there is no cargo-fuzz: cargo install --locked cargo-fuzz'
-command -v "${CXX:-c++}" >/dev/null || skip 'there is no C++ compiler, which libFuzzer needs: apt-get install g++'
+cargo +nightly --version >/dev/null 2>&1 || skip 'no nightly compiler is installed: rustup toolchain install nightly'
+cargo +nightly fuzz --version >/dev/null 2>&1 || skip 'cargo-fuzz is not installed: cargo install --locked cargo-fuzz'
+command -v "${CXX:-c++}" >/dev/null || skip 'no C++ compiler is installed, and libFuzzer needs one: apt-get install g++'
 
-# Bytes of the longest input: for the decoder more than its buffer, for the others many lines.
+# Longest input in bytes: more than the decoder's buffer for the decoder, many lines for the others.
 declare -A longest=([decoder]=10000 [recovery]=4000 [agency_file]=3000 [config]=2000)
-# The project is without unsafe code, and runs ten times faster without an address sanitizer; the YAML crate is not.
+# The project's code has no unsafe and runs ten times faster without an address sanitizer. The YAML crate has unsafe code.
 declare -A sanitizer=([config]=address)
 
 memory=/dev/shm

@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
-# Shows that the tests can fail. A mutant is the program without one of its mechanisms. For each mutant, this script patches
-# a scratch copy of the source, builds it, and runs a test, which must fail for the right reason.
-# A mutant is a file tests/mutants/NAME.patch:
-#   one or two sentences: the mechanism that is missing, and the result
-#   Judge: the command that must fail; it runs here, with LOTERIA_SERVER and LOTERIA_CLIENT set to the mutant's programs
-#   Sees: an extended regular expression that its output must match
-#   a unified diff with one line of context
-# Usage: scripts/mutants.sh [NAME…]; without names, all mutants.
+# Shows that the tests can fail: removes one mechanism at a time from a copy of the program. The test that judges the
+# mechanism must fail, and its output must match. Each mutant is a file tests/mutants/NAME.patch:
+#   one or two sentences: what is removed, and the damage
+#   Judge: the command that must fail; it runs with LOTERIA_SERVER and LOTERIA_CLIENT set to the mutant's programs
+#   Sees: an extended regular expression that the output of the judge must match
+#   a unified diff, best with one line of context (git diff -U1): then fewer changes of the source break it
+# Usage: scripts/mutants.sh [NAME…]; without names, it runs all mutants.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scratch=$(realpath -m "${CARGO_TARGET_DIR:-target}")/mutants
 tree=$scratch/tree
 programs=$scratch/build/release
-patience=900 # seconds that a judge may take
+patience=900 # longest time of a judge, in seconds
 
 field() { # NAME PATCH
   sed -n "s/^$1: //p" "$2" | head -n 1
@@ -34,7 +33,7 @@ copy_source() {
   git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
 }
 
-# A reversed patch is no way back: with little context it may find another place than the patch did.
+# Trap: with little context, patch --reverse may find another place than the patch did. So copy the files again.
 restore() { # PATCH
   sed -n 's,^+++ b/,,p' "$1" | xargs -d '\n' cp --parents -t "$tree"
 }
@@ -43,11 +42,11 @@ judge() { # PATCH: prints the verdict
   local command regex output=$scratch/judge.log
   command=$(field Judge "$1") regex=$(field Sees "$1")
   if [ -z "$command" ] || [ -z "$regex" ]; then
-    echo 'BROKEN: no line Judge: or Sees:'
+    echo 'BROKEN: the patch has no line Judge: or no line Sees:'
   elif [ "$(digest)" = "$unchanged" ]; then
-    echo 'BROKEN: the programs are the same as without it'
+    echo 'BROKEN: the patch does not change the programs'
   elif LOTERIA_SERVER=$programs/server LOTERIA_CLIENT=$programs/client timeout "$patience" bash -c "$command" >"$output" 2>&1; then
-    # If the machine cannot run the judge, the mutant is skipped. Its name is the last word of the command, or "the sweep".
+    # Count a skip only if it is the judging test (the last word of the command) or the whole sweep.
     grep -Eom 1 "SKIPPED: (${command##* }|the sweep): .*" "$output" || echo "SURVIVED: $command"
   elif grep -Eq -- "$regex" "$output"; then
     echo caught
@@ -69,14 +68,11 @@ for name; do
   patch=$PWD/tests/mutants/${name%.patch}.patch
   began=$SECONDS
   if ! patch --directory="$tree" --strip=1 --quiet --batch --forward --reject-file=- <"$patch" >"$scratch/patch.log" 2>&1; then
-    verdict='BROKEN: it does not apply'
+    verdict='BROKEN: the patch does not apply'
     cat "$scratch/patch.log" >&2
     copy_source
-  elif build; then
-    verdict=$(judge "$patch")
-    restore "$patch"
   else
-    verdict='BROKEN: it does not compile'
+    if build; then verdict=$(judge "$patch"); else verdict='BROKEN: the mutant does not compile'; fi
     restore "$patch"
   fi
   printf '%-40s %s, %s s\n' "${name%.patch}" "$verdict" $((SECONDS - began))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the local branches ej1..ej8 from HEAD. Each differs from it in the CLI_MODE line of .env alone, or in nothing
-# where HEAD has that mode already. Neither the work tree nor the current branch is touched.
-#   scripts/ramas.sh [--force]    --force (or FORCE=1): move branches that are something else by now
+# Creates the local branches ej1..ej8 from HEAD. Each differs from HEAD only in the CLI_MODE line of .env, or in nothing
+# if HEAD already has that mode. The script changes neither the work tree nor the current branch.
+#   scripts/ramas.sh [--force]    --force (or FORCE=1): move existing branches that differ
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,8 +19,8 @@ case "$#${1-}" in
   *) printf 'usage: scripts/ramas.sh [--force]\n' >&2; exit 2 ;;
 esac
 
-head=$(git rev-parse --quiet --verify 'HEAD^{commit}') || fail 'there is no commit to start from'
-# Who and when are those of HEAD, so that the same HEAD always gives the same commits.
+head=$(git rev-parse --quiet --verify 'HEAD^{commit}') || fail 'the repository has no commit to start from'
+# Author and date are those of HEAD, so that the same HEAD always gives the same commits.
 {
   read -r GIT_AUTHOR_NAME
   read -r GIT_AUTHOR_EMAIL
@@ -32,7 +32,7 @@ export GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
 lines=$(git cat-file blob "$head:.env" 2>/dev/null | grep -c '^CLI_MODE=') || true
 [[ $lines == 1 ]] || fail "HEAD's .env has $lines lines CLI_MODE=, expected 1"
 
-# HEAD itself where it has that mode, else a commit on top of it.
+# Prints HEAD if it has that mode already, otherwise a new commit on top of it.
 commit_with() { # MODE
   local blob tree
   blob=$(git cat-file blob "$head:.env" | sed "s/^CLI_MODE=.*/CLI_MODE=$1/" | git hash-object -w --stdin)
@@ -67,6 +67,6 @@ for number in {1..8}; do
   report+="$branch  ${new:0:10}  CLI_MODE=$mode  ${what-}"$'\n'
 done
 
-[[ -z $refused ]] || fail "nothing changed: these differ from what HEAD gives (FORCE=1 moves those not checked out):$refused"
-printf '%s' "$updates" | git update-ref -m 'ramas.sh: from HEAD' --stdin # all of them or none
+[[ -z $refused ]] || fail "no branch was changed: these exist and differ from HEAD (FORCE=1 moves those that are not checked out):$refused"
+printf '%s' "$updates" | git update-ref -m 'ramas.sh: from HEAD' --stdin # all branches or none
 printf '%s' "$report"

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Plays one whole lottery on this machine: a server on a free port and five agencies over the files in .data. Shows
-# all their lines the way `docker compose logs` does, then a table. Exit code 0 only if every process ended with 0;
-# nothing is left behind, Ctrl-C included. Needs the release build (`make run` does both).
+# Plays one whole lottery on this machine: a server on a free port and five agencies with the files in .data. Prints
+# all log lines as `docker compose logs` does, then a table. Exit code 0 only if every process ended with 0. Leaves no
+# process and no file, not even after Ctrl-C. Needs the release build (`make run` builds it first).
 set -u
-trap 'exit 130' HUP INT TERM # until there is something to stop
+trap 'exit 130' HUP INT TERM # until the first process starts
 cd "$(dirname "$0")/.." || exit 1
 
 agencies=5
 bin=${CARGO_TARGET_DIR:-target}/release
-listen_limit=30 # seconds in which the server must say its port
-stop_limit=10   # seconds in which everything must have stopped, once asked: above SHUTDOWN_GRACE (5 s)
+listen_limit=30 # seconds within which the server must log its port
+stop_limit=10   # seconds within which all processes must end after the request to stop: above SHUTDOWN_GRACE (5 s)
 
 declare -A pid began took code winners
-port='' failed=0 interrupted=0 server_told=0 stopping_since='' clients=0
+port='' failed=0 interrupted=0 server_asked=0 stopping_since='' clients=0
 
-# Sets `now` to the time in ms. Without a process where bash can: it may lose a Ctrl-C that comes while it waits for one.
+# Sets `now` to the time in ms, without a process if bash can: while bash waits for a process, it may lose a Ctrl-C.
 look_at_clock() {
   now=${EPOCHREALTIME-} # bash 5: seconds with six decimals, after a point or a comma
   now=${now/[.,]/}
@@ -27,26 +27,26 @@ complain() {
   printf 'run.sh: %s\n' "$1" >&2
 }
 
-# mawk would wait for full blocks of input; others know no such option and read what is there.
+# mawk waits for full blocks of input unless it gets this option; other awks do not know it and do not need it.
 line_wise=()
 case $(awk -W version 2>&1 </dev/null) in mawk*) line_wise=(-W interactive) ;; esac
 
-# Shows NAME's lines (standard input) and reports to the main loop what it waits for. It ends when NAME has ended,
-# not by a signal, so that no last line is lost.
+# Prints NAME's lines (standard input) and reports the events that the main loop waits for. It ignores signals and ends
+# when NAME has ended, so that it loses no last line.
 show() { # NAME
   trap '' HUP INT TERM
   awk "${line_wise[@]}" -v name="$1" -v events="$run/events" '
     function value(key) { match($0, key ": [0-9]+"); return substr($0, RSTART + length(key) + 2, RLENGTH - length(key) - 2) }
-    function tell(what) { print what "\n" > events; close(events) }
-    BEGIN { ORS = "" } # a line is one write, or those of different processes would mix
+    function report(event) { print event "\n" > events; close(events) }
+    BEGIN { ORS = "" } # a line is one write; otherwise lines of different processes would mix
     { print sprintf("%-7s  | %s\n", name, $0); fflush() }
-    / action: listen \| result: success / { tell("listening " name " " value("port")) }
-    / action: consulta_ganadores \| result: success / { tell("winners " name " " value("cant_ganadores")) }
+    / action: listen \| result: success / { report("listening " name " " value("port")) }
+    / action: consulta_ganadores \| result: success / { report("winners " name " " value("cant_ganadores")) }
   '
   echo "ended $1" >"$run/events"
 }
 
-# A process group of its own (set -m): Ctrl-C reaches this script alone, which then stops everything in order.
+# Starts a process in its own process group (set -m): Ctrl-C reaches only this script, which then stops all in order.
 start() { # NAME COMMAND...
   local name=$1
   shift
@@ -60,7 +60,7 @@ start() { # NAME COMMAND...
   exec 4>&-
 }
 
-# A level at which there are the lines that this script waits for.
+# Prints a log level at which the programs log the lines that this script waits for.
 level() { # WANTED
   if [[ ${1^^} == DEBUG ]]; then echo DEBUG; else echo INFO; fi
 }
@@ -87,17 +87,17 @@ stop_clients() {
   done
 }
 
-# Told once: a second SIGTERM would cut its children off.
+# Only once: a second SIGTERM would kill the server's children.
 stop_server() {
   [[ -n ${pid[server]-} ]] || return
   stopping_since=${stopping_since:-$SECONDS}
-  ((server_told)) || kill -TERM "${pid[server]}" 2>/dev/null
-  server_told=1
+  ((server_asked)) || kill -TERM "${pid[server]}" 2>/dev/null
+  server_asked=1
 }
 
 stop_all() {
   stop_clients
-  ((clients)) || stop_server # else it follows the last client
+  ((clients)) || stop_server # otherwise it stops after the last client
 }
 
 # shellcheck disable=SC2317 # called by a trap
@@ -110,7 +110,7 @@ interrupt() {
   fi 2>/dev/null
 }
 
-# wait returns early for a signal that has a trap.
+# `wait` returns early when a trapped signal arrives.
 reap() { # PID: returns its exit code
   local status
   while :; do
@@ -125,31 +125,31 @@ ended() { # NAME
   look_at_clock
   took[$name]=$((now - began[$name]))
   [[ $name == server ]] || ended_at=$now
-  if [[ $name == server ]] && ((!server_told)); then
+  if [[ $name == server ]] && ((!server_asked)); then
     complain 'the server ended before the agencies'
-    stop_server # its output may have broken rather than itself
+    stop_server # perhaps only its output has ended
   fi
-  reap "${pid[$name]}" 2>/dev/null # without bash's own words about signals
+  reap "${pid[$name]}" 2>/dev/null # hides bash's own messages about signals
   code[$name]=$?
   unset "pid[$name]"
   ((code[$name] == 0)) || complain "$name ended with exit code ${code[$name]}"
   [[ $name == server ]] || clients=$((clients - 1))
-  ((!failed)) || stop_clients # the draw needs all agencies: the others would wait for ever
+  ((!failed)) || stop_clients # the draw needs all agencies: the others would wait forever
   ((clients)) || stop_server
 }
 
-# After a second without news: what no event tells, or one that a signal has swallowed.
+# After a second without an event: checks for ends and timeouts without an event, and for an event lost to a signal.
 look_around() {
   local name
   for name in "${!pid[@]}"; do
     kill -0 "${pid[$name]}" 2>/dev/null || ended "$name"
   done
-  if [[ -z $port ]] && ((!server_told && SECONDS >= listen_limit)); then
-    complain "the server named no port within $listen_limit s"
+  if [[ -z $port ]] && ((!server_asked && SECONDS >= listen_limit)); then
+    complain "the server logged no port within $listen_limit s"
     stop_server
   fi
   if [[ -n $stopping_since ]] && ((SECONDS - stopping_since > stop_limit)); then
-    complain "not stopped within $stop_limit s, killed: ${!pid[*]}"
+    complain "killed after $stop_limit s, because they had not stopped: ${!pid[*]}"
     kill -KILL "${pid[@]}" 2>/dev/null
   fi
 }
@@ -175,9 +175,9 @@ run=${TMPDIR:-/tmp}/loteria-run.$$.$RANDOM$RANDOM
 trap 'kill -KILL "${pid[@]}" 2>/dev/null; rm -rf "$run"' EXIT
 mkdir -m 700 "$run" || { trap - EXIT; exit 1; }
 trap interrupt HUP INT TERM
-trap 'failed=1' PIPE # so that the end is an orderly one, even if nobody reads
+trap 'failed=1' PIPE # so that the script stops all in order even if nobody reads its output
 mkfifo "$run/events"
-exec 3<>"$run/events" # both ends: it never blocks and has no end of file
+exec 3<>"$run/events" # open both ends: then a read never blocks on open and gets no end of file
 
 start_server
 began_at=${began[server]} ended_at=$began_at
@@ -190,7 +190,7 @@ while ((${#pid[@]})); do
       look_at_clock
       began_at=$now
       ((interrupted)) || start_clients
-      ((!interrupted)) || stop_all # a signal may have come amid the starts
+      ((!interrupted)) || stop_all # a signal may have arrived during the starts
       ;;
     winners) winners[$name]=$number ;;
     ended) [[ -z ${pid[$name]-} ]] || ended "$name" ;;

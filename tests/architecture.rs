@@ -211,6 +211,18 @@ fn every_module_is_in_its_map_and_the_maps_name_no_other() {
 }
 
 #[test]
+fn the_architecture_page_shows_the_same_floors() {
+    let page = fs::read_to_string(src().join("../docs/architecture.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows = rows.filter_map(|(floor, rest)| Some((floor.parse::<usize>().ok()?, rest.split(" | ").next()?)));
+    let modules =
+        rows.flat_map(|(floor, cell)| cell.split('`').skip(1).step_by(2).map(move |name| (name.to_owned(), floor)));
+    // Floor 0 of the page is the crate `ipc`.
+    let page: BTreeMap<_, _> = modules.filter(|(_, floor)| *floor > 0).map(|(name, floor)| (name, floor - 1)).collect();
+    assert_eq!(page, floors(&src().join("lib.rs")));
+}
+
+#[test]
 fn the_client_shares_nothing_above_the_protocol_with_the_server() {
     for import in imports() {
         let module = module_of(&import.file);

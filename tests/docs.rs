@@ -1,12 +1,14 @@
-//! The documents say what the programs do: the dumps in docs/protocol.md are the bytes that the code sends, and both
-//! READMEs name the same commands and keys. `UPDATE_DOCS=1` writes the dumps anew.
+//! Compares the documents with the code: dumps of the protocol, settings, exit codes, imports, names of tests; and the
+//! documents with each other: both READMEs, every link. `UPDATE_DOCS=1` writes the dumps again.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::unwrap_used, reason = "unwrap fails a test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use loteria::bet::{AgencyId, Bet};
+use loteria::exit_code::ExitStatus;
 use loteria::protocol::batch::{self, Batch};
 use loteria::protocol::{Answer, Code, Generation, encoder, single, typed};
 use loteria::row::Tally;
@@ -133,7 +135,7 @@ fn dump((name, bytes, fields): &Example) -> String {
 }
 
 #[test]
-fn the_dumps_in_the_protocol_page_are_the_bytes_that_are_sent() {
+fn dumps_of_the_protocol_page_are_the_sent_bytes() {
     let page = read("docs/protocol.md");
     let mut expected = page.clone();
     for example in examples() {
@@ -146,10 +148,15 @@ fn the_dumps_in_the_protocol_page_are_the_bytes_that_are_sent() {
         fs::write(root().join("docs/protocol.md"), &expected).unwrap();
     }
     assert_eq!(page.matches("<!-- hex: ").count(), examples().len());
-    assert!(page == expected, "docs/protocol.md is out of date: run the tests once with UPDATE_DOCS=1");
+    assert!(page == expected, "docs/protocol.md is out of date: run this test once with UPDATE_DOCS=1");
 }
 
-/// What stands between backticks or in code blocks, comments aside.
+// ---- both READMEs, and links -------------------------------------------------------------------------------------
+
+/// Most lines of a README: a stranger reads it in a minute, all other pages hold the details.
+const README_LINES: usize = 125;
+
+/// The text between backticks and in code blocks, without comments.
 fn code(readme: &str) -> Vec<String> {
     let mut code = Vec::new();
     for (n, part) in readme.split("```").enumerate() {
@@ -163,38 +170,224 @@ fn code(readme: &str) -> Vec<String> {
     code
 }
 
-#[test]
-fn both_readmes_have_the_same_commands_keys_and_links() {
-    let [english, spanish] = ["README.md", "README.es.md"].map(read);
-    assert_eq!(code(&english), code(&spanish));
-    let headings = |text: &str| text.lines().filter(|line| line.starts_with('#')).count();
-    assert_eq!(headings(&english), headings(&spanish));
-    let rows = |text: &str| text.lines().filter(|line| line.starts_with('|')).count();
-    assert_eq!(rows(&english), rows(&spanish));
+/// The targets of the links in a page, pictures included.
+fn links(page: &str) -> Vec<&str> {
+    page.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
 }
 
 #[test]
-fn every_link_of_the_documents_leads_to_a_file() {
-    let pages = fs::read_dir(root().join("docs")).unwrap().map(|page| page.unwrap().path());
-    for page in pages.chain(["README.md", "README.es.md"].map(|page| root().join(page))) {
+fn both_readmes_have_the_same_commands_and_links() {
+    let [english, spanish] = ["README.md", "README.es.md"].map(read);
+    assert_eq!(code(&english), code(&spanish));
+    let count = |text: &str, start| text.lines().filter(|line| line.starts_with(start)).count();
+    for start in ['#', '|', '!'] {
+        assert_eq!(count(&english, start), count(&spanish, start), "lines that start with {start}");
+    }
+    let others = |page| {
+        let links: BTreeSet<_> = links(page).into_iter().filter(|link| !link.starts_with("README")).collect();
+        links
+    };
+    assert_eq!(others(&english), others(&spanish));
+}
+
+#[test]
+fn readmes_are_short() {
+    for page in ["README.md", "README.es.md"] {
+        let lines = read(page).lines().count();
+        assert!(lines <= README_LINES, "{page} has {lines} lines");
+    }
+}
+
+/// Every Markdown page of the project.
+fn pages() -> Vec<PathBuf> {
+    let folders = ["", "docs", "ipc", "wireshark", "fuzz", "benches"].map(|folder| root().join(folder));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+/// The anchors of a page's headings, as the usual renderers form them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings.map(|heading| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    assert!(pages().len() > 10);
+    for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = link.split('#').next().unwrap();
-            assert!(page.parent().unwrap().join(file).exists(), "{}: {link}", page.display());
+        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !anchor.is_empty() {
+                let headings = anchors(&fs::read_to_string(target).unwrap());
+                assert!(headings.iter().any(|heading| heading == anchor), "{}: {link}: {headings:?}", page.display());
+            }
         }
     }
 }
 
 #[test]
-fn the_readme_names_every_key_of_the_server() {
-    let readme = read("README.md");
-    for key in loteria::config::server::KEYS {
-        assert!(readme.contains(&format!("| `{key}` | ")), "{key}");
+fn pictures_have_a_title_and_load_nothing() {
+    for picture in ["docs/processes.svg", "docs/run.svg"] {
+        let svg = read(picture);
+        assert!(svg.contains("<title ") && svg.contains("<desc ") && svg.contains("prefers-color-scheme: dark"));
+        let external = svg.replace("http://www.w3.org/2000/svg", "");
+        assert!(
+            ["http", "href", "url(", "@import"].iter().all(|word| !external.replace("url(#tip)", "").contains(word))
+        );
     }
 }
 
 #[test]
-fn every_test_that_the_fault_matrix_names_is_one_of_its_target() {
+fn picture_of_a_run_shows_the_bundled_bets() {
+    let picture = read("docs/run.svg");
+    for agency in 1..=5 {
+        let bets = read(&format!(".data/agency-{agency}.csv")).lines().count();
+        assert!(
+            picture.contains(&format!(">{agency} {bets:>15} ")),
+            "agency {agency} has {bets} bets: run make picture"
+        );
+    }
+}
+
+// ---- settings and exit codes -------------------------------------------------------------------------------------
+
+/// The rows of the first table below `heading` of docs/configuration.md: their cells, without backticks.
+fn configuration(heading: &str) -> Vec<Vec<String>> {
+    let page = read("docs/configuration.md");
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| row.trim_matches('|').split(" | ").map(|cell| cell.trim().replace('`', "")).collect();
+    rows.skip(2).map(cells).collect()
+}
+
+/// The keys that the client's code asks for: the first argument of `get`, `required` and `duration`.
+fn client_keys() -> BTreeSet<String> {
+    let source = read("src/config/client.rs");
+    let code = without_tests(&source);
+    let calls = ["get(", "required(", "duration("];
+    let arguments = calls.iter().flat_map(|call| code.split(call).skip(1).map(str::trim_start));
+    let literals = arguments.filter_map(|rest| rest.strip_prefix('"')?.split_once('"'));
+    literals.map(|(key, _)| key.to_owned()).collect()
+}
+
+#[test]
+fn configuration_page_names_every_key_of_both_programs() {
+    let documented = |program| configuration(program).into_iter().map(|row| row[0].clone()).collect::<Vec<_>>();
+    assert_eq!(documented("Server"), loteria::config::server::KEYS);
+    assert_eq!(documented("Client").into_iter().collect::<BTreeSet<_>>(), client_keys());
+}
+
+#[test]
+fn documented_defaults_of_the_server_are_those_of_the_code() {
+    let settings = configuration("Server").into_iter().filter(|row| row[0] != "MAX_CONNECTIONS");
+    let file: String = settings.map(|row| format!("{} = {}\n", row[0], row[1])).collect();
+    let load = |text: &str| {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&path, format!("[DEFAULT]\n{text}")).unwrap();
+        loteria::config::server::Config::load(Some(path.path())).map(|config| format!("{config:?}"))
+    };
+    assert_eq!(load(&file).unwrap(), load("").unwrap());
+}
+
+#[test]
+fn documented_defaults_of_the_client_are_those_of_the_code() {
+    let settings = configuration("Client").into_iter().filter(|row| row[0] != "id");
+    let entries = settings.map(|row| match row[0].split_once('.') {
+        Some((section, key)) => (section.to_owned(), format!("  {key}: \"{}\"\n", row[1].replace("{id}", "1"))),
+        None => (String::new(), format!("{}: \"{}\"\n", row[0], row[1])),
+    });
+    let mut file = String::from("id: 1\n");
+    let mut current = String::new();
+    for (section, entry) in entries.collect::<BTreeSet<_>>() {
+        if section != current {
+            file += &format!("{section}:\n");
+            current = section;
+        }
+        file += &entry;
+    }
+    let load = |text: &str| {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&path, text).unwrap();
+        loteria::config::client::Config::load(Some(path.path())).map(|config| format!("{config:?}"))
+    };
+    assert_eq!(load(&file).unwrap(), load("id: 1\n").unwrap());
+}
+
+#[test]
+fn documented_exit_codes_are_those_of_the_code() {
+    let table = ExitStatus::TABLE.map(|(status, meaning)| (status.code(), meaning));
+    let documented = configuration("Exit codes").into_iter().map(|row| (row[0].parse().unwrap(), row[1].clone()));
+    assert_eq!(documented.collect::<Vec<(u8, String)>>(), table.map(|(code, meaning)| (code, meaning.to_owned())));
+}
+
+// ---- architecture ------------------------------------------------------------------------------------------------
+
+/// The rows of the table below `heading` of docs/architecture.md, split into cells.
+fn architecture<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    rows.skip(2).map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+/// The parts of a cell between backticks.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// The code of a source file, or of all files of a folder: no comments, and no unit tests, which end a file.
+fn code_below(path: &Path) -> String {
+    let files = if path.is_dir() { files_in(path) } else { vec![fs::read_to_string(path).unwrap()] };
+    let code = files.iter().flat_map(|file| without_tests(file).lines());
+    code.filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn without_tests(source: &str) -> &str {
+    source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
+#[test]
+fn modules_never_use_what_the_architecture_page_excludes() {
+    let page = read("docs/architecture.md");
+    let rows = architecture(&page, "Imports that a module never has");
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        for path in names(row[0]) {
+            let code = code_below(&root().join(path));
+            assert!(!code.is_empty(), "{path}");
+            for word in names(row[1]) {
+                let found = code.match_indices(word).any(|(at, _)| is_whole_word(&code, at, word.len()));
+                assert!(!found, "{path} uses {word}");
+            }
+        }
+    }
+}
+
+/// Whether no letter, digit or underscore precedes or follows the word; a word that ends with `::` may go on.
+fn is_whole_word(code: &str, at: usize, len: usize) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let goes_on = code[at + len..].starts_with(is_part) && !code[..at + len].ends_with("::");
+    !code[..at].ends_with(is_part) && !goes_on
+}
+
+#[test]
+fn every_test_of_the_architecture_page_exists() {
+    let page = read("docs/architecture.md");
+    let rows = architecture(&page, "Invariants at run time");
+    let tests: Vec<_> = rows.iter().flat_map(|row| tests_in(row[2])).collect();
+    assert!(rows.len() > 10 && tests.len() > rows.len(), "{}", tests.len());
+    for (target, name) in tests {
+        assert!(sources_of(target).contains(&format!("fn {name}()")), "{target}: {name}");
+    }
+}
+
+// ---- promises ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_test_of_the_fault_matrix_exists_in_its_target() {
     let page = read("docs/promises.md");
     let tests: Vec<_> = fault_matrix(&page).iter().flat_map(|[_, tests, _]| tests_in(tests)).collect();
     assert!(tests.len() > 100, "{}", tests.len());
@@ -204,7 +397,7 @@ fn every_test_that_the_fault_matrix_names_is_one_of_its_target() {
 }
 
 #[test]
-fn every_row_of_the_fault_matrix_names_mutants_that_its_tests_judge() {
+fn every_row_of_the_fault_matrix_names_judged_mutants() {
     let page = read("docs/promises.md");
     for [fault, tests, mutants] in fault_matrix(&page) {
         let tests = tests_in(tests);
@@ -234,8 +427,8 @@ fn fault_matrix(page: &str) -> Vec<[&str; 3]> {
         .collect()
 }
 
-/// The tests that a cell of the matrix names (all code with an underscore), each with its target: the last word with a
-/// colon in front of it.
+/// The tests that a cell of the matrix names (all code with an underscore), each with its target: the last word before a
+/// colon.
 fn tests_in(cell: &str) -> Vec<(&str, &str)> {
     let mut target = "";
     let mut tests = Vec::new();
@@ -249,19 +442,19 @@ fn tests_in(cell: &str) -> Vec<(&str, &str)> {
     tests
 }
 
-/// The sources of one test target.
+/// The sources of one test target; `ipc` means all tests of that crate.
 fn sources_of(target: &str) -> String {
-    let directory = root().join("tests").join(target);
-    if directory.is_dir() { sources_in(&directory) } else { read(&format!("tests/{target}.rs")) }
+    let directory = root().join(if target == "ipc" { "ipc/tests".into() } else { format!("tests/{target}") });
+    if directory.is_dir() { files_in(&directory).concat() } else { read(&format!("tests/{target}.rs")) }
 }
 
-/// All Rust sources below `dir`, one behind the other.
-fn sources_in(dir: &Path) -> String {
+/// All Rust sources below `dir`.
+fn files_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let text = |path: PathBuf| match path.extension() {
-        _ if path.is_dir() => sources_in(&path),
-        Some(extension) if extension == "rs" => fs::read_to_string(&path).unwrap(),
-        _ => String::new(),
+    let texts = |path: PathBuf| match path.extension() {
+        _ if path.is_dir() => files_in(&path),
+        Some(extension) if extension == "rs" => vec![fs::read_to_string(&path).unwrap()],
+        _ => Vec::new(),
     };
-    entries.map(text).collect()
+    entries.flat_map(texts).collect()
 }

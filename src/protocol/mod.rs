@@ -1,4 +1,4 @@
-//! The bytes on the wire: one codec for each generation of clients, and the rule that tells the generations apart.
+//! The bytes on the wire: one codec for each generation of clients, and the rule that distinguishes the generations.
 //!
 //! Pure and incremental. Every decoder takes the bytes that have arrived so far and needs no socket. The server's session
 //! uses [`decoder::Decoder`] and [`Answer::encode`]; the agency uses [`typed`], [`batch`], [`single`] and [`echo`]. This
@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`code`], [`malformed`], [`generation`] | result codes; the defects that make bytes no message; generations and forms |
 //! | [`request`], [`answer`], [`fields`] | requests; answers; integers and texts at the front of the received bytes |
-//! | [`echo`], [`single`], [`batch`], [`detect`] | exercises 1–4, a line; 5, one bet; 6, a batch; the rule that tells them apart |
+//! | [`echo`], [`single`], [`batch`], [`detect`] | exercises 1–4, a line; 5, one bet; 6, a batch; the rule that distinguishes them |
 //! | [`typed`] | exercises 7 and 8: messages with a type byte, and their answers |
 //! | [`decoder`], [`encoder`] | the server's side: the requests in a receive buffer; the bytes of an answer |
 
