@@ -1,18 +1,20 @@
-//! What the server costs beyond what its architecture costs: the release binary against a floor ([`floor`]), both driven
-//! by the same clients ([`traffic`]) over 127.0.0.1, in turn (server, floor, server, floor, …).
+//! The benchmark of the server: compares the release binary with a floor ([`floor`]), the least that a server of this
+//! architecture can do. The same clients ([`traffic`]) use both over 127.0.0.1, in turn (server, floor, server, floor, …).
 //!
-//! Owns the options, the runs and the tables. Figures of a machine drift from minute to minute, and neighbours are
-//! noisy: the ratio of two runs that follow each other is what holds, so it is taken pair by pair. Run by `make bench`;
-//! does nothing without the `--bench` that `cargo bench` adds, so that `cargo test --all-targets` is not held up.
+//! Owns the options and the runs; [`figures`] owns the tables. A machine's speed changes from minute to minute, and other
+//! programs disturb it. Only the ratio of two consecutive runs is reliable, so it is computed for each pair. Run by
+//! `make bench`. Without the argument `--bench`, which `cargo bench` adds, it does nothing, so `cargo test --all-targets`
+//! is not delayed.
 //!
-//! | part | what happens | figures |
+//! | part | work | figures |
 //! |---|---|---|
-//! | ingest | five agencies send the files in `.data`, a batch at a time, then ask for their winners | time to the last acknowledged bets, to the last answer; processor time |
-//! | connections | two clients echo a line a connection, again and again | connections a second; processor time |
-//! | memory | five agencies have sent all and wait for a sixth | RSS of the parent, PSS and private memory of a child |
+//! | ingest | five agencies send the files in `.data`, a batch at a time, then ask for their winners | time to the last acknowledged batch and to the last answer; processor time |
+//! | connections | two clients repeatedly open a connection and echo one line | connections a second; processor time |
+//! | memory | five agencies have sent everything and wait for a sixth | RSS of the parent, PSS and private memory of a child |
 
 #![forbid(unsafe_code)]
 
+mod figures;
 mod floor;
 mod traffic;
 
@@ -28,38 +30,40 @@ use clap::{Parser, ValueEnum};
 use loteria::agency::stop::StopSignal;
 use loteria::cli;
 
+use self::figures::{Memory, children_of, median, table};
 use self::floor::Work;
 use self::traffic::{Agency, Running, Side, Times, all_at_once};
 
-/// An error ends the measurement, told in one line.
+/// An error ends the benchmark. It is printed as one line.
 type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
-/// Agencies in `.data`.
+/// Number of agencies in `.data`.
 const AGENCIES: u32 = 5;
-/// Echo clients: enough to keep the server busy on a small machine, whose processors they share with it.
+/// Number of echo clients: enough to keep the server busy on a small machine, where they share the processors with it.
 const ECHO_CLIENTS: usize = 2;
-/// What a run may take besides what is asked for, and per repetition of the files: beyond that something hangs.
+/// Time limit of a run, besides the time that the options ask for. A longer run hangs.
 const LIMIT: Duration = Duration::from_secs(60);
-const LIMIT_A_REPETITION: Duration = Duration::from_secs(10);
-/// Within this every question has reached its child, which has gone to sleep over it.
+/// Additional time for each repetition of the files.
+const LIMIT_PER_REPETITION: Duration = Duration::from_secs(10);
+/// After this time every query has reached its child, and the child waits.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Measures the server against the least that it could be.
+/// Compares the server with the least that a server of this architecture can do.
 #[derive(Parser)]
 #[command(name = "lottery", version)]
 struct Options {
-    /// What to measure [default: everything]
+    /// Parts to measure [default: all]
     parts: Vec<Part>,
-    /// Pairs of runs that count, after one that does not
+    /// Number of measured pairs of runs, after one that is not measured
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// Ingest: how often each file is sent
+    /// Ingest: number of times that each file is sent
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
-    /// Connections: seconds of a run
+    /// Connections: duration of a run in seconds
     #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// What `cargo bench` adds
+    /// Added by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -72,11 +76,11 @@ enum Part {
 }
 
 fn main() -> ExitCode {
-    if let Some(ended) = traffic::tied_life() {
-        return conclude(ended);
+    if let Some(result) = traffic::run_as_server() {
+        return conclude(result);
     }
     if !std::env::args().any(|argument| argument == "--bench") {
-        // `cargo test` or one of its relatives, whose arguments are not ours.
+        // Run by `cargo test` or a similar command, with other arguments.
         return ExitCode::SUCCESS;
     }
     let options = match cli::arguments() {
@@ -86,18 +90,18 @@ fn main() -> ExitCode {
     conclude(StopSignal::subscribe().map_err(Into::into).and_then(|stop| Bench { options, stop }.run()))
 }
 
-fn conclude(ended: Result<()>) -> ExitCode {
-    match ended {
+fn conclude(result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            // With standard error closed there is nobody left to tell; the exit code still does.
+            // If standard error is closed, the exit code is still there.
             let _ = writeln!(io::stderr(), "lottery: {e}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// The whole measurement.
+/// The benchmark.
 struct Bench {
     options: Options,
     stop: StopSignal,
@@ -110,7 +114,7 @@ impl Bench {
         let (processors, runs) = (thread::available_parallelism()?, self.options.runs);
         writeln!(
             io::stdout(),
-            "{processors} processors, load {load}; {runs} pairs of runs, after one that does not count"
+            "{processors} processors, load {load}; {runs} measured pairs of runs, after one that is not measured"
         )?;
         for part in [Part::Ingest, Part::Connections, Part::Memory] {
             if self.options.parts.is_empty() || self.options.parts.contains(&part) {
@@ -120,7 +124,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The table of `part`.
+    /// Measures `part`, and returns its table.
     fn measure(&self, part: Part) -> Result<String> {
         match part {
             Part::Ingest => self.ingest(),
@@ -129,7 +133,7 @@ impl Bench {
         }
     }
 
-    /// Runs server and floor in turn; the figures of those runs that count, pair by pair.
+    /// Runs server and floor in turn. Returns the figures of the measured pairs.
     fn pairs<const N: usize>(&self, once: impl Fn(Side) -> Result<[f64; N]>) -> Result<Vec<[[f64; N]; 2]>> {
         let mut pairs = Vec::new();
         for _ in 0..=self.options.runs {
@@ -149,7 +153,7 @@ impl Bench {
         let batches = total(&agencies, Agency::batches) * repeat;
         let pairs = self.pairs(|side| self.ingest_once(side, &agencies, batches))?;
         let title = format!("ingest: {AGENCIES} agencies, {bets} bets in {batches} batches");
-        Ok(table(&title, ["bets stored, ms", "a batch, µs", "winners known, ms", "processor time, ms"], &pairs))
+        Ok(table(&title, ["bets stored, ms", "per batch, µs", "winners known, ms", "processor time, ms"], &pairs))
     }
 
     fn agencies(&self) -> Result<Vec<Agency>> {
@@ -160,7 +164,7 @@ impl Bench {
     fn ingest_once(&self, side: Side, agencies: &[Agency], batches: usize) -> Result<[f64; 4]> {
         let repeat = self.options.repeat;
         let mut server = Running::start(side, Work::Bets(AGENCIES))?;
-        let limit = (&self.stop, LIMIT + LIMIT_A_REPETITION * repeat);
+        let limit = (&self.stop, LIMIT + LIMIT_PER_REPETITION * repeat);
         let times = all_at_once(&mut server, limit, agencies, |port, agency| agency.play(port, side, repeat))?;
         check_stored(&server, side, agencies, repeat as usize)?;
         let [stored, answered] = spans_ms(&times);
@@ -171,17 +175,17 @@ impl Bench {
 
     fn connections(&self) -> Result<String> {
         let pairs = self.pairs(|side| self.connections_once(side))?;
-        let title = format!("connections: {ECHO_CLIENTS} clients, a line each time");
-        Ok(table(&title, ["connections a second", "processor time of one, µs"], &pairs))
+        let title = format!("connections: {ECHO_CLIENTS} clients, one line per connection");
+        Ok(table(&title, ["connections per second", "processor time per connection, µs"], &pairs))
     }
 
     fn connections_once(&self, side: Side) -> Result<[f64; 2]> {
         let length = Duration::from_secs(self.options.seconds);
         let mut server = Running::start(side, Work::Echo)?;
         let limit = (&self.stop, LIMIT + length);
-        let began = Instant::now();
+        let start = Instant::now();
         let counts = all_at_once(&mut server, limit, &[(); ECHO_CLIENTS], |port, ()| traffic::echo(port, length))?;
-        let took = began.elapsed().as_secs_f64();
+        let took = start.elapsed().as_secs_f64();
         let count = counts.iter().sum::<u64>() as f64;
         Ok([count / took, server.stop()? * 1e3 / count])
     }
@@ -196,7 +200,7 @@ impl Bench {
     }
 
     fn memory_once(&self, side: Side, agencies: &[Agency]) -> Result<[f64; 3]> {
-        // One agency more, so that no draw comes.
+        // The server expects one agency more, so that it holds no draw.
         let mut server = Running::start(side, Work::Bets(AGENCIES + 1))?;
         let limit = (&self.stop, LIMIT);
         let waiting = all_at_once(&mut server, limit, agencies, |port, agency| agency.play_and_wait(port, side))?;
@@ -205,7 +209,7 @@ impl Bench {
         if children.len() != waiting.len() {
             return Err(format!("{} children serve {} agencies", children.len(), waiting.len()).into());
         }
-        let of_child = |what: fn(&Memory) -> f64| median(children.iter().map(what));
+        let of_child = |figure: fn(&Memory) -> f64| median(children.iter().map(figure));
         let figures = [Memory::of(server.pid())?.resident, of_child(|m| m.proportional), of_child(|m| m.private)];
         drop(waiting);
         server.stop()?;
@@ -213,7 +217,7 @@ impl Bench {
     }
 }
 
-/// That nothing acknowledged is missing: the server's rows, the floor's bytes.
+/// Checks that no acknowledged batch is missing. Counts the server's rows, and the floor's bytes.
 fn check_stored(server: &Running, side: Side, agencies: &[Agency], repeat: usize) -> Result<()> {
     let file = File::open(server.file())?;
     let (stored, sent) = match side {
@@ -221,7 +225,7 @@ fn check_stored(server: &Running, side: Side, agencies: &[Agency], repeat: usize
         Side::Floor => (file.metadata()?.len().try_into()?, total(agencies, Agency::bytes)),
     };
     let sent = sent * repeat;
-    if stored == sent { Ok(()) } else { Err(format!("{side:?}: {sent} were sent, {stored} are stored").into()) }
+    if stored == sent { Ok(()) } else { Err(format!("{side:?}: {sent} were sent, but {stored} are stored").into()) }
 }
 
 fn count_lines(file: File) -> io::Result<usize> {
@@ -233,78 +237,16 @@ fn count_lines(file: File) -> io::Result<usize> {
     Ok(lines)
 }
 
-fn total(agencies: &[Agency], what: impl Fn(&Agency) -> usize) -> usize {
-    agencies.iter().map(what).sum()
+fn total(agencies: &[Agency], number: impl Fn(&Agency) -> usize) -> usize {
+    agencies.iter().map(number).sum()
 }
 
-/// From the first connection to the last acknowledged bets, and to the last answer.
+/// The time from the first connection to the last acknowledged batch, and to the last answer.
 fn spans_ms(times: &[Times]) -> [f64; 2] {
-    let began = times.iter().map(|times| times.began).min();
+    let start = times.iter().map(|times| times.start).min();
     let until = |point: fn(&Times) -> Instant| {
         let last = times.iter().map(point).max();
-        last.zip(began).map_or(0.0, |(last, began)| (last - began).as_secs_f64() * 1e3)
+        last.zip(start).map_or(0.0, |(last, start)| (last - start).as_secs_f64() * 1e3)
     };
     [until(|times| times.stored), until(|times| times.answered)]
-}
-
-// ---- /proc ----
-
-/// What a process occupies, in kB.
-struct Memory {
-    resident: f64,
-    /// Its private pages, and its part of those that it shares.
-    proportional: f64,
-    private: f64,
-}
-
-impl Memory {
-    fn of(pid: u32) -> Result<Self> {
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-        let field = |name: &str| -> Result<f64> {
-            let value = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.strip_suffix("kB"));
-            Ok(value.ok_or("smaps_rollup has another form")?.trim().parse()?)
-        };
-        let private = field("Private_Clean")? + field("Private_Dirty")?;
-        Ok(Self { resident: field("Rss")?, proportional: field("Pss")?, private })
-    }
-}
-
-fn children_of(parent: u32) -> Result<Vec<u32>> {
-    let entries = fs::read_dir("/proc")?;
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(pids.filter(|&pid| parent_of(pid) == Some(parent)).collect())
-}
-
-/// The second field behind the name of the program, which may hold anything.
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
-
-// ---- tables ----
-
-/// A line a figure: medians, then the ratios of the pairs: their median, lowest and highest.
-fn table<const N: usize>(title: &str, figures: [&str; N], pairs: &[[[f64; N]; 2]]) -> String {
-    let head = ["median of each", "server", "floor", "ratio", "lowest", "highest"];
-    let mut text = format!("\n{title}\n{}", line(head.map(str::to_owned)));
-    for (i, figure) in figures.into_iter().enumerate() {
-        let [server, floor] = [0, 1].map(|side| median(pairs.iter().map(|pair| pair[side][i])));
-        let ratios = || pairs.iter().map(|[server, floor]| server[i] / floor[i]);
-        let (lowest, highest) = (ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max));
-        let [server, floor] = [server, floor].map(|value| format!("{value:.1}"));
-        let [ratio, lowest, highest] = [median(ratios()), lowest, highest].map(|ratio| format!("{ratio:.2}"));
-        text += &line([figure.to_owned(), server, floor, ratio, lowest, highest]);
-    }
-    text
-}
-
-fn line([figure, server, floor, ratio, lowest, highest]: [String; 6]) -> String {
-    format!("  {figure:<28}{server:>10}{floor:>10}{ratio:>9}{lowest:>9}{highest:>9}\n")
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }

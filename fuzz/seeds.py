@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the hand-made part of the corpus: one small file a case, seed-CASE; run it from anywhere. Beside them lie the
-found-HASH, which fuzzing has added for the code that they reach.
+"""Writes the hand-made part of the corpus: one small file seed-CASE per case. Can be run from any directory. The corpus
+also has files found-HASH, which a fuzzer found and which reach further code.
 
-The layout of each target's input is at the head of fuzz/src/TARGET.rs."""
+The module comment of fuzz/src/TARGET.rs describes the input of each target."""
 
 import pathlib
 import shutil
@@ -143,7 +143,7 @@ def agency_file():
     bom = b'\xef\xbb\xbf'
 
     def zeros(line_length, tail=b'7,1999-03-17,8'):
-        """A row of this length whose document has as many zeros as that takes."""
+        """A row of this length, whose document is padded with zeros."""
         head = b'Ana,Paz,0'
         missing = line_length - len(head) - len(tail)
         return head + b'\xfe' + bytes([missing // 16]) + b'0' * (missing % 16) + tail

@@ -1,4 +1,4 @@
-//! What the container files promise of each other. Needs no Docker.
+//! Consistency of the container files. Needs no Docker.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -18,7 +18,7 @@ fn build_stage(path: &str) -> String {
     stages.to_owned()
 }
 
-/// Byte for byte, or the second image would compile everything again.
+/// They must be equal byte for byte, or the second image would compile everything again.
 #[test]
 fn both_images_have_one_build_stage() {
     assert_eq!(build_stage("server/Dockerfile"), build_stage("client/Dockerfile"));

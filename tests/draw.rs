@@ -1,4 +1,4 @@
-//! The draw, from outside: who ends, who waits, who has an agency to itself, and what is answered when.
+//! The draw from outside: ends, queries that wait, claims, and the answers to each.
 
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
@@ -12,15 +12,12 @@ use std::time::{Duration, Instant};
 
 use support::*;
 
-/// How long nothing must happen where that is the point; a slow machine makes such a check weaker, never wrong.
-const QUIET: Duration = Duration::from_millis(150);
-/// The same where others wait meanwhile, and not for long.
+/// A shorter [`QUIET`], for tests in which another connection waits with a deadline.
 const SHORT: Duration = Duration::from_millis(50);
 /// How long a claim waits for its agency.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
-const WINNING: u32 = 7574;
 
-/// A connection of its own that ends `agency`.
+/// A new connection that has ended `agency`.
 #[track_caller]
 fn ended(server: &Server, agency: u32) -> Conn {
     let mut client = server.connect();
@@ -28,15 +25,7 @@ fn ended(server: &Server, agency: u32) -> Conn {
     client
 }
 
-/// A connection of its own that has claimed `agency`.
-#[track_caller]
-fn claimed(server: &Server, agency: u32) -> Conn {
-    let mut client = server.connect();
-    client.send(&count(agency)).received(agency);
-    client
-}
-
-/// A connection of its own that waits for the draw.
+/// A new connection that waits for the draw.
 #[track_caller]
 fn waiting(server: &Server, agency: u32) -> Conn {
     let mut client = server.connect();
@@ -44,22 +33,30 @@ fn waiting(server: &Server, agency: u32) -> Conn {
     client
 }
 
-/// Winning bets of these documents.
+/// Of two agencies, only agency 2 has not ended: a query of `agency` waits until it has. Stops the server.
+#[track_caller]
+fn assert_draw_waits_for_agency_2(server: Server, agency: u32) {
+    let mut query = waiting(&server, agency);
+    assert!(!server.log().contains(SORTEO));
+    drop(ended(&server, 2));
+    assert_eq!(query.winners(), Some(vec![]));
+    server.stop();
+}
+
+/// Winning bets with these documents.
 fn won(documents: &[u32]) -> Vec<Bet<'static>> {
     documents.iter().map(|&document| Bet { document, number: WINNING, ..Bet::default() }).collect()
 }
 
-/// Stops the server's parent alone, and waits until it has stopped: sessions go on.
+/// Stops only the server's parent: sessions continue.
 fn freeze_parent(server: &Server) {
-    server.signal("STOP");
-    let status = format!("/proc/{}/status", server.pid());
-    eventually("the parent is stopped", || std::fs::read_to_string(&status).unwrap().contains("State:\tT"));
+    stop_process(server.pid());
 }
 
 // ---- who has ended ----
 
 #[test]
-fn agencies_that_have_all_ended_get_their_own_winners_after_one_draw() {
+fn after_all_ends_each_agency_gets_its_own_winners() {
     let server = Server::start(3);
     let bets = [won(&[0, 7, 7, 3]), won(&[u32::MAX]), vec![Bet::default()]];
     let mut agencies = [(); 3].map(|()| server.connect());
@@ -67,7 +64,7 @@ fn agencies_that_have_all_ended_get_their_own_winners_after_one_draw() {
         client.send(&batch(agency, bets)).send(&end(agency)).send(&ask(agency));
         assert_eq!([client.ack(), client.ack()], [0, 0]);
     }
-    // In the order in which they were stored, and as often.
+    // In stored order, with repetitions.
     let expected = [vec![0, 7, 7, 3], vec![u32::MAX], vec![]];
     assert_eq!(agencies.each_mut().map(|client| client.winners().unwrap()), expected);
     for (agency, expected) in (1..).zip(expected) {
@@ -77,7 +74,7 @@ fn agencies_that_have_all_ended_get_their_own_winners_after_one_draw() {
 }
 
 #[test]
-fn winners_are_those_of_the_set_number_whatever_the_form_in_which_their_bets_came() {
+fn bets_of_every_form_win_with_the_configured_number() {
     let server = Setup::new(2).set("LOTTERY_WINNER_NUMBER", 42).start();
     let bet = |document, number| Bet { document, number, ..Bet::default() };
     assert_eq!(server.connect().send(&bet(1, 42).single(1)).rest(), [0]);
@@ -91,7 +88,7 @@ fn winners_are_those_of_the_set_number_whatever_the_form_in_which_their_bets_cam
 }
 
 #[test]
-fn without_winners_and_without_any_bets_the_draw_is_held_all_the_same() {
+fn the_draw_is_held_without_winners_or_bets() {
     let server = Server::start(2);
     let mut one = ended(&server, 1);
     one.send(&ask(1));
@@ -108,7 +105,7 @@ fn without_winners_and_without_any_bets_the_draw_is_held_all_the_same() {
 }
 
 #[test]
-fn an_agency_that_breaks_off_and_comes_back_counts_once() {
+fn an_agency_that_reconnects_counts_once() {
     let server = Server::start(3);
     for agency in 1..=3 {
         let mut client = server.connect();
@@ -127,7 +124,7 @@ fn an_agency_that_breaks_off_and_comes_back_counts_once() {
 }
 
 #[test]
-fn connections_that_send_nothing_consume_no_agency() {
+fn connections_that_send_nothing_end_no_agency() {
     let server = Server::start(2);
     for _ in 0..5 {
         drop(server.connect());
@@ -135,16 +132,12 @@ fn connections_that_send_nothing_consume_no_agency() {
         assert_eq!(server.connect().send(b"ping\n").rest(), b"ping\n");
     }
     drop(ended(&server, 1));
-    server.await_alone();
-    let mut query = waiting(&server, 1);
-    assert!(!server.log().contains(SORTEO));
-    drop(ended(&server, 2));
-    assert_eq!(query.winners(), Some(vec![]));
-    server.stop();
+    server.await_childless();
+    assert_draw_waits_for_agency_2(server, 1);
 }
 
 #[test]
-fn an_agency_that_ends_many_times_is_acknowledged_and_counts_once() {
+fn repeated_ends_are_acknowledged_and_count_once() {
     let server = Server::start(2);
     let mut client = server.connect();
     client.send(&end(1).repeat(5));
@@ -153,29 +146,21 @@ fn an_agency_that_ends_many_times_is_acknowledged_and_counts_once() {
     for _ in 0..3 {
         drop(ended(&server, 1));
     }
-    let mut query = waiting(&server, 2);
-    assert!(!server.log().contains(SORTEO));
-    drop(ended(&server, 2));
-    assert_eq!(query.winners(), Some(vec![]));
-    server.stop();
+    assert_draw_waits_for_agency_2(server, 2);
 }
 
 #[test]
-fn ends_of_agencies_that_take_no_part_are_refused_and_never_counted() {
+fn ends_of_unknown_agencies_are_refused_and_not_counted() {
     let server = Server::start(2);
     drop(ended(&server, 1));
     for agency in [0, 3, u32::MAX] {
         assert_eq!(server.connect().send(&end(agency)).rest(), [2, 2], "agency {agency}");
     }
-    let mut query = waiting(&server, 1);
-    assert!(!server.log().contains(SORTEO));
-    drop(ended(&server, 2));
-    assert_eq!(query.winners(), Some(vec![]));
-    server.stop();
+    assert_draw_waits_for_agency_2(server, 1);
 }
 
 #[test]
-fn a_late_agency_is_waited_for_and_counted_whole() {
+fn the_draw_waits_for_a_late_agency() {
     let server = Server::start(3);
     let mut early = [1, 2].map(|agency| {
         let mut client = server.connect();
@@ -206,7 +191,7 @@ fn an_end_after_the_draw_is_acknowledged_and_changes_nothing() {
 }
 
 #[test]
-fn bets_after_the_end_of_their_agency_and_after_the_draw_are_refused_with_3() {
+fn bets_after_the_end_or_the_draw_get_code_3() {
     let server = Server::start(2);
     let bet = Bet::default();
     assert_eq!(server.connect().send(&batch_of(1, 2, 1)).ack(), 0);
@@ -251,12 +236,11 @@ fn all_agencies_that_end_at_once_get_one_draw() {
 }
 
 #[test]
-fn the_draw_is_logged_before_any_winners_are_answered_and_behind_all_bets() {
+fn the_draw_is_logged_after_all_bets_and_before_any_answer() {
     for _ in 0..10 {
         let server = Server::start(2);
         let mut one = server.connect();
-        one.send(&batch_of(1, 7, WINNING)).send(&end(1)).send(&ask(1));
-        assert_eq!([one.ack(), one.ack()], [0, 0]);
+        one.deliver(1, 7, WINNING);
         let mut two = ended(&server, 2);
         two.send(&ask(2));
         one.take::<1>();
@@ -309,7 +293,7 @@ fn a_query_before_the_draw_waits_without_traffic_or_cpu() {
 }
 
 #[test]
-fn a_query_waits_as_long_as_is_set_and_then_may_be_repeated() {
+fn a_query_waits_for_draw_wait_and_can_be_repeated() {
     let server = Setup::new(2).set("DRAW_WAIT", "0s").start();
     let mut client = server.connect();
     for _ in 0..3 {
@@ -359,7 +343,7 @@ fn at_most_four_queries_of_an_agency_wait() {
 }
 
 #[test]
-fn without_agencies_every_one_may_bet_and_there_is_no_draw() {
+fn with_client_amount_0_everyone_may_bet_and_no_draw_is_held() {
     let server = Server::start(0);
     for agency in [1, 7, u32::MAX] {
         let mut client = server.connect();
@@ -382,7 +366,7 @@ fn without_agencies_every_one_may_bet_and_there_is_no_draw() {
 // ---- winners of many ----
 
 #[test]
-fn twenty_thousand_winners_are_delivered_whole_to_a_client_that_reads_slowly() {
+fn a_slow_reader_gets_all_20000_winners() {
     let patience = Duration::from_secs(3);
     let server = Setup::new(1).set("LOGGING_LEVEL", "INFO").set("MESSAGE_TIMEOUT", "3s").start();
     let mut slow = Conn::narrow(server.port());
@@ -391,7 +375,7 @@ fn twenty_thousand_winners_are_delivered_whole_to_a_client_that_reads_slowly() {
         assert_eq!(slow.send(&batch(1, &won(&documents))).ack(), 0);
     }
     assert_eq!(slow.send(&end(1)).ack(), 0);
-    // More than all buffers on the way hold, so its child is blocked by it again and again.
+    // More bytes than all buffers hold, so the child is blocked again and again.
     let times = 40;
     slow.send(&ask(1).repeat(times));
     server.await_log(SORTEO);
@@ -401,7 +385,7 @@ fn twenty_thousand_winners_are_delivered_whole_to_a_client_that_reads_slowly() {
     let mut time = 0;
     while time < times || begun.elapsed() < patience {
         if time == times {
-            // Who takes any bytes has no deadline for all of them: on, until that would have passed.
+            // A client that keeps reading has no deadline for the whole answer. Continue until that time has passed.
             slow.send(&ask(1));
             time -= 1;
         }
@@ -413,7 +397,7 @@ fn twenty_thousand_winners_are_delivered_whole_to_a_client_that_reads_slowly() {
 }
 
 #[test]
-fn a_client_that_never_reads_its_winners_is_closed_and_keeps_nobody_waiting() {
+fn a_client_that_never_reads_its_winners_is_closed() {
     let server = Setup::new(1).set("LOGGING_LEVEL", "INFO").set("MESSAGE_TIMEOUT", "300ms").start();
     let mut client = server.connect();
     for _ in 0..40 {
@@ -424,7 +408,7 @@ fn a_client_that_never_reads_its_winners_is_closed_and_keeps_nobody_waiting() {
     let mut deaf = Conn::narrow(server.port());
     deaf.send(&ask(1).repeat(500));
     assert_eq!(server.connect().send(&ask(1)).winners().unwrap().len(), 10_000);
-    server.await_alone();
+    server.await_childless();
     assert_eq!(server.connect().send(&ask(1)).winners().unwrap().len(), 10_000);
     assert_eq!(count_events(&server.stop(), "ERROR    action: receive_message | result: fail | ip: 127.0.0.1"), 1);
 }
@@ -432,24 +416,24 @@ fn a_client_that_never_reads_its_winners_is_closed_and_keeps_nobody_waiting() {
 // ---- claims ----
 
 #[test]
-fn an_agency_that_is_connected_elsewhere_is_waited_for_and_then_refused_with_5() {
+fn a_second_claim_waits_then_gets_code_5() {
     let server = Server::start(2);
-    let mut holder = claimed(&server, 1);
+    let mut holder = server.claim(1);
     for message in [count(1), batch_of(1, 1, 1), end(1)] {
         let begun = Instant::now();
         assert_eq!(server.connect().send(&message).rest(), [2, 5], "{message:?}");
         assert!(begun.elapsed() >= CLAIM_PATIENCE);
     }
     assert_eq!(server.rows().len(), 0);
-    drop(claimed(&server, 2));
+    drop(server.claim(2));
     assert_eq!(server.connect().send(&Bet::default().single(1)).rest(), [0], "untyped bets need no claim");
     assert_eq!(holder.send(&batch_of(1, 1, 1)).ack(), 0);
-    assert_eq!(holder.send(&count(1)).received(1).0, 2);
+    assert_eq!(holder.send(&count(1)).tally(1).0, 2);
     assert_eq!(count_events(&server.stop(), "ERROR    action: apuesta_recibida | result: fail | cantidad: 1 | "), 1);
 }
 
 #[test]
-fn a_claim_is_granted_as_soon_as_the_older_connection_is_gone() {
+fn a_waiting_claim_is_granted_when_the_holder_is_gone() {
     let server = Server::start(1);
     type Leave = fn(Conn, i32);
     let ways: [(&str, Leave); 4] = [
@@ -459,10 +443,10 @@ fn a_claim_is_granted_as_soon_as_the_older_connection_is_gone() {
         ("dies", |_client, child| send_signal(child, "KILL")),
     ];
     for (way, leave) in ways {
-        // Again where the machine was so slow that the newer connection had waited long enough.
+        // Repeated if the machine is so slow that the newer connection was refused after its wait.
         eventually(way, || {
-            server.await_alone();
-            let older = claimed(&server, 1);
+            server.await_childless();
+            let older = server.claim(1);
             let [child] = server.children()[..] else { panic!("one child") };
             let mut newer = server.connect();
             assert!(newer.send(&count(1)).is_silent_for(SHORT), "it waits");
@@ -474,12 +458,12 @@ fn a_claim_is_granted_as_soon_as_the_older_connection_is_gone() {
 }
 
 #[test]
-fn connections_that_wait_for_an_agency_get_it_in_their_order() {
+fn waiting_claims_are_granted_in_order() {
     let server = Server::start(1);
     eventually("both get it", || {
-        server.await_alone();
+        server.await_childless();
         let before = server.rows().len();
-        let holder = claimed(&server, 1);
+        let holder = server.claim(1);
         let mut waiting = [1, 2].map(|document| {
             let mut client = server.connect();
             client.send(&batch(1, &won(&[document]))).is_silent_for(SHORT);
@@ -487,7 +471,7 @@ fn connections_that_wait_for_an_agency_get_it_in_their_order() {
         });
         drop(holder);
         let [first, second] = &mut waiting;
-        // Refused with 5 where the machine is so slow that they have waited long enough.
+        // On a slow machine they may be refused with 5 after their wait.
         let granted = first.ack() == 0;
         first.finish();
         if !granted || second.ack() != 0 {
@@ -501,27 +485,27 @@ fn connections_that_wait_for_an_agency_get_it_in_their_order() {
 }
 
 #[test]
-fn the_end_of_its_stream_while_it_waits_for_the_draw_frees_the_claim() {
+fn end_of_stream_during_the_wait_for_the_draw_frees_the_claim() {
     let server = Server::start(2);
-    let mut older = claimed(&server, 1);
+    let mut older = server.claim(1);
     assert_eq!(older.send(&batch_of(1, 3, 1)).ack(), 0);
     assert!(older.send(&ask(1)).is_silent_for(QUIET));
-    // Half a close: its child sees no error, and what the client could still read is nothing.
+    // A half close: the child sees no error, and it must not send an answer.
     assert_eq!(older.finish().rest(), b"");
-    server.await_alone();
-    assert_eq!(claimed(&server, 1).send(&batch_of(1, 1, 1)).ack(), 0);
+    server.await_childless();
+    assert_eq!(server.claim(1).send(&batch_of(1, 1, 1)).ack(), 0);
     assert_eq!(server.rows().len(), 4);
     server.stop();
 }
 
 #[test]
-fn what_is_held_is_counted_once_the_older_connection_can_store_no_more() {
+fn bets_are_counted_after_the_older_session_has_ended() {
     let server = Server::start(1);
-    // Again where the machine was so slow that the newer connection had waited long enough.
+    // Repeated if the machine is so slow that the newer connection was refused after its wait.
     eventually("the newer one gets it", || {
-        server.await_alone();
+        server.await_childless();
         let before = server.rows().len() as u64;
-        let mut older = claimed(&server, 1);
+        let mut older = server.claim(1);
         let lock = File::open(server.path("bets.lock")).unwrap();
         lock.lock().unwrap();
         older.send(&batch_of(1, 255, 1));
@@ -542,11 +526,11 @@ fn what_is_held_is_counted_once_the_older_connection_can_store_no_more() {
 // ---- the draw and the death of processes ----
 
 #[test]
-fn a_draw_whose_process_dies_is_held_by_another() {
+fn a_draw_is_held_again_if_its_process_dies() {
     let server = Server::start(1);
     let mut client = server.connect();
     assert_eq!(client.send(&batch_of(1, 3, WINNING)).ack(), 0);
-    // The last end is recorded while the parent sleeps; the draw that it then begins finds the data lock taken.
+    // The last end is recorded while the parent is stopped. The draw that it then begins finds the data lock taken.
     freeze_parent(&server);
     client.send(&end(1)).send(&ask(1));
     assert_eq!(client.ack(), 0);
@@ -564,11 +548,11 @@ fn a_draw_whose_process_dies_is_held_by_another() {
 }
 
 #[test]
-fn a_server_killed_between_the_last_end_and_the_draw_holds_it_when_it_starts_again() {
+fn after_a_kill_before_the_draw_the_next_start_holds_it() {
     let server = Server::start(2);
     assert_eq!(server.connect().send(&batch_of(2, 3, WINNING)).ack(), 0);
     drop(ended(&server, 2));
-    let mut client = claimed(&server, 1);
+    let mut client = server.claim(1);
     freeze_parent(&server);
     assert_eq!(client.send(&end(1)).ack(), 0);
     let setup = server.kill();
@@ -580,9 +564,9 @@ fn a_server_killed_between_the_last_end_and_the_draw_holds_it_when_it_starts_aga
 }
 
 #[test]
-fn an_end_whose_child_dies_before_anybody_hears_of_it_counts_all_the_same() {
+fn an_end_counts_even_if_its_child_dies_before_reporting_it() {
     let server = Server::start(1);
-    let mut client = claimed(&server, 1);
+    let mut client = server.claim(1);
     freeze_parent(&server);
     assert_eq!(client.send(&end(1)).ack(), 0);
     let [child] = server.children()[..] else { panic!("one child") };

@@ -1,5 +1,5 @@
-//! What the fuzz targets were fed with, and every defect that they have found, goes through their checks here too: without
-//! any fuzzer, and with every run of the tests.
+//! The inputs of the fuzz targets, and every defect that they have found, go through the same checks here: without a fuzzer,
+//! in every run of the tests.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
-/// The fuzzer's build measures; here the same process runs other tests at the same time.
+/// No measurement: unlike the fuzzer, this process runs other tests at the same time.
 const UNMEASURED: fuzz::Memory = fuzz::Memory { restart: || 0, peak: || 0 };
 
 fn judge(target: &str, check: impl Fn(&[u8])) {
@@ -23,12 +23,12 @@ fn judge(target: &str, check: impl Fn(&[u8])) {
 }
 
 #[test]
-fn the_decoder_reads_the_corpus_as_the_page_does() {
+fn the_decoder_agrees_with_the_reference_on_the_corpus() {
     judge("decoder", |input| fuzz::decoder::check(input, &UNMEASURED));
 }
 
 #[test]
-fn a_start_on_the_files_of_the_corpus_keeps_whole_rows_alone() {
+fn a_start_on_each_corpus_file_keeps_only_whole_rows() {
     judge("recovery", fuzz::recovery::check);
 }
 
@@ -38,6 +38,6 @@ fn the_agency_files_of_the_corpus_are_read_line_by_line() {
 }
 
 #[test]
-fn the_settings_of_the_corpus_are_read_as_python_reads_them_or_refused() {
+fn corpus_settings_are_read_like_python_or_refused() {
     judge("config", fuzz::config::check);
 }

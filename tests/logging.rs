@@ -1,5 +1,6 @@
-//! Standard output as a log, from outside: whatever it is and whoever reads it, lines come whole, none is lost while
-//! somebody reads, and no process waits long for a reader. What logs is `examples/log_lines.rs`.
+//! Standard output as a log, from outside: files, pipes, sockets and terminals, with fast, slow and missing readers. Lines
+//! are whole, none is lost while the log is read, and no process waits long for a reader. The program that logs is
+//! `tests/fixtures/log_lines.rs`.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -20,17 +21,17 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{setsockopt, sockopt};
 use support::{skipped, this_test};
 
-/// Far more than anything here takes, and far less than one wait a line would.
+/// Far more than any step needs, and far less than one wait per line would take.
 const BOUND: Duration = Duration::from_secs(30);
-/// Most bytes that are queued.
+/// The most bytes that a process queues.
 const QUEUE: usize = 64 * 1024;
-/// Lines that a pipe and a queue cannot hold together.
+/// More lines than a pipe and a queue can hold together.
 const TOO_MANY: u64 = 20_000;
 
 // ---- regular files -----------------------------------------------------------------------------------------------
 
 #[test]
-fn processes_that_opened_one_file_each_for_themselves_do_not_overwrite_each_other() {
+fn processes_with_separate_opens_do_not_overwrite_each_other() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let opened = || OpenOptions::new().write(true).open(file.path()).unwrap();
     let helpers = ["a", "b", "c"].map(|who| Helper::start(opened(), &[&format!("lines:{who}:3000")]));
@@ -56,7 +57,7 @@ fn lines_of_a_shell_that_writes_to_the_same_file_stay() {
 }
 
 #[test]
-fn a_full_disk_ends_nobody() {
+fn a_full_disk_ends_no_process() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     assert!(Helper::start(full, &["lines:a:100", "finish"]).ended().success());
 }
@@ -68,11 +69,11 @@ fn a_slow_reader_of_a_full_pipe_loses_no_line_of_many_processes() {
     let (reader, writer) = io::pipe().unwrap();
     let helpers = ["a", "b"].map(|who| {
         let all = format!("lines:{who}:8000");
-        Helper::start(writer.try_clone().unwrap(), &["lines:begin:1", "say:ready", "await", &all, "finish"])
+        Helper::start(writer.try_clone().unwrap(), &["lines:begin:1", "print:ready", "await", &all, "finish"])
     });
     drop(writer);
-    let mut helpers = helpers.map(|helper| helper.has_said("ready"));
-    // Less would hold no line, and with more there would be little to wait for.
+    let mut helpers = helpers.map(|helper| helper.wait_for("ready"));
+    // A smaller pipe would hold no line, and with a larger one the helpers would hardly wait.
     fcntl(&reader, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     helpers.iter_mut().for_each(Helper::go_on);
     let text = bounded(move || slowly(reader));
@@ -80,7 +81,7 @@ fn a_slow_reader_of_a_full_pipe_loses_no_line_of_many_processes() {
     assert_eq!(Log::parse(&text), Log::whole(&[("a", 8000), ("b", 8000), ("begin", 1), ("begin", 1)]));
 }
 
-/// Reads in small pieces, with a pause in the middle: that is no time to lose lines in.
+/// Reads in small pieces, with a pause in the middle that is too short to lose lines.
 fn slowly(mut reader: impl Read) -> String {
     let mut text = Vec::new();
     let mut piece = [0; 300];
@@ -97,13 +98,13 @@ fn slowly(mut reader: impl Read) -> String {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_delays_a_process_once_and_the_lost_lines_are_counted() {
+fn an_unread_pipe_delays_a_process_once_with_losses_counted() {
     let (reader, writer) = io::pipe().unwrap();
     stuck_then_read(&[], writer, reader, |command| command);
 }
 
 #[test]
-fn an_event_loop_queues_what_a_pipe_does_not_take_and_counts_what_the_queue_does_not() {
+fn an_event_loop_queues_lines_and_counts_those_that_overflow() {
     let (reader, writer) = io::pipe().unwrap();
     let pipe = reader.try_clone().unwrap();
     let text = stuck_then_read(&["queue"], writer, reader, |command| command);
@@ -112,19 +113,19 @@ fn an_event_loop_queues_what_a_pipe_does_not_take_and_counts_what_the_queue_does
     assert!(in_time > pipe + QUEUE / 2, "no more than the pipe of {pipe} bytes held: {in_time}");
 }
 
-/// As after a change of user: the pipe cannot be opened anew.
+/// As after a change of user: the process cannot open the pipe again.
 #[test]
-fn a_pipe_of_somebody_else_is_written_without_waiting_long_all_the_same() {
+fn a_pipe_of_another_user_delays_a_process_only_once() {
     const NOBODY: u32 = 65534;
     if let Err(e) = Command::new(example()).uid(NOBODY).gid(NOBODY).stdout(Stdio::null()).status() {
-        return skipped(&this_test(), &format!("nobody else can run the helper, or this is not root: {e}"));
+        return skipped(&this_test(), &format!("another user cannot run the helper, or this is not root: {e}"));
     }
     let (reader, writer) = io::pipe().unwrap();
     stuck_then_read(&[], writer, reader, |command| command.uid(NOBODY).gid(NOBODY));
 }
 
-/// Has a helper log more than `stdout` takes; then its other end is read, and everything is accounted for. Returns what
-/// was read.
+/// Starts a helper that logs more than `stdout` holds, then reads the other end and checks that every line is counted.
+/// Returns the log.
 fn stuck_then_read(
     before: &[&str],
     stdout: impl Into<OwnedFd>,
@@ -132,16 +133,16 @@ fn stuck_then_read(
     adapt: fn(&mut Command) -> &mut Command,
 ) -> String {
     let lines = format!("lines:a:{TOO_MANY}");
-    let deeds = [before, &[&lines, "say:stuck", "await", "serve", "lines:b:5", "finish"]].concat();
+    let deeds = [before, &[&lines, "print:stuck", "await", "serve", "lines:b:5", "finish"]].concat();
     let mut command = Helper::command(stdout, &deeds);
     adapt(&mut command);
-    let mut helper = Helper::spawn(command).has_said("stuck");
+    let mut helper = Helper::spawn(command).wait_for("stuck");
     let text = in_background(reader);
     helper.go_on();
     assert!(helper.ended().success());
     let text = bounded(|| text.join().unwrap());
     let log = Log::parse(&text);
-    assert_eq!(log.notices, 1, "one line says how many were lost");
+    assert_eq!(log.notices, 1, "one line reports how many were lost");
     assert!(log.lost > 0);
     assert_eq!(log.numbers["a"].len() as u64 + log.lost, TOO_MANY);
     assert_eq!(log.numbers["b"], [0, 1, 2, 3, 4], "nothing is lost any more");
@@ -149,7 +150,7 @@ fn stuck_then_read(
 }
 
 #[test]
-fn a_process_ends_though_nobody_ever_reads() {
+fn a_process_ends_even_if_its_log_is_never_read() {
     for mode in ["finish", "queue"] {
         let (_reader, writer) = io::pipe().unwrap();
         let lines = format!("lines:a:{TOO_MANY}");
@@ -161,8 +162,8 @@ fn a_process_ends_though_nobody_ever_reads() {
 fn a_forked_child_does_not_write_its_parents_queue() {
     let (reader, writer) = io::pipe().unwrap();
     let lines = format!("lines:a:{TOO_MANY}");
-    let deeds = ["queue", &lines, "say:stuck", "fork:await+lines:c:5+finish", "reap", "serve", "finish"];
-    let mut helper = Helper::start(writer, &deeds).has_said("stuck");
+    let deeds = ["queue", &lines, "print:stuck", "fork:await+lines:c:5+finish", "reap", "serve", "finish"];
+    let mut helper = Helper::start(writer, &deeds).wait_for("stuck");
     let text = in_background(reader);
     helper.go_on();
     assert!(helper.ended().success());
@@ -172,12 +173,12 @@ fn a_forked_child_does_not_write_its_parents_queue() {
 }
 
 #[test]
-fn a_child_of_an_event_loop_that_has_lost_lines_waits_again_once_the_log_is_read() {
+fn after_losses_a_child_waits_again_once_the_log_is_read() {
     const LINES: u64 = 3000;
     let (mut reader, writer) = io::pipe().unwrap();
     let (lines, childs) = (format!("lines:a:{TOO_MANY}"), format!("fork:await+lines:c:{LINES}"));
-    let mut helper = Helper::start(writer, &["queue", &lines, "say:stuck", &childs, "reap"]).has_said("stuck");
-    // Room for the first line, and far from enough for the others.
+    let mut helper = Helper::start(writer, &["queue", &lines, "print:stuck", &childs, "reap"]).wait_for("stuck");
+    // This makes room for the first line, but not nearly for the others.
     let mut text = vec![0; QUEUE];
     reader.read_exact(&mut text).unwrap();
     helper.go_on();
@@ -190,18 +191,18 @@ fn a_child_of_an_event_loop_that_has_lost_lines_waits_again_once_the_log_is_read
 #[test]
 fn the_last_lines_of_an_event_loop_wait_for_a_reader_once() {
     let (reader, writer) = io::pipe().unwrap();
-    let deeds = ["lines:begin:1", "say:ready", "await", "queue", "lines:a:500", "say:full", "finish"];
-    let mut helper = Helper::start(writer, &deeds).has_said("ready");
+    let deeds = ["lines:begin:1", "print:ready", "await", "queue", "lines:a:500", "print:full", "finish"];
+    let mut helper = Helper::start(writer, &deeds).wait_for("ready");
     fcntl(&reader, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     helper.go_on();
-    let helper = helper.has_said("full");
+    let helper = helper.wait_for("full");
     let text = in_background(reader);
     assert!(helper.ended().success());
     assert_eq!(Log::parse(&bounded(|| text.join().unwrap())), Log::whole(&[("a", 500), ("begin", 1)]));
 }
 
 #[test]
-fn children_of_an_event_loop_that_loses_lines_do_not_wait_one_after_the_other() {
+fn during_losses_children_do_not_wait_one_after_another() {
     const CHILDREN: usize = 50;
     let (_reader, writer) = io::pipe().unwrap();
     let lines = format!("lines:a:{TOO_MANY}");
@@ -213,18 +214,18 @@ fn children_of_an_event_loop_that_loses_lines_do_not_wait_one_after_the_other() 
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_nobody() {
+fn a_reader_that_goes_away_ends_no_process() {
     let (reader, writer) = io::pipe().unwrap();
-    // An event loop must not find something queued for ever, or it would spin.
-    let deeds = ["lines:a:10", "say:on", "await", "lines:a:5000", "queue", "lines:a:5000", "serve", "finish"];
-    let mut helper = Helper::start(writer, &deeds).has_said("on");
+    // The queue must become empty, or an event loop would spin.
+    let deeds = ["lines:a:10", "print:on", "await", "lines:a:5000", "queue", "lines:a:5000", "serve", "finish"];
+    let mut helper = Helper::start(writer, &deeds).wait_for("on");
     drop(reader);
     helper.go_on();
     assert!(helper.ended().success());
 }
 
 #[test]
-fn a_reader_that_was_never_there_ends_nobody() {
+fn a_missing_reader_ends_no_process() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     assert!(Helper::start(writer, &["lines:a:5000", "queue", "lines:a:5000", "serve", "finish"]).ended().success());
@@ -233,12 +234,12 @@ fn a_reader_that_was_never_there_ends_nobody() {
 }
 
 #[test]
-fn whoever_shares_the_log_does_not_find_it_non_blocking() {
+fn the_shared_log_stays_blocking_for_others() {
     let (_reader, pipe) = io::pipe().unwrap();
     let (_peer, socket) = UnixStream::pair().unwrap();
     for shared in [OwnedFd::from(pipe), OwnedFd::from(socket)] {
-        let deeds = ["lines:a:1", "say:on", "await"];
-        let mut helper = Helper::start(shared.try_clone().unwrap(), &deeds).has_said("on");
+        let deeds = ["lines:a:1", "print:on", "await"];
+        let mut helper = Helper::start(shared.try_clone().unwrap(), &deeds).wait_for("on");
         assert!(blocks(&shared));
         helper.go_on();
         assert!(helper.ended().success());
@@ -265,14 +266,14 @@ fn a_line_is_one_write_of_4096_bytes_at_most() {
 }
 
 #[test]
-fn a_socket_that_nobody_reads_delays_a_process_once_and_the_lost_lines_are_counted() {
+fn an_unread_socket_delays_a_process_once_with_losses_counted() {
     let (reader, writer) = UnixStream::pair().unwrap();
     stuck_then_read(&[], writer, reader, |command| command);
 }
 
-/// A stream socket with little room takes a long line in parts.
+/// A stream socket with a small buffer accepts a long line in parts.
 #[test]
-fn what_is_taken_in_parts_is_completed_before_the_next_line() {
+fn a_partly_written_line_is_completed_before_the_next_line() {
     for mode in ["finish", "queue"] {
         let (reader, writer) = UnixStream::pair().unwrap();
         setsockopt(&writer, sockopt::SndBuf, &1).unwrap();
@@ -303,10 +304,10 @@ fn a_terminal_gets_every_line_and_does_not_become_non_blocking() {
 
 // ---- helpers -----------------------------------------------------------------------------------------------------
 
-/// `examples/log_lines.rs`, running.
+/// A running `tests/fixtures/log_lines.rs`.
 struct Helper {
     child: Child,
-    said: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
 }
 
 impl Helper {
@@ -320,19 +321,19 @@ impl Helper {
         command
     }
 
-    /// Takes the command, and with it the write end that would hide the end of the helper.
+    /// Consumes the command, since its copy of the write end would hide the end of the helper.
     fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        Self { child, said }
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr }
     }
 
-    /// Waits until it says `word`.
-    fn has_said(self, word: &'static str) -> Self {
+    /// Waits until it writes `word` to standard error.
+    fn wait_for(self, word: &'static str) -> Self {
         bounded(move || {
             let mut helper = self;
             let mut line = String::new();
-            helper.said.read_line(&mut line).unwrap();
+            helper.stderr.read_line(&mut line).unwrap();
             assert_eq!(line.trim_end(), word);
             helper
         })
@@ -347,10 +348,10 @@ impl Helper {
     }
 }
 
-/// What a log says, and nothing else in it.
+/// The content of a log, which has no other lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Log {
-    /// The lines of each, in order.
+    /// The numbers of each writer's lines, in order.
     numbers: BTreeMap<String, Vec<u64>>,
     long: u64,
     lost: u64,
@@ -382,7 +383,7 @@ impl Log {
         log
     }
 
-    /// Every line of these, and none lost.
+    /// A log with all lines of these writers, none of them lost.
     fn whole(lines: &[(&str, u64)]) -> Self {
         let mut log = Self::default();
         for &(who, count) in lines {
@@ -392,7 +393,7 @@ impl Log {
     }
 }
 
-/// Built by `cargo test` as every example is, beside the directory of the tests.
+/// The helper. `cargo test` builds it as an example, next to the directory of the tests.
 fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let example = test.parent().and_then(|deps| deps.parent()).unwrap().join("examples/log_lines");
@@ -408,7 +409,7 @@ fn in_background(mut reader: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
-/// What `call` returns, which it does within [`BOUND`].
+/// Returns the result of `call`, which must finish within [`BOUND`].
 fn bounded<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The scripts, from outside: what they write, what they say, and what they leave alone.
+//! The scripts from outside: the files that they write, their output, and the files that they must not change.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -22,7 +22,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A copy of one script, in a directory of its own.
+/// A temporary directory that holds only a copy of one script.
 fn alone(script: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     install(&project(script), &dir.path().join(script));
@@ -33,7 +33,7 @@ fn alone(script: &str) -> TempDir {
 
 const GENERATE: &str = "generar-compose.sh";
 
-/// Runs the script of `dir` there: by itself, or by a shell.
+/// Runs the script in `dir`, directly or with a shell.
 fn generate(dir: &Path, shell: Option<&str>, arguments: &[&str]) -> Output {
     let script = dir.join(GENERATE);
     let mut command = Command::new(shell.map_or(script.as_os_str(), |shell| shell.as_ref()));
@@ -42,7 +42,7 @@ fn generate(dir: &Path, shell: Option<&str>, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_compose_file_in_the_repository_is_the_one_of_five_clients() {
+fn the_committed_compose_file_is_the_one_of_five_clients() {
     let dir = alone(GENERATE);
     for shell in [None, Some("bash"), Some("sh")] {
         let output = generate(dir.path(), shell, &["docker-compose-dev.yaml", "5"]);
@@ -54,7 +54,7 @@ fn the_compose_file_in_the_repository_is_the_one_of_five_clients() {
 }
 
 #[test]
-fn a_compose_file_has_the_server_and_as_many_clients_as_were_asked_for() {
+fn a_compose_file_has_the_requested_number_of_clients() {
     for clients in [0, 1, 2, 5, 50] {
         let dir = alone(GENERATE);
         assert!(generate(dir.path(), None, &["out.yaml", &clients.to_string()]).status.success());
@@ -91,7 +91,7 @@ fn assert_environments(services: &BTreeMap<String, Value>, clients: u32) {
                 assert!(has("NACIMIENTO=1999-03-17") && has("NUMERO=7574"));
             }
         }
-        // The configuration that the course injects would be overruled.
+        // These would override the configuration that the course injects.
         let official = [
             "SERVER_PORT",
             "SERVER_IP",
@@ -120,7 +120,7 @@ fn assert_volumes(services: &BTreeMap<String, Value>) {
 }
 
 #[test]
-fn a_path_with_spaces_is_written_and_a_file_elsewhere_names_the_project_absolutely() {
+fn paths_with_spaces_and_outside_the_project_work() {
     let dir = tempfile::tempdir().unwrap();
     let (here, there) = (dir.path().join("a b"), dir.path().join("c d"));
     [&here, &there].into_iter().for_each(|path| fs::create_dir(path).unwrap());
@@ -143,7 +143,7 @@ fn a_path_with_spaces_is_written_and_a_file_elsewhere_names_the_project_absolute
 }
 
 #[test]
-fn wrong_arguments_are_exit_code_2_with_the_usage_and_touch_no_file() {
+fn wrong_arguments_are_exit_code_2_and_touch_no_file() {
     for arguments in [
         &[][..],
         &["old.yaml"],
@@ -173,7 +173,7 @@ fn wrong_arguments_are_exit_code_2_with_the_usage_and_touch_no_file() {
 }
 
 #[test]
-fn an_existing_compose_file_is_replaced_and_its_mode_is_a_usual_one() {
+fn an_existing_compose_file_is_replaced_with_a_usual_mode() {
     let dir = alone(GENERATE);
     let file = dir.path().join("out.yaml");
     write_file(&file, "x".repeat(100_000));
@@ -188,10 +188,10 @@ fn an_existing_compose_file_is_replaced_and_its_mode_is_a_usual_one() {
 
 const SUCCESS: &str = "action: test_echo_server | result: success\n";
 const FAIL: &str = "action: test_echo_server | result: fail\n";
-/// A mute or dead server is found out within 5 s; the rest is patience with slow machines.
+/// The script detects a mute or dead server within 5 s; a slow machine gets more.
 const VALIDATION_BOUND: Duration = Duration::from_secs(15);
 
-/// Runs the script with `docker` as its docker (none: there is none), by each shell that it must bear.
+/// Runs the script with each shell that it must support, with `docker` as the docker program; `None` is no such program.
 fn validate(docker: Option<&str>) -> Vec<(String, Option<i32>)> {
     let bin = tempfile::tempdir().unwrap();
     for program in ["sh", "bash", "timeout", "date", "sleep", "printf", "env", "cat"] {
@@ -302,7 +302,7 @@ impl Clone {
 }
 
 #[test]
-fn the_branches_of_the_exercises_differ_from_head_in_the_mode_alone() {
+fn exercise_branches_differ_from_head_only_in_the_mode() {
     let Some(clone) = Clone::new() else { return };
     let (status, head) = (clone.git(&["status", "--porcelain"]), clone.git(&["symbolic-ref", "HEAD"]));
     let output = clone.branches(&[]);
@@ -328,7 +328,7 @@ fn the_branches_of_the_exercises_differ_from_head_in_the_mode_alone() {
 }
 
 #[test]
-fn a_branch_that_is_something_else_by_now_is_moved_by_force_alone() {
+fn a_changed_branch_is_moved_only_by_force() {
     let Some(clone) = Clone::new() else { return };
     assert!(clone.branches(&[]).status.success());
     let made = clone.heads();
@@ -348,7 +348,7 @@ fn a_branch_that_is_something_else_by_now_is_moved_by_force_alone() {
 // ---- dataset -----------------------------------------------------------------------------------------------------
 
 #[test]
-fn the_bundled_files_come_out_of_the_committed_seed_byte_for_byte() {
+fn the_bundled_files_follow_from_the_committed_seed() {
     let makefile = fs::read_to_string(project("Makefile")).unwrap();
     let command = makefile.lines().find_map(|line| line.split_once("$(BIN)/dataset ")).unwrap().1;
     let command = command.trim_end_matches(['\\', ' ', ';']);
@@ -390,7 +390,7 @@ fn every_script_is_executable_and_parses() {
 #[test]
 fn every_mutant_names_its_judge_and_applies_to_the_program() {
     if !has_program("patch") {
-        return skipped("whether the mutants apply", "there is no patch");
+        return skipped("whether the mutants apply", "patch is not installed");
     }
     let patches = fs::read_dir(project("tests/mutants")).unwrap().map(|entry| entry.unwrap().path());
     for path in patches {

@@ -1,5 +1,5 @@
-//! Arguments, settings and where lines go, from outside: what is wrong is one line and exit code 2, before anything is
-//! opened; what is set is what counts.
+//! Arguments, settings and log targets from outside: a wrong one is reported in one line with exit code 2 before any file is
+//! opened, and a right one has its effect.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use support::*;
 
-/// Every key whose value can be wrong, with values that are, and words of what is allowed.
+/// Every key whose value can be wrong: wrong values, and words of the allowed ones.
 const WRONG: [(&str, &[&str], &str); 13] = [
     (
         "SERVER_PORT",
@@ -37,7 +37,7 @@ const WRONG: [(&str, &[&str], &str); 13] = [
 ];
 
 #[test]
-fn a_wrong_variable_is_one_line_that_names_it_and_what_is_allowed() {
+fn a_wrong_variable_is_one_line_with_name_and_allowed_values() {
     for (key, values, allowed) in WRONG {
         for value in values {
             let complaint = refused(Setup::new(2).set(key, value));
@@ -49,7 +49,7 @@ fn a_wrong_variable_is_one_line_that_names_it_and_what_is_allowed() {
 }
 
 #[test]
-fn a_wrong_value_in_the_file_is_one_line_that_names_key_and_file() {
+fn a_wrong_value_in_the_file_is_one_line_with_key_and_file() {
     for (key, values, allowed) in WRONG {
         let nothing: &[&str] = &[""];
         for value in values.iter().chain(nothing) {
@@ -65,7 +65,7 @@ fn a_wrong_value_in_the_file_is_one_line_that_names_key_and_file() {
 }
 
 #[test]
-fn a_file_that_is_not_of_its_form_is_one_line_that_names_the_place() {
+fn a_malformed_file_is_one_line_with_the_place() {
     for (text, place) in [
         ("[DEFAULT]\nSERVER_PROT = 1\n", "SERVER_PROT"),
         ("[DEFAULT]\nSERVER_PORT = 1\nserver_port = 2\n", "line 3"),
@@ -82,7 +82,7 @@ fn a_file_that_is_not_of_its_form_is_one_line_that_names_the_place() {
 }
 
 #[test]
-fn a_file_that_was_named_must_be_there_and_readable() {
+fn a_named_file_must_exist_and_be_readable() {
     let complaint = refused(without_variables().arg("--config").arg("missing.ini"));
     assert!(complaint.starts_with("server: missing.ini: "), "{complaint}");
     let complaint = refused(without_variables().arg("--config=."));
@@ -108,9 +108,9 @@ fn wrong_arguments_are_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn help_and_version_are_said_and_nothing_else_is_done() {
+fn help_and_version_are_printed_and_nothing_starts() {
     for (argument, said) in [("--help", "--config"), ("-h", "--new-draw"), ("--version", env!("CARGO_PKG_VERSION"))] {
-        // Even where the settings are wrong.
+        // Even with wrong settings.
         let setup = Setup::new(2).arg(argument).set("SERVER_PORT", "none");
         let (output, changed) = run(setup);
         let stdout = String::from_utf8(output.stdout).unwrap();
@@ -129,7 +129,7 @@ fn a_variable_beats_the_file_and_the_file_beats_the_default() {
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none_and_an_unknown_one_is_nobodys() {
+fn empty_and_unknown_variables_are_ignored() {
     let setup = without_variables().set("SERVER_PORTS", "none").set("CLI_ID", "x").set("LISTEN_BACKLOG", "-1");
     fs::create_dir(setup.path("config")).unwrap();
     write_file(&setup.path("config/server.ini"), "[DEFAULT]\nSERVER_PORT = 0\nlogging_level: debug\n");
@@ -148,8 +148,7 @@ fn without_the_default_file_the_defaults_count() {
     assert_eq!(sixth.ack(), 2, "five agencies");
     let mut conns: Vec<_> = (0..5).map(|_| server.connect()).collect();
     for (agency, conn) in (1..).zip(&mut conns) {
-        conn.send(&batch_of(agency, 1, 7574)).send(&end(agency)).send(&ask(agency));
-        assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+        conn.deliver(agency, 1, WINNING);
     }
     assert!(conns.iter_mut().all(|conn| conn.winners() == Some(vec![0])));
     assert_eq!(fs::read(server.path(".data/bets.csv")).unwrap().len(), 5 * "1,Ana,Paz,0,1999-03-17,7574\r\n".len());
@@ -205,7 +204,7 @@ fn a_file_may_hold_every_key() {
 }
 
 #[test]
-fn bets_that_would_share_a_file_with_something_else_of_the_lottery_are_refused() {
+fn a_storage_path_with_another_use_is_refused() {
     for name in ["ends", "draw", "server.lock", "server.csv", "bets.lock"] {
         let setup = Setup::new(1);
         let path = setup.path(name);
@@ -216,7 +215,7 @@ fn bets_that_would_share_a_file_with_something_else_of_the_lottery_are_refused()
 }
 
 #[test]
-fn the_longest_durations_are_as_good_as_any() {
+fn the_longest_durations_work() {
     let server = ["MESSAGE_TIMEOUT", "IDLE_TIMEOUT", "DRAW_WAIT", "SHUTDOWN_GRACE"]
         .into_iter()
         .fold(Setup::new(1), |setup, key| setup.set(key, "2562047h"))
@@ -230,14 +229,14 @@ fn the_longest_durations_are_as_good_as_any() {
 }
 
 #[test]
-fn max_connections_must_leave_room_beside_the_agencies() {
+fn max_connections_must_exceed_the_agencies() {
     let complaint = refused(Setup::new(5).set("MAX_CONNECTIONS", 5));
     assert!(complaint.contains("MAX_CONNECTIONS: \"5\"") && complaint.contains("which is 5"), "{complaint}");
     Setup::new(5).set("MAX_CONNECTIONS", 6).start().stop();
 }
 
 #[test]
-fn the_limit_of_descriptors_is_raised_to_what_max_connections_needs_and_a_hard_one_below_is_exit_code_2() {
+fn the_descriptor_limit_is_raised_or_the_start_fails() {
     if !has_program("prlimit") {
         return skipped("limits of descriptors at the start", "prlimit is not installed");
     }
@@ -259,11 +258,10 @@ fn the_limit_of_descriptors_is_raised_to_what_max_connections_needs_and_a_hard_o
 }
 
 #[test]
-fn as_many_connections_as_the_backlog_says_wait_to_be_accepted() {
+fn the_backlog_limits_the_connections_that_wait() {
     for backlog in [2, 40] {
         let server = Setup::new(2).set("SERVER_LISTEN_BACKLOG", backlog).start();
-        send_signal(server.pid(), "STOP");
-        eventually("it is stopped", || state(server.pid()) == Some('T'));
+        stop_process(server.pid());
         let address = ([127, 0, 0, 1], server.port()).into();
         let connect = |_| match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
             Ok(stream) => Some(stream),
@@ -271,7 +269,7 @@ fn as_many_connections_as_the_backlog_says_wait_to_be_accepted() {
             Err(e) => panic!("{e}"),
         };
         let waiting: Vec<_> = (0..backlog * 2).map_while(connect).collect();
-        // The kernel allows one more than it was asked for.
+        // The kernel allows one more than requested.
         assert!((backlog..=backlog + 1).contains(&waiting.len()), "{} with a backlog of {backlog}", waiting.len());
         send_signal(server.pid(), "CONT");
         eventually("all are served", || server.children().len() == waiting.len());
@@ -281,7 +279,7 @@ fn as_many_connections_as_the_backlog_says_wait_to_be_accepted() {
 // ---- where lines go ----------------------------------------------------------------------------------------------
 
 #[test]
-fn a_logging_level_hides_what_matters_less() {
+fn a_logging_level_hides_lower_levels() {
     let levels = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"];
     for (n, level) in levels.into_iter().enumerate() {
         let mut server = Setup::new(1).set("LOGGING_LEVEL", level).set("SHUTDOWN_GRACE", "100ms").spawn();
@@ -292,22 +290,22 @@ fn a_logging_level_hides_what_matters_less() {
         drop(refused);
         let mut cut = Conn::to(port);
         assert_eq!(cut.send(&batch_of(1, 1, 1)).ack(), 0);
-        // Whoever does not finish its message is killed, with a warning.
+        // A session whose message does not finish is killed, with a warning.
         cut.send(&batch_of(1, 1, 1)[..10]);
         eventually("it is read", || sockets().iter().all(|socket| socket.local != port || socket.unread == 0));
         server.signal("TERM");
         assert_eq!(server.wait().code(), Some(0));
         let log = server.log();
         let seen = |level: &str| log.lines().any(|line| line.split(' ').nth(2) == Some(level));
-        // Nothing of this is critical.
+        // None of these lines is critical.
         let expected: Vec<_> = levels[1..].iter().map(|other| levels[..=n].contains(other)).collect();
         assert_eq!(levels[1..].iter().map(|level| seen(level)).collect::<Vec<_>>(), expected, "{level}\n{log}");
     }
 }
 
 #[test]
-fn parent_and_children_append_to_a_plain_file_to_which_others_write_too() {
-    // Not opened for appending: with an offset that a stranger's line does not move.
+fn the_log_is_appended_to_a_file_that_others_write_too() {
+    // The file is not opened for appending: lines of other processes do not move the server's offset.
     let mut server = Setup::new(1).under(&["sh", "-c", "exec \"$@\" >plain.log", "sh"]).spawn();
     let port = listening_port(server.pid());
     let log = server.path("plain.log");
@@ -325,7 +323,7 @@ fn parent_and_children_append_to_a_plain_file_to_which_others_write_too() {
 }
 
 #[test]
-fn syslog_gets_every_line_with_the_pid_of_its_process_and_stdout_none() {
+fn syslog_gets_every_line_with_the_right_pid_and_stdout_none() {
     let setup = Setup::new(1).set("LOG_TARGET", "syslog");
     let daemon = UnixDatagram::bind(setup.path("syslog")).unwrap();
     let syslog = setup.path("syslog");
@@ -347,13 +345,13 @@ fn syslog_gets_every_line_with_the_pid_of_its_process_and_stdout_none() {
 }
 
 #[test]
-fn a_syslog_daemon_that_comes_late_goes_and_comes_back_is_found_each_time() {
+fn a_restarted_syslog_daemon_is_found_each_time() {
     let setup = Setup::new(1).set("LOG_TARGET", "both");
     let syslog = setup.path("syslog");
     let server = setup.set("SYSLOG_SOCKET", syslog.display()).start();
     let mut conn = server.connect();
     for n in 0..3 {
-        // Nobody listens: nobody is kept from anything.
+        // Without a daemon, the service continues.
         assert_eq!(conn.send(&batch_of(1, 1, 1)).ack(), 0);
         let daemon = UnixDatagram::bind(&syslog).unwrap();
         assert_eq!(server.connect().send(format!("to daemon {n}\n").as_bytes()).rest().len(), 12);
@@ -368,7 +366,7 @@ fn a_syslog_daemon_that_comes_late_goes_and_comes_back_is_found_each_time() {
 }
 
 #[test]
-fn a_syslog_daemon_that_reads_nothing_stops_neither_the_service_nor_sigterm() {
+fn an_unread_syslog_blocks_neither_service_nor_sigterm() {
     let setup = Setup::new(1).set("LOG_TARGET", "syslog");
     let syslog = setup.path("syslog");
     let _daemon = UnixDatagram::bind(&syslog).unwrap();
@@ -415,12 +413,12 @@ fn assert_from(packet: &str, pid: i32, text: &str) {
 
 // ---- helpers -----------------------------------------------------------------------------------------------------
 
-/// Nothing set: empty variables count as unset.
+/// A setup without settings: empty variables count as unset.
 fn without_variables() -> Setup {
     ["CLIENT_AMOUNT", "SERVER_PORT", "LOGGING_LEVEL"].iter().fold(Setup::new(0), |setup, key| setup.set(key, ""))
 }
 
-/// Stores where the default says, in the test's directory.
+/// Uses the default storage path, in the test's directory.
 fn here(setup: Setup) -> Setup {
     fs::create_dir_all(setup.path(".data")).unwrap();
     setup.set("STORAGE_FILEPATH", "")
@@ -432,7 +430,7 @@ fn assert_config_line(server: &Server, settings: &str) {
     assert!(line.ends_with(&format!(" DEBUG    action: config | result: success | {settings}")), "{log}");
 }
 
-/// Runs a server that is to end by itself; true if it has changed its directory.
+/// Runs a server that ends by itself; the flag is true if it has changed its directory.
 fn run(setup: Setup) -> (Output, bool) {
     let before = tree(&setup.path(""));
     let mut process = Mortal(setup.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
@@ -447,7 +445,7 @@ fn run(setup: Setup) -> (Output, bool) {
     (Output { status: status.unwrap(), stdout, stderr }, tree(&setup.path("")) != before)
 }
 
-/// Does not outlive its test.
+/// A process that is killed when this is dropped.
 struct Mortal(Child);
 
 impl Drop for Mortal {
@@ -457,7 +455,7 @@ impl Drop for Mortal {
     }
 }
 
-/// The one line with which a server refuses to start.
+/// Checks that the server refuses to start with exit code 2 and changes no file. Returns its one line.
 #[track_caller]
 fn refused(setup: Setup) -> String {
     let (output, changed) = run(setup);
@@ -468,7 +466,7 @@ fn refused(setup: Setup) -> String {
     stderr
 }
 
-/// What is in a directory, and everything under it.
+/// Everything in a directory and below it: paths and contents.
 fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {

@@ -1,8 +1,7 @@
-//! What a server's parent is like after a hundred thousand connections of every kind, and how a server ends that is told
-//! to at a thousand random moments.
+//! The state of a server's parent after a hundred thousand connections of every kind, and the end of servers that get SIGTERM
+//! at a thousand random moments.
 //!
-//! Takes minutes: `make stress`. CONNECTIONS, STOPS and SEED change how many and which; what is random comes from the
-//! seed, which is printed.
+//! Takes minutes: `make stress`. CONNECTIONS and STOPS set the numbers. SEED sets the random choices; the seed is printed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,20 +18,20 @@ use fastrand::Rng;
 use support::*;
 
 const CONNECTIONS: u64 = 100_000;
-/// Connections after which the parent has the memory that it needs: its tables have been as full as they get.
+/// Connections after which the parent has allocated all memory that it needs: its tables have been as full as they get.
 const WARM_UP: u64 = 5_000;
-/// What a parent's memory may differ by in kB: an allocator gives pages back when it likes.
+/// Allowed growth of the parent's memory in kB: an allocator gives pages back at any time.
 const MEMORY_SLACK: u64 = 512;
-/// Clients at the same time.
+/// Number of clients at the same time.
 const CLIENTS: u64 = 4;
 /// Silent connections that each client keeps open, so that there is never only one child.
 const SILENT: usize = 20;
-/// So many that few connections want the same one at the same time, and none of them ever has a draw.
+/// So many that few connections claim the same one at the same time, and that no draw is ever held.
 const AGENCIES: u32 = 1000;
 
 const STOPS: u64 = 1000;
 const GRACE: Duration = Duration::from_millis(300);
-/// What a server may take beyond its grace period.
+/// Time that a server may need beyond its grace period.
 const BEYOND_GRACE: Duration = Duration::from_secs(1);
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -41,32 +40,32 @@ fn setting(name: &str, default: u64) -> u64 {
 
 fn rng(what: &str) -> Rng {
     let seed = setting("SEED", fastrand::u64(..u64::from(u32::MAX)));
-    tell(&format!("{what}: SEED={seed}"));
+    report(&format!("{what}: SEED={seed}"));
     Rng::with_seed(seed)
 }
 
-/// Past the harness, which shows the output of failed tests alone.
-fn tell(line: &str) {
+/// Prints a line directly to standard error: the harness shows the output of failed tests only.
+fn report(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 // ---- nothing leaks -----------------------------------------------------------------------------------------------
 
 #[test]
-fn a_hundred_thousand_connections_of_every_kind_leave_the_parent_as_it_was() {
+fn a_hundred_thousand_connections_leak_nothing() {
     let connections = setting("CONNECTIONS", CONNECTIONS);
     let mut rng = rng("connections");
     let setup = Setup::new(AGENCIES).set("SERVER_LISTEN_BACKLOG", 1024).set("LOGGING_LEVEL", "INFO");
     let server = setup.set("MESSAGE_TIMEOUT", "2s").start();
     assert_eq!(echo(&server), b"hola\n");
-    server.await_alone();
+    server.await_childless();
     let (at_start, cold) = (descriptors(server.pid()), resident(server.pid()));
     let stored = AtomicU64::new(0);
     flood(&server, WARM_UP.min(connections / 2), &mut rng, &stored);
     let warm = resident(server.pid());
     flood(&server, connections - WARM_UP.min(connections / 2), &mut rng, &stored);
     let after = resident(server.pid());
-    tell(&format!(
+    report(&format!(
         "connections: {connections}, bets stored: {stored:?}, kB of the parent: {cold}, then {warm}, at last {after}"
     ));
     assert_eq!(descriptors(server.pid()), at_start);
@@ -77,7 +76,7 @@ fn a_hundred_thousand_connections_of_every_kind_leave_the_parent_as_it_was() {
     server.stop();
 }
 
-/// So many connections; when this returns, none of them has a process any more.
+/// Makes so many connections. When this returns, none of them has a process any more.
 fn flood(server: &Server, connections: u64, rng: &mut Rng, stored: &AtomicU64) {
     thread::scope(|scope| {
         for client in 0..CLIENTS {
@@ -91,18 +90,16 @@ fn flood(server: &Server, connections: u64, rng: &mut Rng, stored: &AtomicU64) {
             });
         }
     });
-    server.await_alone();
+    server.await_childless();
 }
 
-/// To any of this machine's addresses: one alone has not enough ports for so many connections in so short a time.
+/// Connects to a random address of this machine: one address does not have enough ports for so many connections.
 fn connect(port: u16, rng: &mut Rng) -> Conn {
     let stream = TcpStream::connect((Ipv4Addr::new(127, 0, 0, rng.u8(1..=32)), port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    Conn(stream)
+    Conn::patient(stream)
 }
 
-/// One connection of any kind; returns how many bets were acknowledged over it.
+/// Uses one connection in a random way and returns the number of acknowledged bets.
 fn visit(mut conn: Conn, rng: &mut Rng, silent: &mut Vec<Conn>) -> u64 {
     let agency = rng.u32(1..=AGENCIES);
     let whole = batch_of(agency, rng.u32(1..=3), 1);
@@ -130,13 +127,13 @@ fn visit(mut conn: Conn, rng: &mut Rng, silent: &mut Vec<Conn>) -> u64 {
     0
 }
 
-/// The one bet of a connection.
+/// Expects the acknowledgement of one bet.
 fn acknowledged(conn: &mut Conn) -> u64 {
     assert_eq!(conn.rest(), [0]);
     1
 }
 
-/// A batch of the typed form; refused where another connection has the agency.
+/// Sends a typed batch, which is refused if another connection has claimed the agency.
 fn converse(mut conn: Conn, agency: u32, rng: &mut Rng) -> u64 {
     let bets = rng.u32(1..=3);
     conn.send(&batch_of(agency, bets, 1));
@@ -149,7 +146,7 @@ fn converse(mut conn: Conn, agency: u32, rng: &mut Rng) -> u64 {
     }
 }
 
-/// Silent, and so until a later one takes its place: most are closed, some are outlived by their deadline.
+/// Keeps the connection open and silent until a later one replaces it. Most are closed so, some by their deadline.
 fn keep(silent: &mut Vec<Conn>, conn: Conn, rng: &mut Rng) {
     silent.push(conn);
     if silent.len() > SILENT {
@@ -174,17 +171,17 @@ fn echo(server: &Server) -> Vec<u8> {
 // ---- an orderly end, at any moment -------------------------------------------------------------------------------
 
 #[test]
-fn a_thousand_servers_that_are_told_to_stop_at_random_moments_end_with_0_in_time() {
+fn a_thousand_stops_at_random_moments_end_with_code_0() {
     let stops = setting("STOPS", STOPS);
     let mut rng = rng("stops");
     let mut times: Vec<Duration> = (0..stops).map(|n| stop_at_a_random_moment(n, &mut rng)).collect();
     times.sort();
     let at = |share: u64| times[((stops - 1) * share / 100) as usize];
-    tell(&format!("stops: {stops}, median {:?}, 99 of 100 within {:?}, slowest {:?}", at(50), at(99), at(100)));
+    report(&format!("stops: {stops}, median {:?}, 99 of 100 within {:?}, slowest {:?}", at(50), at(99), at(100)));
     assert!(at(100) < GRACE + BEYOND_GRACE, "the slowest took {:?}", at(100));
 }
 
-/// How long the server took from the signal to its end.
+/// Stops a server at a random moment and returns the time from the signal to its end.
 fn stop_at_a_random_moment(n: u64, rng: &mut Rng) -> Duration {
     let durability = ["process", "end", "batch"][rng.usize(..3)];
     let setup = Setup::new(3).set("SHUTDOWN_GRACE", "300ms").set("DURABILITY", durability);
@@ -226,10 +223,9 @@ fn stop_at_a_random_moment(n: u64, rng: &mut Rng) -> Duration {
     took
 }
 
-/// How many batches of `size` bets the rows of `agency` are; `None` where they are not whole ones.
+/// The number of batches of `size` bets that `agency` has stored; `None` if they are not whole batches.
 fn whole_batches(agency: u32, size: u32, stored: &str) -> Option<usize> {
-    let batch: String = (0..size).map(|document| format!("{agency},Ana,Paz,{document},1999-03-17,7574\r\n")).collect();
-    let own: String = stored.split_inclusive('\n').filter(|row| row.starts_with(&format!("{agency},"))).collect();
+    let (batch, own) = (rows(agency, size, WINNING), rows_of(stored.as_bytes(), agency));
     let batches = own.len() / batch.len();
     (own == batch.repeat(batches)).then_some(batches)
 }
@@ -241,11 +237,11 @@ fn catches_sigterm(pid: i32) -> bool {
     u64::from_str_radix(mask, 16).unwrap() >> (nix::libc::SIGTERM - 1) & 1 == 1
 }
 
-/// A connection in any state.
+/// A connection in a random state.
 struct Begun {
     conn: Conn,
     agency: u32,
-    /// Whole ones that it has sent.
+    /// The number of whole batches that it has sent.
     batches: usize,
 }
 
@@ -253,7 +249,7 @@ impl Begun {
     /// `sizes`: how many bets each batch of agency 1, 2, … has.
     fn new(server: &Server, sizes: &[u32], rng: &mut Rng) -> Self {
         let agency = rng.u32(1..=3);
-        let whole = batch_of(agency, sizes[agency as usize - 1], 7574);
+        let whole = batch_of(agency, sizes[agency as usize - 1], WINNING);
         let (batches, sent) = match rng.u8(0..7) {
             0 => (0, Vec::new()),
             1 => (0, whole[..rng.usize(1..whole.len())].to_vec()),
@@ -268,7 +264,7 @@ impl Begun {
         Self { conn, agency, batches }
     }
 
-    /// How many of its batches were acknowledged; an acknowledgement behind them is that of an end.
+    /// The number of its acknowledged batches; a further acknowledgement is that of an end.
     fn acknowledged(&mut self) -> usize {
         let answers = self.conn.rest_or_reset();
         answers.chunks(2).take_while(|answer| answer == &[2, 0]).count().min(self.batches)

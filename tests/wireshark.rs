@@ -1,5 +1,5 @@
-//! The Wireshark dissector, over what really crossed the loopback device: sessions of the server, and for what it never
-//! says, of a socket that says it. All that was sent must be shown, field by field, and nothing else.
+//! The Wireshark dissector, on real captures of the loopback device: sessions of the server, and of a socket that sends bytes
+//! which the server never sends. The dissector must show every message, field by field, and nothing more.
 
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use support::answers::winners;
 use support::*;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/wireshark/loteria.lua");
@@ -35,7 +36,7 @@ fn every_message_of_a_capture_is_shown_exactly() {
     let talks = [sessions.concat(), scripts.concat()].concat();
     let file = capture.finish(&server);
     compare(&decode(&file, ports, &[]), &talks);
-    // Wireshark looks at frames again: what it has learned of later ones must change nothing.
+    // Wireshark dissects frames a second time: its knowledge of later frames must change nothing.
     compare(&decode(&file, ports, &["-2"]), &talks);
     let segments = decode(&file, ports, &["-o", "tcp.desegment_tcp_streams:FALSE"]);
     let first = "ENVIO_BATCH agency=2 count=255 [incomplete]";
@@ -55,20 +56,20 @@ fn the_port_is_registered() {
 
 // ---- sessions ----
 
-/// A connection, by its client's port, and what must be shown of it.
+/// A connection, identified by its client's port, and the messages that must be shown.
 #[derive(Clone)]
 struct Talk {
     client: u16,
     /// The client's messages, by the frame that completes them.
     sent: Vec<Vec<Shown>>,
-    /// The server's, which may join what it sends.
+    /// The server's messages; the server may join several in one frame.
     answered: Vec<Shown>,
 }
 
 impl Talk {
     fn new(conn: &Conn, sent: &[&[Shown]], answered: &[Shown]) -> Self {
         let sent = sent.iter().map(|frame| frame.to_vec()).collect();
-        Self { client: conn.0.local_addr().unwrap().port(), sent, answered: answered.to_vec() }
+        Self { client: conn.port(), sent, answered: answered.to_vec() }
     }
 }
 
@@ -83,7 +84,7 @@ fn nandu() -> Bet<'static> {
 
 /// Sends each part as a segment of its own: the kernel may join what its peer has not yet confirmed.
 fn send_apart<'a>(conn: &mut Conn, parts: impl IntoIterator<Item = &'a [u8]>) {
-    let local = conn.0.local_addr().unwrap().port();
+    let local = conn.port();
     for part in parts {
         conn.send(part);
         eventually("a segment is confirmed", || sockets().iter().all(|s| s.local != local || s.unsent == 0));
@@ -120,7 +121,7 @@ fn untyped(server: &Server) -> Vec<Talk> {
 fn draw(server: &Server) -> Vec<Talk> {
     let (mut one, mut two) = (server.connect(), server.connect());
     one.send(&count(1));
-    let before = one.received(1);
+    let before = one.tally(1);
     one.send(&[batch(1, &[lorca()]), batch(1, &[nandu(), lorca()]), ask(1)].concat());
     assert_eq!((one.ack(), one.ack(), one.winners()), (0, 0, None));
     let many: Vec<_> = (0..255).map(|document| Bet { document, ..Bet::default() }).collect();
@@ -130,7 +131,7 @@ fn draw(server: &Server) -> Vec<Talk> {
     send_apart(&mut one, [end(1), ask(1), count(1)].concat().chunks(8));
     let winners = [lorca().document; 4];
     assert_eq!((one.ack(), one.winners()), (0, Some(winners.to_vec())));
-    let after = one.received(1);
+    let after = one.tally(1);
     two.send(&ask(2));
     assert_eq!(two.winners(), Some(vec![]));
 
@@ -144,7 +145,7 @@ fn draw(server: &Server) -> Vec<Talk> {
     vec![Talk::new(&one, one_sent, &[&early[..], &late].concat()), Talk::new(&two, two_sent, &to_two)]
 }
 
-/// What the server refuses, after the draw.
+/// Messages that the server refuses after the draw.
 fn refused(server: &Server) -> Vec<Talk> {
     let refuse = |message: &[u8], sent: &[Shown], answered: &[Shown]| {
         let mut conn = server.connect();
@@ -203,7 +204,7 @@ fn refused(server: &Server) -> Vec<Talk> {
 /// A segment, and the messages that it completes.
 type Part = (Vec<u8>, Vec<Shown>);
 
-/// A connection whose server is the test itself. A last part without bytes stands for the end of the stream.
+/// A connection whose server is the test itself. A last part without bytes is the end of the stream.
 fn play(scripted: &TcpListener, sent: &[Part], answered: &[Part]) -> Talk {
     let mut client = Conn::to(scripted.local_addr().unwrap().port());
     let mut server = Conn(scripted.accept().unwrap().0);
@@ -221,7 +222,7 @@ fn play(scripted: &TcpListener, sent: &[Part], answered: &[Part]) -> Talk {
     Talk::new(&client, &frames.collect::<Vec<_>>(), &answers)
 }
 
-/// Counts that are too small or too large, and what is no message, from a client.
+/// Messages of a client with wrong counts, and bytes that are not messages.
 fn client_defects(scripted: &TcpListener) -> Vec<Talk> {
     let mut too_small = untyped_batch(1, &[lorca(), Bet::default()]);
     too_small[4] = 1;
@@ -246,7 +247,7 @@ fn client_defects(scripted: &TcpListener) -> Vec<Talk> {
     ]
 }
 
-/// What no server says.
+/// Messages that no server sends.
 fn server_defects(scripted: &TcpListener) -> Vec<Talk> {
     let asked = || [(ask(1), vec![shown_ask(1)])];
     let code = shown(
@@ -268,7 +269,7 @@ fn server_defects(scripted: &TcpListener) -> Vec<Talk> {
     ]
 }
 
-/// Every code; answers over many segments, and what follows in the last of them.
+/// Every code; answers in many segments, and a message after the answer in the last of them.
 fn long_answers(scripted: &TcpListener) -> Vec<Talk> {
     let asked = || [(ask(1), vec![shown_ask(1)])];
     let codes = ((0..=7).flat_map(|code| [2, code]).collect(), (0..=7).map(shown_code).collect());
@@ -291,16 +292,9 @@ fn long_answers(scripted: &TcpListener) -> Vec<Talk> {
     ]
 }
 
-/// A message of type 5.
-fn winners(documents: &[u32]) -> Vec<u8> {
-    let count = documents.len() as u32;
-    let numbers = [count].into_iter().chain(documents.iter().copied());
-    [5].into_iter().chain(numbers.flat_map(u32::to_be_bytes)).collect()
-}
-
 // ---- what must be shown ----
 
-/// A message: its line, and behind it each field by its name without "loteria.", and each defect by its name.
+/// A message as shown: its line, then each field by its name without "loteria.", and each defect by its name.
 type Shown = String;
 
 fn shown(generation: &str, line: &str, fields: &str) -> Shown {
@@ -390,14 +384,14 @@ fn hex(bytes: &[u8]) -> String {
 
 // ---- capturing ----
 
-/// dumpcap at work on the loopback device; ended when dropped.
+/// A dumpcap that captures on the loopback device. Dropping it ends the capture.
 struct Capture {
     dumpcap: Child,
     file: PathBuf,
 }
 
 impl Capture {
-    /// Returns when packets from or to `ports` are being captured; or says why they cannot be.
+    /// Returns once packets from or to `ports` are captured, or the reason why they cannot be.
     fn start(ports: [u16; 2], file: PathBuf) -> Result<Self, String> {
         let filter = format!("tcp port {} or tcp port {}", ports[0], ports[1]);
         let mut command = Command::new("dumpcap");
@@ -406,7 +400,7 @@ impl Capture {
         let lines = BufReader::new(dumpcap.stderr.take().unwrap()).lines().map(Result::unwrap);
         let mut said = Vec::new();
         for line in lines {
-            // It names its file when it has opened the device.
+            // It prints the name of its file once it has opened the device.
             if line.starts_with("File: ") {
                 return Ok(Self { dumpcap, file });
             }
@@ -416,9 +410,9 @@ impl Capture {
         Err(said.into_iter().find(|line| line.starts_with("dumpcap: ")).unwrap_or_default())
     }
 
-    /// Ends it when all that has been sent is in the file.
+    /// Ends the capture once the file has all packets that were sent.
     fn finish(mut self, server: &Server) -> PathBuf {
-        const LAST: &[u8] = b"nothing behind this is looked at\n";
+        const LAST: &[u8] = b"bytes after this are ignored\n";
         server.connect().send(LAST).rest();
         eventually("the capture is written", || {
             fs::read(&self.file).unwrap().windows(LAST.len()).any(|bytes| bytes == LAST)
@@ -438,18 +432,18 @@ impl Drop for Capture {
 
 // ---- decoding ----
 
-/// What tshark prints with the dissector loaded.
+/// The output of tshark with the dissector.
 fn tshark(arguments: &[&str]) -> String {
     let output = Command::new("tshark").args(arguments).args(["-X", &format!("lua_script:{SCRIPT}")]).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !errors.contains("lua"), "{arguments:?}: {errors}");
-    // Version 4.0 cuts the character that stands for what is not UTF-8 in half.
+    // Version 4.0 cuts in half the character that replaces bytes which are not UTF-8.
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!text.contains("Lua Error"), "{text}");
     text
 }
 
-/// By the client's port, and whether the client sent it: the messages that each frame completes.
+/// The messages that each frame completes, by the client's port and whether the client sent them.
 type Decoded = BTreeMap<(u16, bool), Vec<Vec<Shown>>>;
 
 fn decode(file: &Path, ports: [u16; 2], arguments: &[&str]) -> Decoded {
@@ -474,12 +468,12 @@ fn decode(file: &Path, ports: [u16; 2], arguments: &[&str]) -> Decoded {
 
 /// The messages in the XML of one packet.
 fn messages_of(packet: &str) -> Vec<Shown> {
-    // Deeper ones are inside a message: Wireshark's own mark of a malformed packet.
+    // Deeper ones are Wireshark's own marks of a malformed packet inside a message.
     let protocols = packet.split("\n  <proto ").filter(|xml| attribute(xml, "name") == Some("loteria"));
     protocols.map(|xml| xml.split("<field ").filter_map(item).collect::<Vec<_>>().join(" | ")).collect()
 }
 
-/// A message's line, or something in it; nothing for what is Wireshark's own.
+/// A message's line, or a field in it; nothing for Wireshark's own fields.
 fn item(xml: &str) -> Option<String> {
     let (name, label) = (attribute(xml, "name")?, attribute(xml, "showname")?);
     match (name.strip_prefix("loteria"), label.split_once(": ")) {
@@ -504,7 +498,7 @@ fn compare(decoded: &Decoded, talks: &[Talk]) {
     }
 }
 
-/// By frame and message, so that a failure can be read.
+/// Compares by frame and message, so that a failure is readable.
 #[track_caller]
 fn same(shown: &[Vec<Shown>], expected: &[Vec<Shown>]) {
     let [shown, expected] = [shown, expected]

@@ -1,16 +1,16 @@
-//! The floor: the least that a server of this architecture can do, to measure the real one against.
+//! The floor: the least that a server of this architecture can do. The real server is compared with it.
 //!
-//! Owns a server that forks a child per connection with the project's own mechanism, and does nothing else that can be
-//! left out. Run by [`super`] as a process of its own (this same program, executed anew), since only a process with a
-//! single thread may fork. Parses nothing: each message comes behind its length, and its kind is one byte. What the
-//! project's own fork does beside fork(2), such as closing what a child inherits, is part of the floor, too.
+//! Owns a server that forks a child per connection with the project's own mechanism, and leaves out everything that it can.
+//! Started by [`super::traffic`] as a process of its own (the same program, executed again), because only a process with
+//! one thread may fork. It parses nothing: each message follows its length, and its type is one byte. The additional work
+//! of the project's own fork, such as closing inherited descriptors, is part of the floor.
 //!
 //! | message | the child |
 //! |---|---|
-//! | batch | flock(2), one write(2) of its bytes, unlock, acknowledges |
-//! | end | fdatasync(2), which the real server owes there, too; acknowledges |
-//! | query for winners | waits until every agency has ended, and tells of none |
-//! | `hola\n` ([`Work::Echo`]) | gives it back and exits |
+//! | batch | locks with flock(2), writes its bytes with one write(2), unlocks, acknowledges |
+//! | end | syncs with fdatasync(2), as the real server must; acknowledges |
+//! | query for winners | waits until every agency has ended; answers that there are none |
+//! | `hola\n` ([`Work::Echo`]) | sends it back and exits |
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -20,64 +20,71 @@ use std::os::fd::{AsFd, BorrowedFd};
 use ipc::events::{self, PollFd, PollFlags};
 use ipc::process::{self, Handover};
 use ipc::signals::{Signal, SignalSource};
-use nix::sys::wait;
 
-/// Bytes of the length in front of each message, which counts what follows.
+/// Bytes of the length before each message. The length does not include itself.
 pub const PREFIX: usize = size_of::<u32>();
-/// Where bets go, in the working directory.
+/// The file of the bets, in the working directory.
 pub const FILE: &str = "bets.csv";
-/// What an echo client sends, and gets back.
+/// The message of an echo client, and its answer.
 pub const ECHO: &[u8; 5] = b"hola\n";
 
-/// Most bytes of a message with its prefix; the bench sends at most 8000.
+/// Most bytes of a message with its prefix. The clients send at most 8000.
 const BUFFER: usize = 16 * 1024;
-/// The type byte of a batch, and where that is in a frame; so is the number of bets, of which an agency's end has none.
+/// The type byte of a batch.
 const BATCH: u8 = 1;
-const KIND_AT: usize = PREFIX;
+/// Position of the type byte in a frame.
+const TYPE_AT: usize = PREFIX;
+/// Position of the number of bets in the frame of a batch. The end of an agency has 0 bets.
 const COUNT_AT: usize = PREFIX + 5;
 const ACKNOWLEDGEMENT: &[u8] = &[2, 0];
 const NO_WINNERS: &[u8] = &[5, 0, 0, 0, 0];
-/// Exit code of a child whose connection broke.
+/// Exit code of a child whose connection failed.
 const BROKEN: u8 = 1;
 
-/// What connections bring.
+/// The work of the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// The bets of this many agencies, one connection each.
+    /// The bets of this many agencies, with one connection per agency.
     Bets(u32),
-    /// A line of text each.
+    /// One line of text per connection.
     Echo,
 }
 
-/// Serves on a free port, which it tells in the line that the real server has for that, until SIGTERM.
+/// Serves on a free port until SIGTERM. Prints the port in the same log line as the real server.
 pub fn run(work: Work) -> io::Result<()> {
     let stop = SignalSource::subscribe(&[Signal::SIGTERM])?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
     io::stdout().write_all(format!("action: listen | result: success | port: {port}\n").as_bytes())?;
     let mut ends = Ends::new(work)?;
-    while awaits_connection(&listener, &stop)? {
+    while wait(&listener, &stop)? == Wake::Connection {
         let (client, _) = listener.accept()?;
-        process::spawn(Given { client, ends: ends.next()? }, &[], |given, _| given.serve())?;
+        process::spawn(Session { client, ends: ends.next()? }, &[], |session, _| session.serve())?;
         while process::reap().is_some() {}
     }
     drop(ends);
-    while wait::wait().is_ok() {}
+    while nix::sys::wait::wait().is_ok() {}
     Ok(())
 }
 
-/// True for a connection, false for the end.
-fn awaits_connection(listener: &TcpListener, stop: &SignalSource) -> io::Result<bool> {
-    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
-    events::wait(&mut fds, None)?;
-    Ok(!fds[1].any().unwrap_or(true))
+/// The event that ends a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    Connection,
+    Stop,
 }
 
-/// How children learn that all agencies have ended without being told: each holds the pipe's writing end until its own
-/// has, and so does the parent until the last one has connected. Then it has an end of stream.
+fn wait(listener: &TcpListener, stop: &SignalSource) -> io::Result<Wake> {
+    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+    events::wait(&mut fds, None)?;
+    Ok(if fds[1].any() == Some(false) { Wake::Connection } else { Wake::Stop })
+}
+
+/// A pipe that reports to the children when all agencies have ended. Each child holds the writing end until its own agency
+/// has ended, and the parent holds it until the last agency has connected. Then the reading end is at its end of file.
 struct Ends {
     all_ended: PipeReader,
-    still_to_come: Option<PipeWriter>,
+    writer: Option<PipeWriter>,
     agencies: u32,
 }
 
@@ -88,34 +95,35 @@ impl Ends {
             Work::Bets(agencies) => agencies,
             Work::Echo => 0,
         };
-        Ok(Self { all_ended, still_to_come: (agencies > 0).then_some(writer), agencies })
+        Ok(Self { all_ended, writer: (agencies > 0).then_some(writer), agencies })
     }
 
-    /// For the next child; `None` where none is to come.
+    /// Both ends of the pipe for the next child; `None` if no more agencies are expected.
     fn next(&mut self) -> io::Result<Option<(PipeReader, PipeWriter)>> {
-        let Some(writer) = &self.still_to_come else { return Ok(None) };
+        let Some(writer) = &self.writer else { return Ok(None) };
         let pair = (self.all_ended.try_clone()?, writer.try_clone()?);
         self.agencies -= 1;
-        self.still_to_come.take_if(|_| self.agencies == 0);
+        self.writer.take_if(|_| self.agencies == 0);
         Ok(Some(pair))
     }
 }
 
-/// A child's connection; `None` for an echo.
-struct Given {
+/// The connection of a child.
+struct Session {
     client: TcpStream,
+    /// `None` for an echo.
     ends: Option<(PipeReader, PipeWriter)>,
 }
 
-impl Handover for Given {
+impl Handover for Session {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let ends = self.ends.iter().flat_map(|(all_ended, not_ended)| [all_ended.as_fd(), not_ended.as_fd()]);
         ends.chain([self.client.as_fd()]).collect()
     }
 }
 
-impl Given {
-    /// Returns the child's exit code.
+impl Session {
+    /// Serves the connection. Returns the child's exit code.
     fn serve(self) -> u8 {
         let served = match self.ends {
             None => echo(self.client),
@@ -137,7 +145,7 @@ fn store(mut client: TcpStream, (mut all_ended, not_ended): (PipeReader, PipeWri
     let mut not_ended = Some(not_ended);
     let mut frames = Frames { buffer: [0; BUFFER], start: 0, end: 0 };
     while let Some(frame) = frames.next(&mut client)? {
-        let answer = match (frame.get(KIND_AT), frame.get(COUNT_AT)) {
+        let answer = match (frame.get(TYPE_AT), frame.get(COUNT_AT)) {
             (Some(&BATCH), Some(1..)) => append(&file, frame)?,
             (Some(&BATCH), _) => {
                 file.sync_data()?;
@@ -155,7 +163,7 @@ fn store(mut client: TcpStream, (mut all_ended, not_ended): (PipeReader, PipeWri
     Ok(())
 }
 
-/// The standard library's lock: waits in the kernel, as the project's own does not.
+/// Uses the lock of the standard library, which waits in the kernel. The project's own lock does not.
 fn append(mut file: &File, frame: &[u8]) -> io::Result<&'static [u8]> {
     file.lock()?;
     let written = file.write(frame)?;
@@ -163,7 +171,7 @@ fn append(mut file: &File, frame: &[u8]) -> io::Result<&'static [u8]> {
     if written == frame.len() { Ok(ACKNOWLEDGEMENT) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// What has arrived; most often one read(2) brings one message.
+/// The received bytes. Usually one read(2) returns one message.
 struct Frames {
     buffer: [u8; BUFFER],
     start: usize,

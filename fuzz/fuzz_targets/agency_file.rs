@@ -1,4 +1,4 @@
-//! See `loteria_fuzz::agency_file`.
+//! The fuzz target of `loteria_fuzz::agency_file`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! See `loteria_fuzz::config`.
+//! The fuzz target of `loteria_fuzz::config`.
 
 #![no_main]
 

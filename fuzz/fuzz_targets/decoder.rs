@@ -1,4 +1,4 @@
-//! See `loteria_fuzz::decoder`.
+//! The fuzz target of `loteria_fuzz::decoder`. Its allocator measures the memory in use.
 
 #![no_main]
 

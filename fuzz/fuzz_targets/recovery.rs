@@ -1,4 +1,4 @@
-//! See `loteria_fuzz::recovery`.
+//! The fuzz target of `loteria_fuzz::recovery`.
 
 #![no_main]
 

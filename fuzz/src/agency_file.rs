@@ -1,8 +1,8 @@
-//! The agency's file: each line is a bet or refused by its number, nothing is cut or altered, and reading again gives the
-//! same rows and their checksum.
+//! The agency's file: each line is a bet, or it is refused and its number is logged. No bet is cut or changed. Reading the
+//! file again gives the same bets and their tally.
 //!
-//! Input: how many bets a batch has; a place to go on from, two bytes; then the file, in which [`REPEAT`] n stands for 16
-//! n more of the byte before it, so that long lines are short inputs.
+//! Input: the most bets of a batch, one byte; the number of bets to skip, two bytes; then the file. In the file, the byte
+//! [`REPEAT`] followed by n repeats the byte before it 16 n times, so that short inputs can have long lines.
 
 use std::sync::{Mutex, Once, PoisonError};
 
@@ -10,48 +10,54 @@ use loteria::agency::batches::{Batches, Limits, MAX_PACKET};
 use loteria::agency::reader::Reader;
 use loteria::agency::stop::StopSignal;
 use loteria::bet::{AgencyId, Bet};
-use loteria::protocol::{Tally, typed};
+use loteria::protocol::batch::Batch;
+use loteria::protocol::typed;
+use loteria::row::Tally;
 
 use super::oracle::{crc32, csv, number};
 use super::scratch;
 
-/// In no valid text, and another invalid byte does as well.
+/// Never part of valid UTF-8. Inputs can use other invalid bytes for invalid text.
 const REPEAT: u8 = 0xfe;
 const REPEATED: usize = 16;
-/// Most bytes of a file: several of the reader's buffers.
+/// Most bytes of a file: more than the reader's buffer holds.
 const LONGEST: usize = 200_000;
-/// The longest line that is read.
+/// Most bytes of a line that the reader accepts.
 const MAX_LINE: usize = 4096;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 const AGENCY: u32 = 3;
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Default, PartialEq)]
 struct Content {
     bets: Vec<Bet>,
-    /// Line numbers, from 1 on.
+    /// Numbers of the refused lines, from 1.
     refused: Vec<u64>,
     lines: u64,
 }
 
-/// Judges one input.
+/// Checks one input.
 pub fn check(input: &[u8]) {
-    let Some((&[bets, place @ ..], text)) = input.split_first_chunk::<3>() else { return };
-    let text = expand(text);
+    let Some((&[bets, skipped @ ..], text)) = input.split_first_chunk::<3>() else { return };
+    let text = expand_repeats(text);
     let expected = read_slowly(&text);
     let limits = Limits { bets: bets.max(1), header: typed::BATCH_HEADER };
     with_reader(&text, |mut reader| {
         assert_eq!(reader.count_lines().unwrap(), expected.lines);
         let mut batches = Batches::new(reader, limits);
-        let (first, refused) = listening(|| take_all(&mut batches, limits));
+        let (first, refused) = with_refused_lines(|| take_all(&mut batches, limits));
         assert_eq!(first, expected.bets);
         assert_eq!(refused, expected.refused);
-        goes_on_from(&mut batches, number(&place), &expected.bets, limits);
-        assert_eq!(batches.reader().refused(), expected.refused.len() as u64, "each once, however often it is read");
+        continues_after(&mut batches, number(&skipped), &expected.bets, limits);
+        assert_eq!(
+            batches.reader().refused(),
+            expected.refused.len() as u64,
+            "each line once, even if it is read again"
+        );
     });
 }
 
-fn expand(input: &[u8]) -> Vec<u8> {
+fn expand_repeats(input: &[u8]) -> Vec<u8> {
     let mut text: Vec<u8> = Vec::with_capacity(input.len());
     let mut bytes = input.iter();
     while let Some(&byte) = bytes.next() {
@@ -93,60 +99,61 @@ fn with_reader(text: &[u8], judge: impl FnOnce(Reader<'_>)) {
     STOP.with(|stop| judge(Reader::open(agency, &path, stop).unwrap()));
 }
 
-/// The bets of all batches that are left, each as full as it may be.
+/// The bets of all remaining batches. Each batch must be as full as the limits allow.
 fn take_all(batches: &mut Batches<'_>, limits: Limits) -> Vec<Bet> {
     let agency = AgencyId::new(AGENCY).unwrap();
     let mut all = Vec::new();
     let mut room = None;
-    while let Some(bets) = batches.next_batch().unwrap() {
-        let first = typed::encode_batch(agency, &bets[..1]).len() - limits.header;
-        assert!(room.is_none_or(|room| first > room), "the batch before had room for the first bet of this one");
-        let len = typed::encode_batch(agency, bets).len();
-        assert!(len <= MAX_PACKET && bets.len() <= limits.bets.into());
-        room = (bets.len() < limits.bets.into()).then_some(MAX_PACKET - len);
+    while let Some(batch) = batches.next_batch().unwrap() {
+        let bets = batch.bets();
+        let first = typed::encode_batch(agency, Batch::new(&bets[..1]).unwrap()).len() - limits.header;
+        assert!(room.is_none_or(|room| first > room), "the previous batch had room for the first bet of this one");
+        let len = typed::encode_batch(agency, batch).len();
+        assert!(len <= MAX_PACKET && batch.count() <= limits.bets);
+        room = (batch.count() < limits.bets).then_some(MAX_PACKET - len);
         all.extend(bets.iter().cloned());
     }
     all
 }
 
-/// As a client does whose server holds `count` bets.
-fn goes_on_from(batches: &mut Batches<'_>, count: u64, bets: &[Bet], limits: Limits) {
-    let passed = bets.len().min(usize::try_from(count).unwrap());
-    let rows: Vec<u8> = bets[..passed].iter().flat_map(csv::row).collect();
-    let holding = Tally { count: passed as u64, crc: crc32(&rows) };
-    assert_eq!(batches.restart_checking(count).unwrap(), holding);
-    assert_eq!(batches.has_more().unwrap(), passed < bets.len());
-    assert_eq!(take_all(batches, limits), bets[passed..]);
-    batches.restart_behind(count).unwrap();
-    let (rest, refused) = listening(|| take_all(batches, limits));
-    assert_eq!(rest, bets[passed..]);
-    assert!(refused.is_empty(), "told already: {refused:?}");
+/// Continues like a client whose server has `count` bets.
+fn continues_after(batches: &mut Batches<'_>, count: u64, bets: &[Bet], limits: Limits) {
+    let skipped = bets.len().min(usize::try_from(count).unwrap());
+    let rows: Vec<u8> = bets[..skipped].iter().flat_map(csv::row).collect();
+    let tally = Tally { count: skipped as u64, crc: crc32(&rows) };
+    assert_eq!(batches.restart_with_tally(count).unwrap(), tally);
+    assert_eq!(batches.has_more().unwrap(), skipped < bets.len());
+    assert_eq!(take_all(batches, limits), bets[skipped..]);
+    batches.restart_after(count).unwrap();
+    let (rest, refused) = with_refused_lines(|| take_all(batches, limits));
+    assert_eq!(rest, bets[skipped..]);
+    assert!(refused.is_empty(), "logged again: {refused:?}");
 }
 
-/// The lines that are told to be refused while `work` is done.
-fn listening<T>(work: impl FnOnce() -> T) -> (T, Vec<u64>) {
+/// Runs `work`. Also returns the numbers of the lines that it logged as refused.
+fn with_refused_lines<T>(work: impl FnOnce() -> T) -> (T, Vec<u64>) {
     static START: Once = Once::new();
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    static SINGLE_RUN: Mutex<()> = Mutex::new(());
     START.call_once(|| {
-        log::set_logger(&Ear).unwrap();
+        log::set_logger(&Recorder).unwrap();
         log::set_max_level(log::LevelFilter::Error);
     });
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    heard().clear();
+    let _guard = SINGLE_RUN.lock().unwrap_or_else(PoisonError::into_inner);
+    recorded().clear();
     let result = work();
-    (result, std::mem::take(&mut heard()))
+    (result, std::mem::take(&mut recorded()))
 }
 
-static HEARD: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+static RECORDED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
-fn heard() -> std::sync::MutexGuard<'static, Vec<u64>> {
-    HEARD.lock().unwrap_or_else(PoisonError::into_inner)
+fn recorded() -> std::sync::MutexGuard<'static, Vec<u64>> {
+    RECORDED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Hears `action: leer_apuesta | result: fail | line: N | …`.
-struct Ear;
+/// Records the line number of each `action: leer_apuesta | result: fail | line: N | …`.
+struct Recorder;
 
-impl log::Log for Ear {
+impl log::Log for Recorder {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         true
     }
@@ -155,7 +162,7 @@ impl log::Log for Ear {
         let event = record.args().to_string();
         let line =
             event.strip_prefix("action: leer_apuesta | result: fail | line: ").and_then(|rest| rest.split(' ').next());
-        heard().extend(line.map(|line| line.parse::<u64>().unwrap()));
+        recorded().extend(line.map(|line| line.parse::<u64>().unwrap()));
     }
 
     fn flush(&self) {}

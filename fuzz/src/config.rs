@@ -1,5 +1,5 @@
-//! The settings: no text makes the readers fall over; what is accepted has the values that the text gives, within their
-//! ranges; what is refused is told in one line that names the key.
+//! The settings: no text makes the parsers panic. Accepted settings have the values of the text, within their ranges. An
+//! error is one line that names the key or the file.
 //!
 //! Input: `i` and an INI file of the server, `y` and a YAML file of the client, or `d` and a duration.
 
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use loteria::config::server::{Config, KEYS};
 use loteria::config::{Error, client, parse_duration};
+use loteria::durability::Durability;
 use loteria::logging::{Level, value};
 
 use super::oracle::{decimal, ini};
@@ -19,10 +20,10 @@ use super::scratch;
 
 type Settings = BTreeMap<String, String>;
 
-/// Judges one input.
+/// Checks one input.
 pub fn check(input: &[u8]) {
     static ONCE: Once = Once::new();
-    ONCE.call_once(no_variable_beats_the_file);
+    ONCE.call_once(no_variable_overrides_the_file);
     match input.split_first() {
         Some((b'i', text)) => server(text),
         Some((b'y', text)) => client(text),
@@ -31,29 +32,29 @@ pub fn check(input: &[u8]) {
     }
 }
 
-fn no_variable_beats_the_file() {
+fn no_variable_overrides_the_file() {
     let set = env::vars_os().filter_map(|(key, _)| key.into_string().ok());
-    let beats: Vec<_> = set.filter(|key| KEYS.contains(&key.as_str()) || key.starts_with("CLI_")).collect();
-    assert!(beats.is_empty(), "unset {beats:?}: these variables beat the file");
+    let ours: Vec<_> = set.filter(|key| KEYS.contains(&key.as_str()) || key.starts_with("CLI_")).collect();
+    assert!(ours.is_empty(), "unset {ours:?}: these variables override the file");
 }
 
-/// In one line, as it is printed; first the file, or the key and its value.
-fn told_well(error: &Error) {
-    let told = error.to_string();
-    let printed = value(&told).to_string();
+/// The error is one line when it is printed, and starts with the file, or with the key and its value.
+fn error_is_one_line(error: &Error) {
+    let text = error.to_string();
+    let printed = value(&text).to_string();
     assert!(!printed.contains(char::is_control), "{printed:?}");
-    let begins = match error {
+    let start = match error {
         Error::Value { key, value, .. } => format!("{key}: {value:?} is not allowed"),
         Error::Missing { key, .. } => format!("{key} is not set"),
         Error::Form { path, .. } | Error::Unreadable { path, .. } => path.display().to_string(),
     };
-    assert!(told.starts_with(&begins), "{told}");
+    assert!(text.starts_with(&start), "{text}");
 }
 
 // ---- the server's INI ----
 
 fn server(bytes: &[u8]) {
-    let loaded = Config::load(Some(&scratch::file("server.ini", bytes))).inspect_err(told_well);
+    let loaded = Config::load(Some(&scratch::file("server.ini", bytes))).inspect_err(error_is_one_line);
     let Some(python) = std::str::from_utf8(bytes).ok().and_then(ini::read) else {
         return assert!(loaded.is_err(), "Python refuses it: {loaded:?}");
     };
@@ -66,9 +67,9 @@ fn server(bytes: &[u8]) {
         }
         Err(_) if python.beyond || python.strange => {}
         Err(error @ Error::Form { .. }) => {
-            let told = error.to_string().to_lowercase();
-            let named = |key: &&String| told.contains(&format!("unknown key {};", key.to_lowercase()));
-            assert!(unknown.clone().any(|key| named(&key)), "refused without need: {error}");
+            let text = error.to_string().to_lowercase();
+            let named = |key: &&String| text.contains(&format!("unknown key {};", key.to_lowercase()));
+            assert!(unknown.clone().any(|key| named(&key)), "refused without reason: {error}");
         }
         Err(Error::Value { key, value, .. }) => {
             assert_eq!(keys.get(&key), Some(&value));
@@ -78,7 +79,7 @@ fn server(bytes: &[u8]) {
     }
 }
 
-/// Every key of `keys` has the value that the server goes by.
+/// Every key of `keys` has the same value in `config`, and every other key its default.
 fn server_has(config: &Config, keys: &Settings) {
     for (key, value) in keys {
         assert!(allowed(keys, key, value), "{key}: {value:?} is not allowed");
@@ -86,7 +87,7 @@ fn server_has(config: &Config, keys: &Settings) {
     let number = |key: &str, default| keys.get(key).map_or(Some(default), |value| decimal(value.as_bytes()));
     let text = |key: &str, default: &str| keys.get(key).cloned().unwrap_or(default.into());
     let agencies = number("CLIENT_AMOUNT", 5);
-    let connections = agencies.map(|agencies| agencies.saturating_add(64).max(1024)).unwrap_or_default();
+    let connections = agencies.map_or(0, |agencies| agencies.saturating_add(64).max(1024));
     assert_eq!(Some(u32::from(config.port)), number("SERVER_PORT", 12345));
     assert_eq!(Some(config.listen_backlog), number("SERVER_LISTEN_BACKLOG", 5));
     assert_eq!(Some(config.client_amount), agencies);
@@ -118,7 +119,7 @@ fn server_has(config: &Config, keys: &Settings) {
     }
 }
 
-/// What the table of settings says of one of them.
+/// Whether the table of settings allows `value` for `key`.
 fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
     let up_to = |most: u32| decimal(value.as_bytes()).is_some_and(|number| number <= most);
     match key {
@@ -161,15 +162,15 @@ const CLIENT_KEYS: [&str; 12] = [
 ];
 
 fn client(bytes: &[u8]) {
-    let loaded = client::Config::load(Some(&scratch::file("client.yaml", bytes))).inspect_err(told_well);
+    let loaded = client::Config::load(Some(&scratch::file("client.yaml", bytes))).inspect_err(error_is_one_line);
     let keys = std::str::from_utf8(bytes).ok().and_then(flatten);
     match loaded {
         Ok(config) => client_has(&config, &keys.unwrap_or_else(|| panic!("accepted: {config:?}"))),
-        Err(error) => assert!(!keys.is_some_and(|keys| client_allows(&keys)), "refused without need: {error}"),
+        Err(error) => assert!(!keys.is_some_and(|keys| client_allows(&keys)), "refused without reason: {error}"),
     }
 }
 
-/// Whether the table of settings allows them all. Mode bet takes its bet from the environment, which has none.
+/// Whether the table of settings allows all keys. Mode bet is not allowed, because the environment has no bet.
 fn client_allows(keys: &Settings) -> bool {
     let number = |text: &str, least, most| decimal(text.as_bytes()).filter(|number| (least..=most).contains(number));
     let id = |most| keys.get("id").is_some_and(|id| number(id, 1, most).is_some());
@@ -193,7 +194,7 @@ fn client_allows(keys: &Settings) -> bool {
     id(u32::MAX) && keys.iter().all(is_allowed)
 }
 
-/// Every key of `keys` has the value that the client goes by.
+/// Every key of `keys` has the same value in `config`, and every other key its default.
 fn client_has(config: &client::Config, keys: &Settings) {
     let text = |key: &str, default: &str| keys.get(key).cloned().unwrap_or(default.into());
     let number = |key, default| decimal(text(key, default).as_bytes());
@@ -221,7 +222,7 @@ fn client_has(config: &client::Config, keys: &Settings) {
     }
 }
 
-/// The scalars of a YAML file, sections joined by a dot; `None` for one that has anything else, or keys that do not exist.
+/// The scalars of a YAML file, as `section.key`. `None` if the file has other values or unknown keys.
 fn flatten(text: &str) -> Option<Settings> {
     let mut keys = Settings::new();
     for (key, value) in mapping(&serde_yaml::from_str(text).ok()?)? {
@@ -238,7 +239,7 @@ fn flatten(text: &str) -> Option<Settings> {
     Some(keys)
 }
 
-/// What is null is not set.
+/// Sets `key`, unless `value` is null. `None` if the key is unknown or the value is not a scalar.
 fn set(keys: &mut Settings, key: &str, value: &serde_yaml::Value) -> Option<()> {
     if !CLIENT_KEYS.contains(&key) {
         return None;
@@ -270,7 +271,7 @@ fn scalar(value: &serde_yaml::Value) -> Option<String> {
 
 // ---- durations ----
 
-/// Just within what can be counted; at the edge a duration may be taken or refused.
+/// A little less than the longest duration. Near the limit, a duration may be accepted or refused.
 const LONGEST: f64 = 9.2233e9;
 
 fn duration(bytes: &[u8]) {
@@ -283,8 +284,8 @@ fn duration(bytes: &[u8]) {
     }
 }
 
-/// The seconds of a duration as Go writes them: "0", or a sequence of decimal numbers, each with optional fraction and a
-/// unit; without a sign, and not longer than 63 bits of nanoseconds count.
+/// The seconds of a duration in Go's form: "0", or a sequence of decimal numbers without sign, each with an optional
+/// fraction and a unit. `None` if it exceeds 63 bits of nanoseconds.
 fn seconds(text: &str) -> Option<f64> {
     if text == "0" {
         return Some(0.0);
@@ -318,7 +319,7 @@ fn take_while(rest: &mut Vec<char>, take: impl Fn(char) -> bool) -> String {
     rest.drain(..len).collect()
 }
 
-/// To what floating point and whole nanoseconds leave of each part.
+/// Equal, except for the rounding of each part to floating point and whole nanoseconds.
 fn is_close(length: Duration, seconds: f64) -> bool {
     (length.as_secs_f64() - seconds).abs() <= 1e-6 + seconds * 1e-9
 }

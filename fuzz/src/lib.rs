@@ -1,9 +1,10 @@
-//! The readers of strangers' bytes against slow and obvious ones: one `check` a target, which panics where they differ.
+//! Compares the parsers of foreign bytes with slow, simple parsers. Each fuzz target has one `check`, which panics if the
+//! two results differ.
 //!
-//! Used by the fuzz targets (`make fuzz`), and by the project's own tests, which put the committed corpus through the
-//! same checks without any fuzzer (`tests/fuzz_corpus.rs` includes this file).
+//! Used by the fuzz targets (`make fuzz`), and by the project's own tests, which run the committed corpus through the same
+//! checks without a fuzzer (`tests/fuzz_corpus.rs` includes this file).
 
-#![allow(clippy::unwrap_used, reason = "a check fails by it")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a check fails")]
 
 pub mod agency_file;
 pub mod config;
@@ -13,11 +14,11 @@ pub mod recovery;
 mod oracle;
 mod scratch;
 
-/// How to ask for the memory that is in use.
+/// Measures the memory in use, in bytes.
 #[derive(Debug)]
 pub struct Memory {
-    /// Begins anew to look for the most; what is in use now, in bytes.
+    /// Restarts the measurement of the peak. Returns the memory in use now.
     pub restart: fn() -> usize,
-    /// The most that was in use since.
+    /// Returns the peak since the last restart.
     pub peak: fn() -> usize,
 }

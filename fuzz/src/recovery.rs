@@ -1,5 +1,6 @@
-//! A start on files of any content: the longest run of whole valid rows is kept, the rest put aside, byte for byte; what
-//! is damaged does not count; a second start finds the same and changes nothing; and the store takes bets and ends.
+//! A start of the server on files with any content. The start keeps the longest run of whole valid rows from the start of
+//! the file, and moves the rest aside, byte for byte. It ignores damaged records. A second start finds the same and changes
+//! nothing. After that the store accepts bets and ends.
 //!
 //! Input: a byte of [`Options`]; then bets.csv, ends, draw and bets.lock, with [`SEPARATOR`] between them.
 
@@ -9,33 +10,34 @@ use std::ops::Range;
 
 use loteria::bet::{AgencyId, Bet};
 use loteria::durability::Durability;
+use loteria::row::Tally;
 use loteria::storage::start::{self, Adopted};
-use loteria::storage::{Error, Files, Store};
+use loteria::storage::{Error, Paths, Store};
 
 use super::oracle::{crc32, csv, number, records};
 use super::scratch;
 
-/// Between the files of an input; never in valid text.
+/// Separates the files of an input. Never part of valid UTF-8.
 const SEPARATOR: &[u8] = b"\xff=\xff";
 
 /// The bits of the first byte.
 struct Options(u8);
 
 impl Options {
-    fn mends_ends(&self) -> bool {
+    fn repairs_ends(&self) -> bool {
         self.0 & 1 != 0
     }
 
-    fn mends_draw(&self) -> bool {
+    fn repairs_draw(&self) -> bool {
         self.0 & 2 != 0
     }
 
-    /// The record is one that a server of this boot wrote for this file.
+    /// Whether bets.lock gets a record that a server wrote for this file since the last boot.
     fn has_record(&self) -> bool {
         self.0 & 0x0c == 4
     }
 
-    /// The same, with one bit flipped.
+    /// Whether bets.lock gets such a record with one flipped bit.
     fn has_flipped_record(&self) -> bool {
         self.0 & 0x0c == 8
     }
@@ -45,56 +47,56 @@ impl Options {
     }
 }
 
-/// What lies there when the server starts.
+/// The files when the server starts.
 struct Found {
     bets: Vec<u8>,
     ends: Vec<u8>,
     draw: Vec<u8>,
-    /// What a record that is valid says.
+    /// The committed length, if the record is valid.
     committed: Option<usize>,
     durability: Durability,
 }
 
-/// Judges one input.
+/// Checks one input.
 pub fn check(input: &[u8]) {
     let Some((&options, rest)) = input.split_first() else { return };
-    let files = Files::beside(&scratch::path("bets.csv"));
-    let found = lay_out(&files, &Options(options), rest);
+    let paths = Paths::beside(&scratch::path("bets.csv"));
+    let found = lay_out(&paths, &Options(options), rest);
     let kept = found.committed.unwrap_or_else(|| end_of(&rows(&found.bets)));
     let all_bets = rows(&found.bets[..kept.min(found.bets.len())]);
     let valid = end_of(&all_bets);
     if valid < kept {
-        return refused_and_left_alone(&files, &found, kept, valid);
+        return refused_and_unchanged(&paths, &found, kept, valid);
     }
-    let (store, adopted) = start::prepare(&files, found.durability).unwrap();
-    files_are(&files, &found, kept);
+    let (store, adopted) = start::prepare(&paths, found.durability).unwrap();
+    files_are(&paths, &found, kept);
     loaded_are(&store, &all_bets);
     adopted_are(&store, &adopted, &found, &all_bets, kept);
     drop(store);
 
-    let (store, again) = start::prepare(&files, found.durability).unwrap();
-    files_are(&files, &found, kept);
-    assert_eq!(adopted.tally.len(), again.tally.len());
+    let (store, again) = start::prepare(&paths, found.durability).unwrap();
+    files_are(&paths, &found, kept);
+    assert_eq!(adopted.tallies.len(), again.tallies.len());
     adopted_are(&store, &again, &found, &all_bets, kept);
-    goes_on(&store, &found, &all_bets);
+    accepts_more(&store, &found, &all_bets);
 }
 
-/// Puts the files of `input` there.
-fn lay_out(files: &Files, options: &Options, input: &[u8]) -> Found {
+/// Writes the files of `input`.
+fn lay_out(paths: &Paths, options: &Options, input: &[u8]) -> Found {
     let mut parts = split(input).map(<[u8]>::to_vec);
     let [bets, mut ends, mut draw, lock] = std::array::from_fn(|_| parts.next().unwrap_or_default());
-    if options.mends_ends() {
-        records::mend_ends(&mut ends);
+    if options.repairs_ends() {
+        records::repair_ends(&mut ends);
     }
-    if options.mends_draw() {
-        records::mend_draw(&mut draw);
+    if options.repairs_draw() {
+        records::repair_draw(&mut draw);
     }
-    let _ = fs::remove_file(&files.rejected);
-    for (path, bytes) in [(&files.bets, &bets), (&files.ends, &ends), (&files.draw, &draw)] {
+    let _ = fs::remove_file(&paths.rejected);
+    for (path, bytes) in [(&paths.bets, &bets), (&paths.ends, &ends), (&paths.draw, &draw)] {
         fs::write(path, bytes).unwrap();
     }
-    let (lock, committed) = lock_of(files, options, lock);
-    fs::write(&files.lock, lock).unwrap();
+    let (lock, committed) = lock_of(paths, options, lock);
+    fs::write(&paths.lock, lock).unwrap();
     Found { bets, ends, draw, committed, durability: options.durability() }
 }
 
@@ -108,14 +110,14 @@ fn split(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The content of bets.lock and the committed length in it. `raw` begins with two bytes of that length where a record is
-/// asked for, then which bit is flipped.
-fn lock_of(files: &Files, options: &Options, raw: Vec<u8>) -> (Vec<u8>, Option<usize>) {
+/// The content of bets.lock, and the committed length if its record is valid. If the options ask for a record, `raw` holds
+/// the committed length in two bytes, and then the number of the bit to flip.
+fn lock_of(paths: &Paths, options: &Options, raw: Vec<u8>) -> (Vec<u8>, Option<usize>) {
     if !options.has_record() && !options.has_flipped_record() {
         return (raw, None);
     }
     let len = number(&raw[..raw.len().min(2)]);
-    let mut record = records::committed(&files.bets, len).unwrap();
+    let mut record = records::committed(&paths.bets, len).unwrap();
     if options.has_record() {
         return (record, Some(len as usize));
     }
@@ -124,7 +126,7 @@ fn lock_of(files: &Files, options: &Options, raw: Vec<u8>) -> (Vec<u8>, Option<u
     (record, None)
 }
 
-/// The longest run of whole valid rows: where each stands, and its bet.
+/// The longest run of whole valid rows: the position and the bet of each.
 fn rows(bets: &[u8]) -> Vec<(Range<usize>, Bet)> {
     let mut start = 0;
     let lines = bets.split_inclusive(|&byte| byte == b'\n').map(|line| {
@@ -134,38 +136,38 @@ fn rows(bets: &[u8]) -> Vec<(Range<usize>, Bet)> {
     lines.map_while(|(place, line)| Some((place, csv::stored_bet(line)?))).collect()
 }
 
-/// Where the last of these rows ends.
+/// The end of the last of these rows.
 fn end_of(rows: &[(Range<usize>, Bet)]) -> usize {
     rows.last().map_or(0, |(place, _)| place.end)
 }
 
-/// Committed rows are missing, or are no bets: no start, and nothing is touched.
-fn refused_and_left_alone(files: &Files, found: &Found, committed: usize, valid: usize) {
-    let refused = start::prepare(files, found.durability).map(|_| ());
+/// Committed rows are missing or are not bets: the start fails and changes no file.
+fn refused_and_unchanged(paths: &Paths, found: &Found, committed: usize, valid: usize) {
+    let refused = start::prepare(paths, found.durability).map(|_| ());
     let is_short = found.bets.len() < committed;
     match refused {
         Err(Error::Truncated { .. }) => assert!(is_short),
         Err(Error::Damaged { offset, .. }) => assert!(!is_short && offset == valid as u64),
         other => panic!("{other:?}"),
     }
-    files_are(files, found, found.bets.len());
+    files_are(paths, found, found.bets.len());
 }
 
-fn files_are(files: &Files, found: &Found, kept: usize) {
-    let rejected = fs::read(&files.rejected).unwrap_or_default();
+fn files_are(paths: &Paths, found: &Found, kept: usize) {
+    let rejected = fs::read(&paths.rejected).unwrap_or_default();
     for (path, is, should) in [
-        (&files.bets, fs::read(&files.bets).unwrap(), &found.bets[..kept]),
-        (&files.rejected, rejected, &found.bets[kept..]),
-        (&files.ends, fs::read(&files.ends).unwrap(), &found.ends),
-        (&files.draw, fs::read(&files.draw).unwrap(), &found.draw),
+        (&paths.bets, fs::read(&paths.bets).unwrap(), &found.bets[..kept]),
+        (&paths.rejected, rejected, &found.bets[kept..]),
+        (&paths.ends, fs::read(&paths.ends).unwrap(), &found.ends),
+        (&paths.draw, fs::read(&paths.draw).unwrap(), &found.draw),
     ] {
         assert!(is == should, "{}: {}, not {}", path.display(), is.escape_ascii(), should.escape_ascii());
     }
 }
 
 fn adopted_are(store: &Store, adopted: &Adopted, found: &Found, bets: &[(Range<usize>, Bet)], kept: usize) {
-    assert_eq!(adopted.tally.len(), kept as u64);
-    tally_is(store, adopted, &found.bets, bets);
+    assert_eq!(adopted.tallies.len(), kept as u64);
+    tallies_are(store, adopted, &found.bets, bets);
     assert_eq!(adopted.ended, records::ended(&found.ends));
     assert_eq!(store.ended().unwrap(), adopted.ended);
     let drawn = records::drawn(&found.draw);
@@ -177,35 +179,35 @@ fn adopted_are(store: &Store, adopted: &Adopted, found: &Found, bets: &[(Range<u
     }
 }
 
-fn tally_is(store: &Store, adopted: &Adopted, bytes: &[u8], bets: &[(Range<usize>, Bet)]) {
+fn tallies_are(store: &Store, adopted: &Adopted, bytes: &[u8], bets: &[(Range<usize>, Bet)]) {
     let mut by_agency: BTreeMap<AgencyId, (u64, Vec<u8>)> = BTreeMap::new();
     for (place, bet) in bets {
         let (count, rows) = by_agency.entry(bet.agency).or_default();
         *count += 1;
         rows.extend(&bytes[place.clone()]);
     }
-    assert_eq!(adopted.tally.bets(), bets.len() as u64);
+    assert_eq!(adopted.tallies.bets(), bets.len() as u64);
     for (agency, (count, rows)) in by_agency {
-        let holding = adopted.tally.holding(agency);
-        assert_eq!((holding.count, holding.crc), (count, crc32(&rows)), "agency {agency}");
-        assert_eq!(store.holding(agency, &adopted.tally).unwrap(), holding);
+        let tally = adopted.tallies.of(agency);
+        assert_eq!(tally, Tally { count, crc: crc32(&rows) }, "agency {agency}");
+        assert_eq!(store.tally(agency, &adopted.tallies).unwrap(), tally);
     }
 }
 
-/// What is read back: the bets.
+/// The store reads these bets back.
 fn loaded_are(store: &Store, bets: &[(Range<usize>, Bet)]) {
     let loaded: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_, _>>().unwrap();
     assert!(loaded.iter().eq(bets.iter().map(|(_, bet)| bet)));
     for number in bets.iter().map(|(_, bet)| bet.number).take(2) {
         let on = bets.iter().map(|(_, bet)| bet).filter(|bet| bet.number == number);
-        let found = store.load_bets_on(number, store.committed_len().unwrap()).unwrap();
+        let found = store.load_bets_with(number, store.committed_len().unwrap());
         let loaded: Vec<_> = found.map_while(Result::ok).take(on.clone().count()).collect();
         assert!(loaded.iter().eq(on), "bets on {number}: {loaded:?}");
     }
 }
 
-/// Whatever was there, new bets and ends come behind it.
-fn goes_on(store: &Store, found: &Found, bets: &[(Range<usize>, Bet)]) {
+/// The store adds new bets and ends after those it found.
+fn accepts_more(store: &Store, found: &Found, bets: &[(Range<usize>, Bet)]) {
     let ended = records::ended(&found.ends);
     let agency = (1..).filter_map(AgencyId::new).find(|agency| !ended.contains(agency)).unwrap();
     let bet = Bet::new(agency, ["Ana, \"La\"".as_bytes(), "Díaz".as_bytes()], 1, b"2000-02-29", 7574).unwrap();

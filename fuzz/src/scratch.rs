@@ -1,5 +1,6 @@
-//! One directory a thread for the files that the readers read; made anew only when the thread is. `TMPDIR` says where:
-//! in memory, or this is what takes the time.
+//! A temporary directory per thread for the files that the parsers read.
+//!
+//! It is created once per thread, in `TMPDIR`. That should be in memory: otherwise the disk takes most of the time.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ pub fn path(name: impl AsRef<Path>) -> PathBuf {
     DIRECTORY.with(|directory| directory.path().join(name))
 }
 
-/// `name` in this thread's directory, holding `bytes`.
+/// Writes `bytes` to the file `name` in this thread's directory. Returns its path.
 pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = path(name);
     std::fs::write(&path, bytes).unwrap();

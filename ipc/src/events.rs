@@ -1,8 +1,13 @@
-//! Readiness: [`wait`] for a handful of descriptors (poll), [`Poller`] for a table of them (epoll).
+//! Waiting until descriptors are ready: [`wait`] (poll) for a few, [`Poller`] (epoll) for many.
 //!
-//! Owns timeouts: a deadline is an [`Instant`] (monotonic; the wall clock may jump), turned into a timeout anew after
-//! every interruption and rounded up, so that a wait never ends early and spins. Used by every event loop; knows
-//! nothing of what its descriptors mean.
+//! Owns the waits and their deadlines. Every event loop uses it.
+//!
+//! Invariants:
+//!
+//! - This module never reads, writes or closes a watched descriptor.
+//! - A wait never ends before its deadline, except when a descriptor is ready. A deadline is an [`Instant`], because the
+//!   wall clock may jump. Each interruption computes the timeout again, and rounds it up to whole milliseconds: a timeout
+//!   that is rounded down to zero would make the loop spin.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,18 +18,18 @@ use nix::poll::{self, PollTimeout};
 pub use nix::poll::{PollFd, PollFlags};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-/// Events taken from the kernel in one turn; more are taken in the next.
-const EVENTS_A_TURN: usize = 64;
-
+/// Events that one epoll_wait(2) returns at most. The next call returns the others.
+const EVENTS_PER_WAIT: usize = 64;
 const NANOS_PER_MILLI: u128 = 1_000_000;
 
-/// `POLLRDHUP`: the peer of a stream has ended its side, whatever is still unread in front of that.
+/// `POLLRDHUP`: the peer of a stream socket has closed its sending side. Bytes from before that may still be unread.
 pub const HANGUP: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
 
-/// Waits until one of `fds` is ready or `deadline` has passed (never, if `None`); returns how many are ready.
+/// Waits until one of `fds` is ready or `deadline` has passed. Without a deadline it waits for ever. Returns the number
+/// of ready descriptors: 0 means that the deadline has passed.
 ///
 /// # Errors
-/// What poll(2) reports besides EINTR.
+/// Any error of poll(2) except EINTR.
 pub fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {
     loop {
         match poll::poll(fds, time_left(deadline)) {
@@ -39,10 +44,12 @@ pub fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usi
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
-/// Any set of descriptors, each under a token of the caller's choice; a wait costs O(ready), not O(watched).
+/// A set of watched descriptors, each with a [`Token`]. A wait costs O(ready), not O(watched).
 ///
-/// Trap: epoll watches open file *descriptions*. One that a child still holds goes on reporting after its close here,
-/// so a descriptor is taken out with [`Poller::remove`] before it is closed.
+/// # Trap: epoll watches open file descriptions
+///
+/// A closed descriptor is still reported if a child holds the same open file description. Call [`Poller::remove`] before
+/// the close: afterwards it is impossible.
 #[derive(Debug)]
 pub struct Poller {
     epoll: Epoll,
@@ -50,43 +57,44 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Watches nothing yet.
+    /// Creates an empty set.
     ///
     /// # Errors
-    /// What epoll_create1(2) reports.
+    /// Any error of epoll_create1(2), for example EMFILE.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Self { epoll, events: vec![EpollEvent::empty(); EVENTS_A_TURN] })
+        Ok(Self { epoll, events: vec![EpollEvent::empty(); EVENTS_PER_WAIT] })
     }
 
-    /// Watches `fd` until it can be read (or is closed by its peer), reported as `token`.
+    /// Reports `token` whenever `fd` can be read or its peer has closed.
     ///
     /// # Errors
-    /// What epoll_ctl(2) reports.
+    /// Any error of epoll_ctl(2): EEXIST if `fd` is already watched, EPERM for a regular file.
     pub fn watch_readable(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.0))?)
     }
 
-    /// Watches `fd` until it can be written, reported as `token`.
+    /// Reports `token` whenever `fd` can be written.
     ///
     /// # Errors
-    /// What epoll_ctl(2) reports: EPERM for a regular file, which is always ready.
+    /// Any error of epoll_ctl(2): EEXIST if `fd` is already watched, EPERM for a regular file, which is always ready.
     pub fn watch_writable(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLOUT, token.0))?)
     }
 
-    /// Watches `fd` no longer.
+    /// Stops watching `fd`.
     ///
     /// # Errors
-    /// What epoll_ctl(2) reports.
+    /// Any error of epoll_ctl(2): ENOENT if `fd` is not watched.
     pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
         Ok(self.epoll.delete(fd)?)
     }
 
-    /// Waits until something is ready or `deadline` has passed; the tokens that are ready are appended to `ready`.
+    /// Waits until a descriptor is ready or `deadline` has passed. Without a deadline it waits for ever. Appends the
+    /// tokens of the ready descriptors to `ready`.
     ///
     /// # Errors
-    /// What epoll_wait(2) reports besides EINTR.
+    /// Any error of epoll_wait(2) except EINTR.
     pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Token>) -> io::Result<()> {
         loop {
             match self.epoll.wait(&mut self.events, time_left(deadline)) {
@@ -101,7 +109,7 @@ impl Poller {
     }
 }
 
-/// The time until `deadline` in whole milliseconds, rounded up; no timeout without a deadline.
+/// Returns the time until `deadline` in whole milliseconds, rounded up. Without a deadline it returns no timeout.
 fn time_left(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else { return PollTimeout::NONE };
     let left = deadline.saturating_duration_since(Instant::now());
@@ -115,7 +123,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_deadline_ends_the_wait_and_not_before() {
+    fn wait_ends_at_its_deadline_and_not_before() {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let deadline = Instant::now() + Duration::from_micros(2500);
         let mut fds = [PollFd::new(one.as_fd(), PollFlags::POLLIN)];
@@ -124,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_poller_reports_what_is_ready_and_forgets_what_is_removed() {
+    fn poller_reports_ready_descriptors_until_they_are_removed() {
         let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut poller = Poller::new().unwrap();
         poller.watch_writable(&one, Token(7)).unwrap();

@@ -1,17 +1,56 @@
-//! Mechanism for a server that forks one process per connection: everything that touches fork, socketpairs, signals,
-//! readiness and file locks, and the only `unsafe` of the workspace (one block, the fork itself).
+//! Processes, links, signals, readiness and file locks for a server that forks one process per connection.
+//!
+//! This crate is the mechanism of such a server. It never knows what a bet, an agency or a draw is. It contains the only
+//! `unsafe` block of the workspace: the fork.
 //!
 //! ```text
-//!   parent ── process::spawn(luggage, run) ──▶ child       the child owns its luggage and nothing else
-//!     │                                          │
-//!     ├── link::Link<Order, Report> ◀──────────▶ link::Link<Report, Order>     one enum a direction
-//!     ├── signals::SignalSource  (SIGTERM, SIGCHLD)          signals::SignalSource (fresh, its own)
-//!     ├── events::Poller         (epoll: O(ready))           events::wait (poll: three descriptors)
-//!     └── process::reap                                      lock::exclusive (flock on its own open file)
+//!    parent process                                       child process
+//!
+//!    process::spawn(handover, signals, run) ── fork ────▶ run(handover, signals::SignalSource) → exit code
+//!    link::Link<Order, Report> ◀────── socketpair ──────▶ link::Link<Report, Order>
+//!    signals::SignalSource (SIGTERM, SIGCHLD)             signals::SignalSource (its own)
+//!    events::Poller (epoll, many descriptors)             events::wait (poll, a few descriptors)
+//!                                                         lock::exclusive (flock, on a file that it opened)
+//!    process::reap ◀────────── SIGCHLD, exit code ─────── the end of run
 //! ```
 //!
-//! Used by the `loteria` crate alone; it must not know what a bet, an agency or a draw is. Each classic trap of forking
-//! servers is named where it is avoided, and is sprung on purpose in `tests/processes.rs`.
+//! The shortest complete program is `examples/echo.rs`, an echo server.
+//!
+//! # Modules
+//!
+//! | module | owns | never |
+//! |---|---|---|
+//! | [`process`] | fork, the descriptors of a child, reaping | returns from a child into the code of its parent |
+//! | [`link`] | the socketpair and its framing | blocks, or interprets a message |
+//! | [`signals`] | signal handlers and their pipes | acts on a signal |
+//! | [`events`] | poll, epoll and deadlines | reads, writes or closes a descriptor that it watches |
+//! | [`lock`] | flock with a bounded wait | opens a file |
+//!
+//! [`process`] uses [`signals`]. No other module uses another one.
+//!
+//! # Traps of a forking server
+//!
+//! Each trap is explained in the place that the second column links to. Each test belongs to `tests/processes/` and
+//! triggers the trap.
+//!
+//! | trap | avoided by | test |
+//! |---|---|---|
+//! | a lock on an inherited descriptor excludes no other process | [`lock`](lock#trap-a-lock-on-an-inherited-descriptor-excludes-no-other-process) | `locks::inherited_descriptor_excludes_no_sibling` |
+//! | std has methods with the names of `fs2` | [`lock`](lock#trap-std-has-methods-with-the-names-of-fs2) | `map::only_lock_uses_fs2` |
+//! | a signal pipe survives a fork | [`signals`](signals#trap-a-signal-pipe-survives-a-fork) | `signals::sigterm_to_a_child_does_not_wake_its_parent` |
+//! | no signal interrupts a blocking call | [`signals`](signals#trap-no-signal-interrupts-a-blocking-call) | `signals::blocking_read_is_not_interrupted` |
+//! | a child inherits the links of earlier children | [`process::spawn`](process::spawn#trap-a-child-inherits-the-links-of-earlier-children) | `descriptors::later_child_does_not_hide_the_end_of_an_earlier_link` |
+//! | epoll watches open file descriptions | [`events::Poller`](events::Poller#trap-epoll-watches-open-file-descriptions) | `descriptors::epoll_reports_a_closed_descriptor_that_a_child_holds` |
+//! | a destructor runs in the parent and in the child | [`process::Handover`](process::Handover#trap-a-destructor-runs-in-the-parent-and-in-the-child) | `exits::child_runs_no_code_and_no_destructor_of_its_parent`, `exits::unflushed_stdout_is_written_by_both_processes` |
+//! | a fork copies only one thread | [`process::spawn`](process::spawn#trap-a-fork-copies-only-one-thread) | each test asserts before a fork that it has one thread |
+//! | a child outlives its parent | [`process::spawn`](process::spawn#trap-a-child-outlives-its-parent) | `orphans::stopped_child_dies_with_its_parent`, `orphans::child_that_starts_after_its_parents_death_runs_nothing` |
+//! | SIGCHLDs merge | [`process::reap`](process::reap#trap-sigchlds-merge) | `exits::merged_sigchlds_report_each_child_once` |
+//! | nix does not know real-time signals | [`process::Exit`](process::Exit::KilledByRealTimeSignal) | `exits::real_time_signal_is_reported_for_the_right_child` |
+//! | the end of a link and SIGCHLD come in either order | [`link`](link#trap-the-end-of-a-link-and-sigchld-come-in-either-order) | `links::end_of_a_link_may_come_before_the_exit`, `links::messages_stay_in_order_and_outlive_their_sender` |
+//! | ECONNRESET comes before the last messages | [`link::Link::receive`](link::Link::receive) | `links::messages_of_a_killed_peer_arrive_before_the_end` |
+//!
+//! Two more traps lie outside this crate, and the program must avoid them. A `syslog` connection fixes the pid when it
+//! is opened, so a child must open its own. Counters and results that outlive a child belong in the parent or in a file.
 
 pub mod events;
 pub mod link;

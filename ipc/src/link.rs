@@ -1,10 +1,20 @@
 //! Typed messages between a parent and one child, over a Unix-domain socketpair.
 //!
-//! Owns the socketpair and the framing. Used by the message enums of the root crate, one a direction; knows nothing of
-//! their content. Each end can send its own direction alone: the two type parameters are swapped at the other end.
+//! Owns the socketpair and the framing. A program defines one [`Message`] enum for each direction. The type parameters
+//! are swapped at the other end, so each end can send only the messages of its own direction.
 //!
-//! SOCK_SEQPACKET keeps message borders, so a message arrives whole or not at all, also from a peer that is killed
-//! while it sends, and the end of stream is still seen.
+//! Invariants:
+//!
+//! - This module never interprets a message.
+//! - A link never blocks: a full link is an error, and an empty link is [`Incoming::Nothing`].
+//! - A message arrives whole or not at all, even if its sender is killed: SOCK_SEQPACKET keeps message borders and still
+//!   reports the end of the stream.
+//!
+//! # Trap: the end of a link and SIGCHLD come in either order
+//!
+//! A child may close its link and live on. A child may also be reaped while its last messages are still unread.
+//! The parent must therefore not take the end of a link for the end of the child. When it has reaped a child, it must
+//! read the link until [`Incoming::Closed`] before it forgets the child.
 
 use std::io;
 use std::marker::PhantomData;
@@ -13,30 +23,30 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType};
 
-/// Most bytes of one message on a link.
+/// Maximum length of a message, in bytes.
 pub const MESSAGE_MAX: usize = 16;
 
-/// Something small that goes over a link as one packet.
+/// A small value that a link carries as one packet.
 pub trait Message: Sized {
-    /// Writes itself to the front of `packet`; returns its length in bytes, 1 to [`MESSAGE_MAX`].
+    /// Writes the message to the start of `packet`. Returns its length in bytes, 1 to [`MESSAGE_MAX`].
     fn encode(&self, packet: &mut [u8; MESSAGE_MAX]) -> usize;
 
-    /// The message that `packet` holds, or `None` where it holds none.
+    /// Returns the message in `packet`, or `None` if the bytes are not a message.
     fn decode(packet: &[u8]) -> Option<Self>;
 }
 
-/// What [`Link::receive`] found.
+/// The result of [`Link::receive`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<In> {
-    /// A message.
+    /// The next message.
     Message(In),
-    /// Nothing for now.
+    /// No message has arrived yet.
     Nothing,
-    /// The other end is closed and everything it had sent has been taken.
+    /// The other end is closed, and all its messages have been received.
     Closed,
 }
 
-/// One end of a link: sends `Out`, receives `In`. Never blocks. Dropping it closes it.
+/// One end of a link: sends `Out`, receives `In`. Dropping it closes this end.
 #[derive(Debug)]
 pub struct Link<Out, In> {
     socket: OwnedFd,
@@ -44,10 +54,10 @@ pub struct Link<Out, In> {
 }
 
 impl<Out: Message, In: Message> Link<Out, In> {
-    /// Two connected ends.
+    /// Creates a link and returns its two ends.
     ///
     /// # Errors
-    /// What socketpair(2) reports, EMFILE for one.
+    /// Any error of socketpair(2), for example EMFILE.
     pub fn pair() -> io::Result<(Self, Link<In, Out>)> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (one, other) = socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
@@ -57,7 +67,8 @@ impl<Out: Message, In: Message> Link<Out, In> {
     /// Sends one message.
     ///
     /// # Errors
-    /// EPIPE or ECONNRESET where the other end is gone; EAGAIN where it has left hundreds of messages unread.
+    /// - EPIPE or ECONNRESET if the other end is closed. No SIGPIPE is raised.
+    /// - EAGAIN if the link is full: the other end has not received hundreds of messages.
     pub fn send(&self, message: &Out) -> io::Result<()> {
         let mut packet = [0; MESSAGE_MAX];
         let len = message.encode(&mut packet);
@@ -71,16 +82,20 @@ impl<Out: Message, In: Message> Link<Out, In> {
         }
     }
 
-    /// Takes one message, if there is one.
+    /// Receives one message.
     ///
-    /// Trap: an end that is closed with messages unread makes the other one's next recv(2) fail with ECONNRESET *once*,
-    /// ahead of what the closing side had sent before. That is no end of stream: what was sent is still there.
+    /// # Trap: ECONNRESET before the last messages
+    ///
+    /// If the other end closes without having received all messages, the next recv(2) at this end fails *once* with
+    /// ECONNRESET. The messages that the other end had sent are still in the queue. So this function calls recv(2) again.
     ///
     /// # Errors
-    /// What recv(2) reports besides; `InvalidData` for a packet that is no message.
+    /// - `InvalidData` if the packet is not a message. The packet is consumed, and later messages can be received.
+    /// - Any error of recv(2) except EINTR, EAGAIN and ECONNRESET.
     pub fn receive(&self) -> io::Result<Incoming<In>> {
         let mut packet = [0; MESSAGE_MAX];
-        // With MSG_TRUNC the length of a longer packet is told, which else would be cut to what may be a message.
+        // MSG_TRUNC returns the full length of a packet that is too long. Without it, the first bytes of that packet could
+        // be taken for a message.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         loop {
             match socket::recv(self.socket.as_raw_fd(), &mut packet, flags) {

@@ -1,11 +1,22 @@
-//! flock(2) with a bound.
+//! Exclusive file locks, flock(2), with a bounded wait.
 //!
-//! Owns the waiting and the unlocking. Used by the storage of the root crate, for its data lock and its server lock.
-//! `fs2` is reached from this file alone, and by full path: recent versions of `std::fs::File` have methods of the same
-//! names, which would be taken instead without a word.
+//! Owns the wait and the unlock. The storage of a server uses it.
 //!
-//! Trap: a lock belongs to the open file description. A child that locks a descriptor which it *inherited* excludes
-//! neither its parent nor its siblings. Open after the fork what is to be locked.
+//! Invariants:
+//!
+//! - This module never opens, creates or removes a file. The caller does.
+//! - No call blocks for longer than its patience and one pause of 5 ms.
+//!
+//! # Trap: a lock on an inherited descriptor excludes no other process
+//!
+//! A lock belongs to the open file description, and a forked child shares the descriptions of its parent. If a child
+//! locks an inherited descriptor, its parent and its siblings can lock it as well. A child must therefore open the file
+//! itself, after the fork.
+//!
+//! # Trap: std has methods with the names of `fs2`
+//!
+//! An inherent method wins over a trait method, without a warning: `file.unlock()` calls std, not `fs2`. This module
+//! calls `FileExt::unlock(file)` with the full path, and no other module of this crate uses `fs2`.
 
 use std::fs::File;
 use std::io;
@@ -14,10 +25,10 @@ use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 
-/// Tries that only give way to other processes: the holder of a short lock is most often done within them.
+/// Tries that only yield the processor. The holder of a short lock usually releases it during these.
 const YIELDS: u32 = 16;
-/// First and longest pause between later tries. Sleeping instead of a blocking flock(2) keeps the wait bounded:
-/// signal handlers are installed with SA_RESTART, so no signal would end it.
+/// First and longest pause between later tries. A blocking flock(2) would not be bounded, because no signal
+/// [interrupts it](crate::signals#trap-no-signal-interrupts-a-blocking-call).
 const PAUSE_FIRST: Duration = Duration::from_micros(20);
 const PAUSE_LONGEST: Duration = Duration::from_millis(5);
 
@@ -25,13 +36,13 @@ const PAUSE_LONGEST: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Attempt {
-    /// The file is locked now.
+    /// This open file description holds the lock.
     Locked,
     /// Another open file description holds the lock.
     Busy,
 }
 
-/// An exclusive lock, held until dropped.
+/// A lock that [`exclusive`] took. Dropping it unlocks the file.
 #[derive(Debug)]
 pub struct Guard<'a> {
     file: &'a File,
@@ -39,15 +50,15 @@ pub struct Guard<'a> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        // Cannot fail on a descriptor that was just locked; closing the file would release it all the same.
+        // An unlock of a valid descriptor cannot fail. If it did, closing the file would still release the lock.
         let _ = retry_interrupted(|| FileExt::unlock(self.file));
     }
 }
 
-/// Locks `file` exclusively; `None` where another process still holds it after `patience`.
+/// Locks `file` exclusively. Returns `None` if another open file description still holds the lock after `patience`.
 ///
 /// # Errors
-/// What flock(2) reports besides EINTR and EWOULDBLOCK.
+/// Any error of flock(2) except EINTR and EWOULDBLOCK.
 pub fn exclusive(file: &File, patience: Duration) -> io::Result<Option<Guard<'_>>> {
     let mut deadline = None;
     let mut tries = 0;
@@ -68,11 +79,11 @@ pub fn exclusive(file: &File, patience: Duration) -> io::Result<Option<Guard<'_>
     Ok(Some(Guard { file }))
 }
 
-/// Locks `file` exclusively if nobody else does, for as long as any process has this open file description; true if
-/// it is locked now.
+/// Tries once to lock `file` exclusively. Nothing unlocks it: the lock lasts as long as any process has this open file
+/// description, so also as long as a child that inherited it lives.
 ///
 /// # Errors
-/// What flock(2) reports besides EINTR and EWOULDBLOCK.
+/// Any error of flock(2) except EINTR and EWOULDBLOCK.
 pub fn try_exclusive(file: &File) -> io::Result<Attempt> {
     match retry_interrupted(|| FileExt::try_lock_exclusive(file)) {
         Ok(()) => Ok(Attempt::Locked),
@@ -95,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_open_file_waits_its_patience_and_is_told_so() {
+    fn second_open_file_gets_none_after_its_patience() {
         let path = std::env::temp_dir().join(format!("ipc-lock-{}", std::process::id()));
         let (one, other) = (File::create(&path).unwrap(), File::create(&path).unwrap());
         let guard = exclusive(&one, Duration::ZERO).unwrap();

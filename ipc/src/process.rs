@@ -1,7 +1,15 @@
 //! Forking and reaping.
 //!
-//! Owns the fork, what a child inherits, and how its end is told. Used by the server's parent process; knows nothing of
-//! what a child does.
+//! Owns the fork, the choice of descriptors that a child keeps, and the list of children that are not reaped yet. The
+//! parent process of a server uses it.
+//!
+//! Invariants:
+//!
+//! - This module never knows what a child does: it calls a closure, and reports how the process ended.
+//! - A child never returns into the code of its parent.
+//! - A child holds the standard streams, its [`Handover`] and its signal pipe, and no other descriptor.
+//! - A child never lives longer than its parent.
+//! - [`reap`] never blocks, and reports each child once.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,67 +28,92 @@ use nix::unistd::{self, ForkResult};
 
 use crate::signals::{self, Signal, SignalSource};
 
-/// Exit code of a child that panicked: what a Rust program that panics ends with.
+/// Exit code of a child that panicked. It is the code of every Rust program whose main thread panics.
 pub const PANICKED: u8 = 101;
-/// Exit code of a child that could not be set up, or whose parent was gone before it was tied to it.
+/// Exit code of a child that ended before its closure ran: a system call of its setup failed, or its parent was dead.
 pub const NOT_SET_UP: u8 = 102;
-/// Standard input, output and error stay open in every process.
-const FIRST_OWN_FD: RawFd = 3;
+/// Number of the first descriptor after standard input, output and error, which stay open in every process.
+const FIRST_AFTER_STANDARD_STREAMS: RawFd = 3;
 
-/// Children of this process that [`reap`] has not told of yet.
+/// Children of this process that [`reap`] has not reported yet.
 static UNREAPED: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 
-/// What a child is given by its parent: values that move into it, and the descriptors among them.
+/// The values that a parent hands over to a child.
+///
+/// # Trap: a destructor runs in the parent and in the child
+///
+/// Both processes drop their copy. A `BufWriter` or a `csv::Writer` would flush the same bytes twice. The destructor of
+/// a handover must only close descriptors.
+///
+/// The same trap for all other values: [`spawn`] ends the child without returning, so the child drops nothing that its
+/// parent owns. But it ends by exit(3), which drops thread-locals and flushes `io::stdout`. A thread-local must
+/// therefore not write anything when it is dropped, and `io::stdout` must be flushed before a fork.
 pub trait Handover: 'static {
-    /// Every descriptor that the child keeps; it starts with no other, standard streams apart.
+    /// Returns each descriptor that the child keeps. The standard streams stay open without being listed.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It ended by itself, with this exit code.
+    /// The process exited with this code.
     Code(i32),
-    /// This signal ended it.
+    /// This signal killed the process.
     Killed(Signal),
-    /// A signal without a name ended it: a real-time one.
+    /// A real-time signal killed the process.
+    ///
+    /// # Trap: nix does not know real-time signals
+    ///
+    /// If a real-time signal killed a child, nix reaps the child but returns EINVAL, without the pid. [`reap`] then looks
+    /// for the child among those that it has not reported yet: it is the one for which waitid(2) returns ECHILD.
     KilledByRealTimeSignal,
 }
 
-/// Runs `run` in a forked child that ends with the code it returns; returns the child's pid.
+/// Forks a child that calls `run` and exits with the code that `run` returns. Returns the child's pid.
 ///
-/// The child owns `given` (the parent's copy is dropped when this returns), a fresh [`SignalSource`] for `signals`, and
-/// nothing else: every other descriptor of the parent is closed before `run` starts, and as neither may borrow, neither
-/// can reach what the parent holds. What else it avoids:
+/// `handover` moves into the child: the parent's copy is dropped before this function returns. The child also gets a new
+/// [`SignalSource`] for `signals` (see [the trap](crate::signals#trap-a-signal-pipe-survives-a-fork)). `run` cannot
+/// borrow from the parent. If `run` panics, the child exits with [`PANICKED`].
 ///
-/// - a signal during the fork, which would be handled in the child with the parent's pipe: all are blocked around it;
-/// - a child that outlives its parent: `PR_SET_PDEATHSIG` comes first, then the check that the parent is not gone yet;
-/// - a child that returns into the parent's loop: it ends here, also by a panic ([`PANICKED`]). No destructor of the
-///   parent's values runs in it, but exit(3) does: it destroys thread-locals, and writes what `io::stdout` still
-///   buffers. So nothing that does more than close descriptors may be thread-local, and nothing unwritten be in it.
+/// # Trap: a fork copies only one thread
 ///
-/// Call it from a single-threaded process: a lock that another thread holds at the fork stays locked in the child.
+/// A lock that another thread holds during the fork, for example in the allocator, is never unlocked in the child.
+/// Call this function only while the process has a single thread. A library that starts a thread (a TLS or database
+/// client may do so) must start it in the child.
+///
+/// # Trap: a child outlives its parent
+///
+/// The kernel does not end a child when its parent dies. The child therefore asks for it (`PR_SET_PDEATHSIG`), and then
+/// compares getppid(2) with the pid of its parent: the parent may have died before the request. Such a child exits with
+/// [`NOT_SET_UP`].
+///
+/// # Trap: a child inherits the links of earlier children
+///
+/// It inherits the parent's ends of all links, and so hides the end of the stream from the earlier children: their
+/// links stay open after the parent has closed its ends. Close-on-exec has no effect without an exec. The child therefore
+/// closes each descriptor that is not listed in [`Handover::descriptors`].
 ///
 /// # Errors
-/// What fork(2) reports: EAGAIN for too many processes, ENOMEM. `given` is dropped then, too.
-pub fn spawn<G, F>(given: G, signals: &[Signal], run: F) -> io::Result<Pid>
+/// Any error of fork(2): EAGAIN if there are too many processes, ENOMEM if memory is short. `handover` is dropped in
+/// this case as well.
+pub fn spawn<H, F>(handover: H, signals: &[Signal], run: F) -> io::Result<Pid>
 where
-    G: Handover,
-    F: FnOnce(G, SignalSource) -> u8 + 'static,
+    H: Handover,
+    F: FnOnce(H, SignalSource) -> u8 + 'static,
 {
     let parent = unistd::getpid();
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // SAFETY: the process has one thread (documented above, and the server starts none), so the child's copy of
-    // every lock and of the allocator is in a state in which the one thread left it; it may call anything.
+    // SAFETY: the process has one thread, as the documentation demands. So no other thread holds a lock or has the
+    // allocator in an intermediate state, and the child may call any function.
     let forked = unsafe { unistd::fork() };
     match forked {
         Ok(ForkResult::Child) => {
-            let life = || match tie_and_shed(parent, &given, signals, &mask) {
-                Ok(source) => run(given, source),
+            let life = || match set_up(parent, &handover, signals, &mask) {
+                Ok(source) => run(handover, source),
                 Err(_) => NOT_SET_UP,
             };
             let code = panic::catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|payload| {
-                // Its destructor may be anybody's, and a panic in it would unwind into the parent's code.
+                // The destructor of the payload may panic as well, and would unwind into the parent's code.
                 mem::forget(payload);
                 PANICKED
             });
@@ -98,53 +131,60 @@ where
     }
 }
 
-/// The child's first steps: dies with its parent, keeps its own descriptors, hears its own signals.
-fn tie_and_shed(parent: Pid, given: &impl Handover, signals: &[Signal], mask: &SigSet) -> io::Result<SignalSource> {
+/// The first steps of a child, with all signals blocked. The last step restores `mask`.
+fn set_up(parent: Pid, handover: &impl Handover, signals: &[Signal], mask: &SigSet) -> io::Result<SignalSource> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if unistd::getppid() != parent {
-        return Err(io::Error::other("the parent is gone"));
+        return Err(io::Error::other("the parent is dead"));
     }
     unreaped().clear();
     signals::forget_inherited();
-    close_all_but(&given.descriptors())?;
+    close_all_but(&handover.descriptors())?;
     let source = SignalSource::subscribe(signals)?;
     mask.thread_set_mask()?;
     Ok(source)
 }
 
-/// Closes every descriptor but the standard streams: for the very start of a program that may have been started with
-/// more (a shell's, a build tool's), before it has opened any.
+/// Closes every descriptor except the standard streams. A program calls this first, before it opens any descriptor: a
+/// shell or a build tool may have started it with open descriptors.
 ///
 /// # Errors
-/// What reading `/proc/self/fd` reports.
+/// Any error of reading the directory `/proc/self/fd`.
 pub fn close_inherited() -> io::Result<()> {
     close_all_but(&[])
 }
 
-/// Trap: a later child inherits the parent's ends of earlier children's links, and so hides their end of stream.
-/// Close-on-exec does not help, as nothing is executed.
 fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let number = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
-    let open: Vec<Option<RawFd>> = fs::read_dir("/proc/self/fd")?.map(number).collect::<io::Result<_>>()?;
-    for fd in open.into_iter().flatten() {
-        if fd >= FIRST_OWN_FD && kept.iter().all(|kept| kept.as_raw_fd() != fd) {
-            // The directory itself was on the list and is closed already: EBADF.
+    for fd in open_descriptors()? {
+        if fd >= FIRST_AFTER_STANDARD_STREAMS && kept.iter().all(|kept| kept.as_raw_fd() != fd) {
+            // The list contains the descriptor of the directory itself, which is closed already: EBADF.
             let _ = unistd::close(fd);
         }
     }
     Ok(())
 }
 
-/// The next child that has ended and was not yet reaped, if any. Never blocks.
+fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let number = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        name.to_str().and_then(|name| name.parse().ok()).expect("/proc/self/fd lists only numbers")
+    };
+    fs::read_dir("/proc/self/fd")?.map(|entry| entry.map(number)).collect()
+}
+
+/// Reaps the next child that has ended. Returns `None` if no further child has ended. Never blocks.
 ///
-/// Trap: the kernel merges SIGCHLDs, so call it until it returns `None`.
+/// # Trap: SIGCHLDs merge
+///
+/// The kernel delivers pending signals of one kind as one signal: ten children may end with one SIGCHLD. After each
+/// SIGCHLD, call this function until it returns `None`.
 pub fn reap() -> Option<(Pid, Exit)> {
     let (pid, exit) = loop {
         match wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => break (pid, Exit::Code(code)),
             Ok(WaitStatus::Signaled(pid, signal, _)) => break (pid, Exit::Killed(signal)),
             Err(Errno::EINVAL) => {
-                if let Some(pid) = reaped_namelessly() {
+                if let Some(pid) = reaped_without_pid() {
                     break (pid, Exit::KilledByRealTimeSignal);
                 }
             }
@@ -156,18 +196,19 @@ pub fn reap() -> Option<(Pid, Exit)> {
     Some((pid, exit))
 }
 
-/// Trap: nix has no name for a real-time signal, and fails with EINVAL on a child that one killed, when the kernel has
-/// forgotten that child already. It is the one that is no child of ours any more.
-fn reaped_namelessly() -> Option<Pid> {
+/// Finds the child of [`Exit::KilledByRealTimeSignal`].
+fn reaped_without_pid() -> Option<Pid> {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     unreaped().iter().copied().find(|&child| wait::waitid(Id::Pid(child), look) == Err(Errno::ECHILD))
 }
 
-/// Sends SIGKILL to a child that has not been reaped yet (until then its pid is no other process's).
+/// Sends SIGKILL to a child. The child must not be reaped yet: afterwards the pid may belong to another process.
 pub fn kill(child: Pid) {
+    // The only possible failure: the child has ended and is reaped, which the caller excludes.
     let _ = signal::kill(child, Signal::SIGKILL);
 }
 
 fn unreaped() -> MutexGuard<'static, BTreeSet<Pid>> {
+    // A panic cannot leave the set half changed, so a poisoned lock is still good.
     UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,16 +1,29 @@
-//! Signals as something to poll: a pipe that becomes readable once per delivered signal.
+//! Signals as a descriptor to poll: a pipe that becomes readable when a signal arrives.
 //!
-//! Owns the subscriptions of this process. Used by the event loops and by [`crate::process::spawn`]; knows nothing of
-//! what a signal means.
+//! Owns the signal subscriptions of this process. Event loops and [`crate::process::spawn`] use it.
 //!
-//! Trap: the pipe survives a fork. A handler that runs in the child would write into the parent's pipe and wake the
-//! *parent*. So [`crate::process::spawn`] blocks all signals, forks, forgets every inherited subscription in the child
-//! (`forget_inherited`), subscribes anew, and only then unblocks.
+//! Invariants:
+//!
+//! - This module never acts on a signal. It reports deliveries, and the owner of the [`SignalSource`] decides.
+//! - A delivery writes one byte into the pipe of this process, never into the pipe of another process.
+//!
+//! # Trap: a signal pipe survives a fork
+//!
+//! A forked child inherits the handlers and the write end of the parent's pipe. A SIGTERM for the child would then wake
+//! the *parent*. So [`crate::process::spawn`] blocks all signals and forks. The child drops the inherited subscriptions,
+//! subscribes to its own signals, and unblocks.
+//!
+//! # Trap: no signal interrupts a blocking call
+//!
+//! `signal-hook` installs its handlers with SA_RESTART, so the kernel restarts a read(2) or a flock(2) after the handler
+//! has run: a process that blocks in one does not notice its SIGTERM. A process must therefore poll its [`SignalSource`]
+//! together with all its other descriptors ([`crate::events`]), and must block in no other call.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::SigSet;
 pub use nix::sys::signal::Signal;
@@ -18,11 +31,11 @@ use nix::unistd;
 use signal_hook::SigId;
 use signal_hook::low_level;
 
-/// Every subscription alive in this process, so that a forked child can drop those that it inherited.
+/// All subscriptions of this process. A forked child drops the ones that it inherited.
 static SUBSCRIPTIONS: Mutex<Vec<SigId>> = Mutex::new(Vec::new());
 
-/// A pollable count of deliveries of some signals. Dropping it ends the subscription; the signals stay caught, without
-/// effect.
+/// A descriptor that is readable after one of its signals was delivered. Dropping it ends the subscription. The handlers
+/// stay installed and then do nothing, so the signals never get their default action back.
 #[derive(Debug)]
 pub struct SignalSource {
     pipe: OwnedFd,
@@ -30,10 +43,10 @@ pub struct SignalSource {
 }
 
 impl SignalSource {
-    /// Catches `signals` from here on, and unblocks them, whatever mask the process was started with.
+    /// Handles `signals` from now on, and unblocks them: the process may have been started with a mask that blocks them.
     ///
     /// # Errors
-    /// What pipe(2), sigaction(2) or pthread_sigmask(3) report.
+    /// Any error of pipe(2), sigaction(2) or pthread_sigmask(3), for example EMFILE.
     pub fn subscribe(signals: &[Signal]) -> io::Result<Self> {
         let (pipe, wake) = unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let mut source = Self { pipe, ids: Vec::with_capacity(signals.len()) };
@@ -46,10 +59,10 @@ impl SignalSource {
         Ok(source)
     }
 
-    /// How many deliveries came since the last call; 0 if none did. Never blocks.
+    /// Returns the number of deliveries since the last call, and empties the pipe. Never blocks.
     ///
-    /// The kernel merges deliveries of one signal that are pending together, so this is a lower bound: whoever reaps
-    /// on SIGCHLD must loop until there is nothing left to reap.
+    /// The number is a lower bound: the kernel merges signals that are
+    /// [pending together](crate::process::reap#trap-sigchlds-merge).
     pub fn drain(&self) -> usize {
         let mut deliveries = 0;
         let mut bytes = [0; 64];
@@ -57,7 +70,7 @@ impl SignalSource {
             match unistd::read(&self.pipe, &mut bytes) {
                 Ok(0) => return deliveries,
                 Ok(n) => deliveries += n,
-                Err(nix::errno::Errno::EINTR) => {}
+                Err(Errno::EINTR) => {}
                 Err(_) => return deliveries,
             }
         }
@@ -80,10 +93,11 @@ impl Drop for SignalSource {
     }
 }
 
-/// Catches `signals` and does nothing: for SIGXFSZ, whose default action kills where an error from write(2) is wanted.
+/// Handles `signals` and ignores them. Use it for SIGXFSZ: its default action kills the process, but a write(2) beyond
+/// the file-size limit should return an error.
 ///
 /// # Errors
-/// What sigaction(2) reports.
+/// Any error of sigaction(2).
 pub fn disarm(signals: &[Signal]) -> io::Result<()> {
     for &signal in signals {
         signal_hook::flag::register(signal as i32, std::sync::Arc::default())?;
@@ -91,7 +105,7 @@ pub fn disarm(signals: &[Signal]) -> io::Result<()> {
     Ok(())
 }
 
-/// Drops every subscription that a child inherited, and with each the write end of the parent's pipe.
+/// Drops each subscription that a child inherited, and with it the write end of the parent's pipe.
 pub(crate) fn forget_inherited() {
     for id in subscriptions().drain(..) {
         low_level::unregister(id);
@@ -99,5 +113,6 @@ pub(crate) fn forget_inherited() {
 }
 
 fn subscriptions() -> MutexGuard<'static, Vec<SigId>> {
+    // A panic cannot leave the list half changed, so a poisoned lock is still good.
     SUBSCRIPTIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }

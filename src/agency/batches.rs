@@ -1,7 +1,7 @@
-//! Batches cut from the agency's file: by number of bets, and by bytes.
+//! The batches of the agency's file, limited in bets and in bytes.
 //!
-//! Owns the bets of one batch, and the bet that no longer fitted it. Used by the conversations that send bets; knows
-//! the length of a bet on the wire, not how it is written, and no server.
+//! Owns the bets of one batch, and the bet that no longer fitted into it. Used by the conversations that send bets. Knows
+//! the length of a bet on the wire but not its bytes; knows no server.
 
 use super::error::Error;
 use super::reader::Reader;
@@ -9,43 +9,43 @@ use crate::bet::Bet;
 use crate::protocol::batch::{self, Batch};
 use crate::row::{self, Tally};
 
-/// Most bytes of a packet, its header included: the assignment's 8 kB.
+/// Most bytes of a packet, header included: the assignment's 8 kB.
 pub const MAX_PACKET: usize = 8000;
 
-/// Bets formatted at once for a checksum.
-const CHECKED_AT_ONCE: usize = 256;
+/// Bets that are formatted at once for a tally.
+const TALLIED_AT_ONCE: usize = 256;
 
-/// Where batches are cut.
+/// The limits of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Most bets in a batch.
     pub bets: u8,
-    /// Bytes of a packet in front of its bets.
+    /// Bytes of a packet before its bets.
     pub header: usize,
 }
 
-/// The agency's file, batch by batch.
+/// The agency's file as a sequence of batches.
 #[derive(Debug)]
 pub struct Batches<'a> {
     reader: Reader<'a>,
     limits: Limits,
     batch: Vec<Bet>,
-    /// Read, but in no batch yet.
-    held: Option<Bet>,
+    /// A bet that was read but is not part of a batch yet.
+    pending: Option<Bet>,
 }
 
 impl<'a> Batches<'a> {
-    /// The bets of `reader`, cut at `limits`.
+    /// Batches of the bets of `reader`, within `limits`.
     pub fn new(reader: Reader<'a>, limits: Limits) -> Self {
-        Self { reader, limits, batch: Vec::with_capacity(limits.bets.into()), held: None }
+        Self { reader, limits, batch: Vec::with_capacity(limits.bets.into()), pending: None }
     }
 
-    /// The file.
+    /// The file that the bets are read from.
     pub fn reader(&mut self) -> &mut Reader<'a> {
         &mut self.reader
     }
 
-    /// The next bets that go together, at least one; `None` if all have been taken.
+    /// The next batch, of at least one bet; `None` at the end of the file.
     ///
     /// # Errors
     /// As [`Reader::next_bet`].
@@ -56,7 +56,7 @@ impl<'a> Batches<'a> {
             let Some(bet) = self.next_bet()? else { break };
             // A single bet always fits: it has at most 79 bytes.
             let Some(left) = room.checked_sub(batch::encoded_len(&bet)) else {
-                self.held = Some(bet);
+                self.pending = Some(bet);
                 break;
             };
             room = left;
@@ -66,15 +66,15 @@ impl<'a> Batches<'a> {
             return Ok(None);
         }
         let batch =
-            Batch::new(&self.batch).expect("a u8 limits its bets, and the reader refuses names that are too long");
+            Batch::new(&self.batch).expect("limits.bets is a u8, and the reader refuses names that are too long");
         Ok(Some(batch))
     }
 
-    /// Back to the start, and past the first `count` bets, or as many as there are.
+    /// Goes back to the start of the file, and skips its first `count` bets, or all if there are fewer.
     ///
     /// # Errors
     /// As [`Reader::next_bet`].
-    pub fn restart_behind(&mut self, count: u64) -> Result<(), Error> {
+    pub fn restart_after(&mut self, count: u64) -> Result<(), Error> {
         self.restart()?;
         for _ in 0..count {
             if self.next_bet()?.is_none() {
@@ -84,19 +84,19 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    /// Back to the start, and past the first `count` bets, or as many as there are: their number, and the checksum of
-    /// their rows as a server stores them.
+    /// As [`Batches::restart_after`], but also returns the tally of the skipped bets: the number and the checksum of their
+    /// rows, as a server stores them.
     ///
     /// # Errors
     /// As [`Reader::next_bet`].
-    pub fn restart_checking(&mut self, count: u64) -> Result<Tally, Error> {
+    pub fn restart_with_tally(&mut self, count: u64) -> Result<Tally, Error> {
         self.restart()?;
         let mut tally = Tally::default();
-        let mut bets = Vec::with_capacity(CHECKED_AT_ONCE);
+        let mut bets = Vec::with_capacity(TALLIED_AT_ONCE);
         for _ in 0..count {
             let Some(bet) = self.next_bet()? else { break };
             bets.push(bet);
-            if bets.len() == CHECKED_AT_ONCE {
+            if bets.len() == TALLIED_AT_ONCE {
                 add_rows(&mut tally, &bets);
                 bets.clear();
             }
@@ -105,30 +105,30 @@ impl<'a> Batches<'a> {
         Ok(tally)
     }
 
-    /// Whether bets are left.
+    /// Whether the file has more bets.
     ///
     /// # Errors
     /// As [`Reader::next_bet`].
     pub fn has_more(&mut self) -> Result<bool, Error> {
-        self.held = self.next_bet()?;
-        Ok(self.held.is_some())
+        self.pending = self.next_bet()?;
+        Ok(self.pending.is_some())
     }
 
     fn next_bet(&mut self) -> Result<Option<Bet>, Error> {
-        match self.held.take() {
+        match self.pending.take() {
             Some(bet) => Ok(Some(bet)),
             None => self.reader.next_bet(),
         }
     }
 
     fn restart(&mut self) -> Result<(), Error> {
-        self.held = None;
+        self.pending = None;
         self.reader.rewind()
     }
 }
 
 fn add_rows(tally: &mut Tally, bets: &[Bet]) {
-    // No field of a bet holds a line break, so each line is a row.
+    // A field of a bet never holds a line break, so each line is a row.
     row::format(bets).split_inclusive(|&byte| byte == b'\n').for_each(|row| tally.add(row));
 }
 
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_full_but_for_the_last_one() {
+    fn batches_are_full_except_the_last() {
         for (bets, expected) in
             [(10, vec![10, 10, 5]), (25, vec![25]), (24, vec![24, 1]), (255, vec![25]), (1, vec![1; 25])]
         {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_of_the_longest_bets_stays_within_8000_bytes() {
+    fn packet_of_longest_bets_stays_within_8000_bytes() {
         // 79 bytes a bet: 101 of them and a header of 6 bytes are 7985.
         let longest = rows(255, &"x".repeat(batch::MAX_NAME));
         assert_eq!(with(&longest, LIMITS, sizes), [101, 101, 53]);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_of_exactly_8000_bytes_is_allowed_and_one_more_is_not() {
+    fn packet_may_have_8000_bytes_but_not_8001() {
         // A header of 6 bytes, 100 bets of 79 and two of 47.
         let mut lines = rows(100, &"x".repeat(batch::MAX_NAME));
         lines.extend(rows(2, &"x".repeat(13)));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_goes_on_behind_a_count_and_checks_what_it_passes() {
+    fn restart_skips_bets_and_returns_their_tally() {
         let lines = rows(600, "Ñandú");
         with(&lines, Limits { bets: 100, ..LIMITS }, |mut batches| {
             batches.next_batch().unwrap();
@@ -208,15 +208,15 @@ mod tests {
             let len = |count: usize| stored.match_indices('\n').nth(count - 1).unwrap().0 + 1;
             for count in [1, 255, 256, 257, 599, 600] {
                 let expected = crc32fast::hash(&stored.as_bytes()[..len(count)]);
-                let found = batches.restart_checking(count as u64).unwrap();
+                let found = batches.restart_with_tally(count as u64).unwrap();
                 assert_eq!(found, Tally { count: count as u64, crc: expected });
                 assert_eq!(batches.has_more().unwrap(), count < 600);
                 let next = batches.next_batch().unwrap().map(|batch| batch.bets()[0].document);
                 assert_eq!(next, (count < 600).then_some(u32::try_from(count).unwrap()));
             }
-            assert_eq!(batches.restart_checking(601).unwrap().count, 600);
-            assert_eq!(batches.restart_checking(0).unwrap(), Tally::default());
-            batches.restart_behind(3).unwrap();
+            assert_eq!(batches.restart_with_tally(601).unwrap().count, 600);
+            assert_eq!(batches.restart_with_tally(0).unwrap(), Tally::default());
+            batches.restart_after(3).unwrap();
             assert_eq!(batches.next_batch().unwrap().unwrap().bets()[0].document, 3);
         });
     }

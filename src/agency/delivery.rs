@@ -1,15 +1,19 @@
-//! Exercises 7 and 8, the first half: all bets and the end of them, on one connection: (6 → 7)? · (1 → 2)* · 1 → 2.
+//! Exercises 7 and 8, first half: sends all bets and the end, on one connection: (6 → 7)? · (1 → 2)* · 1 → 2.
 //!
-//! Owns how far the delivery has got, over any number of connections. Used by [`super::draw_mode`]; knows nothing of winners.
-//! With `resume` each connection asks first which bets the server holds, and goes on behind them if they are the first
-//! ones of this file: so each is stored once, whatever broke. Without, it goes on behind the last acknowledged batch.
+//! Owns the progress of the delivery, over any number of connections. Used by [`super::draw_mode`]. Knows nothing of
+//! winners.
+//!
+//! With `resume`, each connection first asks for the tally of the agency's bets on the server. If it is the tally of the
+//! first bets of this file, the agency sends the bets after them: so each bet is stored once, whatever failed before.
+//! Without `resume`, the agency sends the bets after the last acknowledged batch.
 
 use std::collections::VecDeque;
 
 use super::batches::{Batches, Limits};
 use super::connection::{Connection, Dialer, SILENCE};
-use super::error::{Error, Question};
+use super::error::{Error, describe};
 use super::progress::Progress;
+use super::question::Question;
 use super::reader::Reader;
 use super::retry::Retry;
 use crate::bet::AgencyId;
@@ -18,80 +22,85 @@ use crate::event;
 use crate::protocol::{Answer, DecodeError, typed};
 use crate::row::Tally;
 
-/// What may help where message 6 was never answered.
+/// The next step for the operator if the server has never answered message 6.
 const TRY_WITHOUT_RESUME: &str =
     "; message 6 was never answered: for a server that knows only messages 1 to 5, set resume to false";
 
-/// The agency's bets on their way.
+/// The delivery of one agency's bets.
 #[derive(Debug)]
 pub struct Delivery<'a> {
     agency: AgencyId,
+    /// Most batches that are sent and not yet acknowledged.
     window: usize,
-    resume: bool,
+    resume: Resume,
     bets: Batches<'a>,
     progress: Progress,
-    /// Bets that the server has acknowledged, or has said to hold.
+    /// Bets that the server has acknowledged or reported in a tally.
     acknowledged: u64,
-    /// Batches that were acknowledged in this run.
+    /// Batches that the server has acknowledged in this run.
     batches: u64,
-    /// Whether 6 was asked, and whether 7 ever came.
-    asked: Asked,
 }
 
+/// Whether each connection starts with message 6, and whether the server has answered one so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Never,
-    InVain,
+enum Resume {
+    Off,
+    NeverAsked,
+    NeverAnswered,
     Answered,
 }
 
-/// What the server holds of the agency.
+/// The bets of the agency that the server has.
 #[derive(Debug, Clone, Copy)]
 struct ServerState {
     tally: Tally,
     ended: bool,
 }
 
+/// The part of the file that a connection must still send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remaining {
+    BetsAndEnd,
+    Nothing,
+}
+
 impl<'a> Delivery<'a> {
-    /// Of the bets of `reader`, as `config` says.
+    /// The delivery of the bets of `reader`.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Stopped`].
+    /// As [`Progress::of`].
     pub fn new(config: &Config, mut reader: Reader<'a>) -> Result<Self, Error> {
         let progress = Progress::of(&mut reader)?;
         let limits = Limits { bets: config.batch_max_amount, header: typed::BATCH_HEADER };
         Ok(Self {
             agency: config.id,
             window: config.batch_window as usize,
-            resume: config.resume,
+            resume: if config.resume { Resume::NeverAsked } else { Resume::Off },
             bets: Batches::new(reader, limits),
             progress,
             acknowledged: 0,
             batches: 0,
-            asked: Asked::Never,
         })
     }
 
-    /// Delivers until the end is acknowledged: the connection on which it was, and how many rows were refused.
+    /// Sends everything until the end is acknowledged. Returns the connection with that acknowledgement, and the number
+    /// of rows that were refused.
     ///
     /// # Errors
-    /// [`Error`], if nothing more can be tried.
+    /// [`Error::Refused`], [`Error::Unexpected`] or [`Error::Malformed`] after such an answer; [`Error::ResumeUnknown`] if
+    /// the server does not know message 6; [`Error::Mismatch`] if its bets are not the first ones of the file;
+    /// [`Error::GaveUp`] if it cannot be reached for the configured time; [`Error::File`] if the file cannot be read;
+    /// [`Error::Stopped`] after a request to stop.
     pub fn run<'s>(mut self, dialer: Dialer<'s>, retry: &Retry<'_>) -> Result<(Connection<'s>, u64), Error> {
-        let connection = retry.run(|| self.attempt(dialer, retry)).map_err(|error| self.explain(error))?;
+        let connection = retry.run(|| self.attempt(dialer, retry)).map_err(|error| self.add_hint(error))?;
         event!(Info, "apuestas_enviadas", success, cantidad = self.acknowledged, batches = self.batches);
         Ok((connection, self.bets.reader().refused()))
     }
 
-    /// One connection.
+    /// Opens a connection and sends everything that remains.
     fn attempt<'s>(&mut self, dialer: Dialer<'s>, retry: &Retry<'_>) -> Result<Connection<'s>, Error> {
         let mut connection = dialer.connect()?;
-        let ended = if self.resume {
-            self.ask_tally(&mut connection, retry)?
-        } else {
-            self.bets.restart_behind(self.acknowledged)?;
-            false
-        };
-        if !ended {
+        if self.position(&mut connection, retry)? == Remaining::BetsAndEnd {
             self.send_batches(&mut connection, retry)?;
             self.send_end(&mut connection)?;
         }
@@ -99,37 +108,37 @@ impl<'a> Delivery<'a> {
         Ok(connection)
     }
 
-    /// 6 → 7: goes on behind what the server holds; true if that is everything, and the end.
-    fn ask_tally(&mut self, connection: &mut Connection<'_>, retry: &Retry<'_>) -> Result<bool, Error> {
-        if self.asked == Asked::Never {
-            self.asked = Asked::InVain;
+    /// Moves in the file to the first bet that `connection` must send.
+    fn position(&mut self, connection: &mut Connection<'_>, retry: &Retry<'_>) -> Result<Remaining, Error> {
+        if self.resume == Resume::Off {
+            self.bets.restart_after(self.acknowledged)?;
+            return Ok(Remaining::BetsAndEnd);
         }
-        connection.outgoing().extend(typed::encode_tally_query(self.agency));
-        let answer = connection.ask(Question::Tally, Some(SILENCE), decode_any);
-        let received = self.received(answer?)?;
-        self.asked = Asked::Answered;
-        self.compare(received)?;
-        let ServerState { tally: Tally { count, .. }, ended } = received;
+        let server = self.query_tally(connection)?;
+        self.restart_after(server)?;
+        let ServerState { tally: Tally { count, .. }, ended } = server;
         if count > self.acknowledged {
             retry.progress();
         }
-        self.tell(count, ended);
+        self.log(server);
         self.advance_to(count);
-        Ok(ended)
+        Ok(if ended { Remaining::Nothing } else { Remaining::BetsAndEnd })
     }
 
-    fn tell(&self, count: u64, ended: bool) {
-        if count > 0 || ended {
-            event!(Info, "consulta_recibidas", success, cantidad = count, ended = ended);
+    /// 6 → 7.
+    fn query_tally(&mut self, connection: &mut Connection<'_>) -> Result<ServerState, Error> {
+        if self.resume == Resume::NeverAsked {
+            self.resume = Resume::NeverAnswered;
         }
-        let lost = self.acknowledged.saturating_sub(count);
-        if lost > 0 {
-            event!(Warning, "consulta_recibidas", in_progress, cantidad = count, sent_again = lost);
-        }
+        connection.outgoing().extend(typed::encode_tally_query(self.agency));
+        let answer = connection.ask(Question::Tally, Some(SILENCE), decode_any)?;
+        let server = self.server_state(answer)?;
+        self.resume = Resume::Answered;
+        Ok(server)
     }
 
-    /// What an answer to 6 says; anything but 7 and a refusal is what a server says that does not know the question.
-    fn received(&self, answer: Result<Answer, String>) -> Result<ServerState, Error> {
+    /// The content of an answer to 6. A server that does not know message 6 answers with neither 7 nor a refusal.
+    fn server_state(&self, answer: Result<Answer, String>) -> Result<ServerState, Error> {
         match answer {
             Ok(Answer::Tally { agency, tally, ended }) if agency == self.agency.get() => {
                 Ok(ServerState { tally, ended })
@@ -137,17 +146,20 @@ impl<'a> Delivery<'a> {
             Ok(Answer::Tally { agency, .. }) => {
                 Err(Error::Unexpected { question: Question::Tally, answer: format!("the bets of agency {agency}") })
             }
-            Ok(Answer::Confirmation(Err(code))) => Err(Error::Refused { question: Question::Tally, code }),
+            Ok(refusal @ Answer::Confirmation(Err(_))) => Err(Error::from_answer(Question::Tally, &refusal)),
             Ok(other) => Err(Error::ResumeUnknown(format!("it answered with {}", describe(&other)))),
-            Err(defect) => Err(Error::ResumeUnknown(format!("it answered with bytes that are no message: {defect}"))),
+            Err(defect) => {
+                Err(Error::ResumeUnknown(format!("it answered with bytes that are not a message: {defect}")))
+            }
         }
     }
 
-    /// Moves behind the bets that the server holds, if they are the first ones of the file, and all if it has the end.
-    fn compare(&mut self, received: ServerState) -> Result<(), Error> {
-        let ServerState { tally, ended } = received;
-        let own = self.bets.restart_checking(tally.count)?;
-        let what = if own.count < tally.count {
+    /// Skips the bets that the server has. They must be the first ones of the file, and all of them if the agency has
+    /// ended.
+    fn restart_after(&mut self, server: ServerState) -> Result<(), Error> {
+        let ServerState { tally, ended } = server;
+        let own = self.bets.restart_with_tally(tally.count)?;
+        let difference = if own.count < tally.count {
             format!("and the file has only {}", own.count)
         } else if own.crc != tally.crc {
             "but not the first ones of the file".to_owned()
@@ -159,26 +171,31 @@ impl<'a> Delivery<'a> {
         let (agency, path) = (self.agency, self.bets.reader().path().display());
         let Tally { count, crc } = tally;
         Err(Error::Mismatch(format!(
-            "the server holds {count} bets of agency {agency} (CRC-32 {crc:08x}, ended: {ended}), {what}: {path}"
+            "the server holds {count} bets of agency {agency} (CRC-32 {crc:08x}, ended: {ended}), {difference}: {path}"
         )))
     }
 
-    /// (1 → 2)*, with up to a window of batches under way. Only their lengths are kept: another connection reads the
-    /// file again.
+    fn log(&self, ServerState { tally: Tally { count, .. }, ended }: ServerState) {
+        if count > 0 || ended {
+            event!(Info, "consulta_recibidas", success, cantidad = count, ended = ended);
+        }
+        let lost = self.acknowledged.saturating_sub(count);
+        if lost > 0 {
+            event!(Warning, "consulta_recibidas", in_progress, cantidad = count, sent_again = lost);
+        }
+    }
+
+    /// (1 → 2)*, with up to a window of batches that are not yet acknowledged. Only their counts are kept, because another
+    /// connection reads the file again.
     fn send_batches(&mut self, connection: &mut Connection<'_>, retry: &Retry<'_>) -> Result<(), Error> {
-        let mut under_way: VecDeque<u8> = VecDeque::new();
+        let mut unacknowledged: VecDeque<u8> = VecDeque::new();
         loop {
-            // With none under way there is room, or the connection is lost, which the next step tells.
-            while under_way.len() < self.window && (under_way.is_empty() || connection.has_room()) {
-                let Some(batch) = self.bets.next_batch()? else { break };
-                typed::encode_batch_into(connection.outgoing(), self.agency, batch);
-                under_way.push_back(batch.count());
-            }
-            let Some(&count) = under_way.front() else { return Ok(()) };
+            self.fill_window(connection, &mut unacknowledged)?;
+            let Some(&count) = unacknowledged.front() else { return Ok(()) };
             let question = Question::Batch { number: self.batches + 1, first: self.acknowledged + 1, count };
             if let Some(answer) = connection.step(question, Some(SILENCE), typed::decode_answer)? {
-                confirm(question, answer)?;
-                under_way.pop_front();
+                confirm(question, &answer)?;
+                unacknowledged.pop_front();
                 retry.progress();
                 self.batches += 1;
                 event!(Debug, "batch_enviado", success, batch = self.batches, cantidad = count);
@@ -187,10 +204,21 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// Appends batches to `connection` while the window, the connection and the file allow it.
+    fn fill_window(&mut self, connection: &mut Connection<'_>, window: &mut VecDeque<u8>) -> Result<(), Error> {
+        // If nothing is unacknowledged, there is room, or the connection is lost; then its next step reports the loss.
+        while window.len() < self.window && (window.is_empty() || connection.has_room()) {
+            let Some(batch) = self.bets.next_batch()? else { break };
+            typed::encode_batch_into(connection.outgoing(), self.agency, batch);
+            window.push_back(batch.count());
+        }
+        Ok(())
+    }
+
     /// 1 with count 0 → 2.
     fn send_end(&self, connection: &mut Connection<'_>) -> Result<(), Error> {
         connection.outgoing().extend(typed::encode_end(self.agency));
-        confirm(Question::End, connection.ask(Question::End, Some(SILENCE), typed::decode_answer)?)
+        confirm(Question::End, &connection.ask(Question::End, Some(SILENCE), typed::decode_answer)?)
     }
 
     fn advance_to(&mut self, acknowledged: u64) {
@@ -198,9 +226,9 @@ impl<'a> Delivery<'a> {
         self.progress.show(acknowledged);
     }
 
-    fn explain(&self, error: Error) -> Error {
+    fn add_hint(&self, error: Error) -> Error {
         match error {
-            Error::GaveUp { after, last, .. } if self.asked == Asked::InVain => {
+            Error::GaveUp { after, last, .. } if self.resume == Resume::NeverAnswered => {
                 Error::GaveUp { after, last, hint: TRY_WITHOUT_RESUME }
             }
             other => other,
@@ -208,7 +236,7 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Answers as [`typed::decode_answer`] takes them; bytes that are none are an answer, too, told in words.
+/// As [`typed::decode_answer`], but malformed bytes are an answer too: the description of their defect.
 fn decode_any(bytes: &[u8]) -> Result<(Result<Answer, String>, usize), DecodeError> {
     match typed::decode_answer(bytes) {
         Ok((answer, len)) => Ok((Ok(answer), len)),
@@ -217,28 +245,10 @@ fn decode_any(bytes: &[u8]) -> Result<(Result<Answer, String>, usize), DecodeErr
     }
 }
 
-/// `Ok` for an acknowledgement of `question`.
-fn confirm(question: Question, answer: Answer) -> Result<(), Error> {
+/// Succeeds if `answer` acknowledges `question`.
+fn confirm(question: Question, answer: &Answer) -> Result<(), Error> {
     match answer {
         Answer::Confirmation(Ok(())) => Ok(()),
-        other => Err(refusal_or_unexpected(question, &other)),
-    }
-}
-
-/// The error that an answer is which does not grant `question`.
-pub fn refusal_or_unexpected(question: Question, answer: &Answer) -> Error {
-    match answer {
-        Answer::Confirmation(Err(code)) => Error::Refused { question, code: *code },
-        other => Error::Unexpected { question, answer: describe(other) },
-    }
-}
-
-fn describe(answer: &Answer) -> String {
-    match answer {
-        Answer::Echo(_) => "a text".to_owned(),
-        Answer::Confirmation(_) => "a confirmation (message 2)".to_owned(),
-        Answer::NotDrawn => "\"not drawn yet\" (message 4)".to_owned(),
-        Answer::Winners(_) => "winners (message 5)".to_owned(),
-        Answer::Tally { .. } => "bets received (message 7)".to_owned(),
+        other => Err(Error::from_answer(question, other)),
     }
 }

@@ -1,19 +1,21 @@
-//! Mode echo, exercises 1 to 4: numbered lines, a connection each, and the answers to them.
+//! Mode echo, exercises 1 to 4: sends numbered lines, each on its own connection, and reads the answers.
 //!
-//! Owns the loop. Used by [`super::main`]; the agency's file is not opened.
+//! Owns the loop. Used by [`super::main`]. Does not open the agency's file.
 
 use super::connection::{Connection, Dialer, SILENCE, Use};
-use super::error::{Error, Lost, Question};
+use super::error::{Error, Lost};
+use super::question::Question;
 use super::retry::Retry;
 use super::stop::StopSignal;
 use crate::config::client::Config;
 use crate::event;
 use crate::protocol::{DecodeError, echo};
 
-/// Sends `loop.amount` lines, with a pause of `loop.period` behind each.
+/// Sends `loop.amount` lines, each followed by a pause of `loop.period`.
 ///
 /// # Errors
-/// [`Error`].
+/// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Malformed`] if an answer is not a
+/// line of text; [`Error::Stopped`] after a request to stop.
 pub fn run(config: &Config, stop: &StopSignal) -> Result<(), Error> {
     let dialer = Dialer { address: &config.server_address, used_for: Use::Exchange, stop };
     let retry = Retry::new(config.retry_timeout, stop);
@@ -31,8 +33,8 @@ pub fn run(config: &Config, stop: &StopSignal) -> Result<(), Error> {
 fn exchange(mut connection: Connection<'_>, text: &str) -> Result<String, Error> {
     connection.outgoing().extend(echo::encode(text));
     match connection.ask(Question::Echo, Some(SILENCE), decode_line) {
-        // The end of the stream ends a line, too.
-        Err(Error::Lost(Lost::Closed { peer })) => match echo::text(connection.unread()) {
+        // The end of the stream also ends a line.
+        Err(Error::Lost(Lost::Closed { peer })) => match echo::text(connection.undecoded()) {
             Ok(text) if !text.is_empty() => Ok(text),
             _ => Err(Lost::Closed { peer }.into()),
         },
@@ -40,7 +42,7 @@ fn exchange(mut connection: Connection<'_>, text: &str) -> Result<String, Error>
     }
 }
 
-/// One connection brings one line: whatever is behind it goes with it.
+/// Decodes the only line of a connection, and drops any bytes after it.
 fn decode_line(bytes: &[u8]) -> Result<(String, usize), DecodeError> {
     Ok((echo::decode(bytes)?, bytes.len()))
 }

@@ -1,98 +1,105 @@
-//! How an agency's work ends early, and which exit code that is.
+//! The errors of an agency: their texts, their exit codes, and which of them another connection may cure.
 //!
-//! Owns the texts that an operator reads in the last line, and which failures are worth another connection. Used by
-//! every module of the agency; knows no socket and no file.
+//! Used by every module of the agency. Knows no socket and no file.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::question::Question;
 use crate::config;
 use crate::exit_code::ExitStatus;
-use crate::protocol::{Code, Malformed};
+use crate::protocol::{Answer, Code, Malformed};
 
-/// Why the work is not done; the text is what the last line says.
+/// Why the agency did not finish its work. The last log line shows the text.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// SIGTERM or SIGINT: no failure.
+    /// SIGTERM or SIGINT arrived. This is not a failure.
     #[error("stopped on request")]
     Stopped,
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// Signals or standard output cannot be had.
-    #[error("cannot start: {0}")]
-    Start(#[source] io::Error),
-    /// Waiting itself failed.
+    /// The signal handlers could not be installed.
+    #[error("cannot catch SIGTERM and SIGINT: {0}")]
+    Signals(#[source] io::Error),
+    /// Standard output could not be prepared for the log.
+    #[error("cannot log to standard output: {0}")]
+    Log(#[source] io::Error),
+    /// poll(2) failed.
     #[error("cannot wait for events: {0}")]
     Wait(#[source] io::Error),
     /// The agency's file cannot be read.
     #[error("cannot read {path}: {source}", path = path.display())]
     File {
-        /// The file.
+        /// The agency's file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// There is a directory where the agency's file should be.
-    #[error("cannot read {path}: it is a directory (Docker makes one where the source of a bind mount is missing)", path = path.display())]
+    /// The path of the agency's file is a directory.
+    #[error("cannot read {path}: it is a directory (Docker creates one if the source of a bind mount does not exist)", path = path.display())]
     Directory {
-        /// The path.
+        /// The configured path.
         path: PathBuf,
     },
-    /// The single bet has a name that its form cannot carry; the settings do not let one through.
-    #[error("a name has more than 255 bytes")]
-    TooLong,
-    /// No connection, or none any more.
+    /// There is no connection, or it was lost.
     #[error(transparent)]
     Lost(#[from] Lost),
-    /// The server refused, with a code.
+    /// The server refused with a code.
     #[error("{question} was refused: {code} (code {byte}){hint}", byte = *code as u8, hint = hint(*code, question))]
     Refused {
-        /// What was asked.
+        /// The refused message.
         question: Question,
-        /// What the server said.
+        /// The server's reason.
         code: Code,
     },
-    /// The server answered with bytes that are no answer.
-    #[error("{question} was answered with bytes that are no message: {defect}")]
+    /// The server answered with bytes that are not a message.
+    #[error("{question} was answered with bytes that are not a message: {defect}")]
     Malformed {
-        /// What was asked.
+        /// The message that the bytes should answer.
         question: Question,
-        /// What is wrong with the bytes.
+        /// The defect of the bytes.
         defect: Malformed,
     },
     /// The server answered with a message that does not fit the question.
     #[error("{question} was answered with {answer}")]
     Unexpected {
-        /// What was asked.
+        /// The message that should be answered.
         question: Question,
-        /// What came, in words.
+        /// The answer in words.
         answer: String,
     },
-    /// Message 6 was answered as a server does that has no such message.
+    /// The server answered message 6 like a server that does not have this message. The text describes the answer.
     #[error("the server does not know message 6: set resume to false ({0})")]
     ResumeUnknown(String),
-    /// What the server holds is not what this agency would have sent.
+    /// The bets on the server are not the first bets of the file. The text describes the difference.
     #[error("{0}; nothing is sent")]
     Mismatch(String),
-    /// Trying again was in vain.
+    /// The time for retries is over.
     #[error("gave up after {after:?} of trying: {last}{hint}")]
     GaveUp {
-        /// How long it was tried, rounded.
+        /// The configured time.
         after: Duration,
         /// The last failure.
         #[source]
         last: Box<Error>,
-        /// What might help; begins with `; `, or is empty.
+        /// The next step for the operator: empty, or a text that begins with `; `.
         hint: &'static str,
     },
 }
 
 impl Error {
-    /// How the program ends because of this error.
+    /// The error for an answer that does not fulfil `question`: a refusal, or a message of another kind.
+    pub fn from_answer(question: Question, answer: &Answer) -> Self {
+        match answer {
+            Answer::Confirmation(Err(code)) => Self::Refused { question, code: *code },
+            other => Self::Unexpected { question, answer: describe(other).to_owned() },
+        }
+    }
+
+    /// The exit status of the program after this error.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Stopped => ExitStatus::Done,
@@ -101,9 +108,8 @@ impl Error {
         }
     }
 
-    /// Whether another connection may go better: the server was not there, fell silent, or refused for a reason that
-    /// passes.
-    pub fn passes(&self) -> bool {
+    /// Whether another connection may succeed: the connection was lost, or the server refused for a temporary reason.
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Lost(_) => true,
             Self::Refused { code, .. } => {
@@ -114,89 +120,61 @@ impl Error {
     }
 }
 
-/// Why there is no connection, or none any more. All of it may pass.
+/// Why there is no connection. All reasons are temporary.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
-    /// The name has no address.
+    /// The name of the server has no address.
     #[error("cannot resolve {address}: {source}")]
     Resolve {
         /// host:port.
         address: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         source: io::Error,
     },
-    /// Nobody is there.
+    /// The connection could not be established.
     #[error("cannot connect to {peer}: {source}")]
     Connect {
-        /// The last address tried.
+        /// The last address that was tried.
         peer: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The server closed.
+    /// The server closed the connection.
     #[error("{peer} closed the connection")]
     Closed {
-        /// The server.
+        /// Address of the server.
         peer: SocketAddr,
     },
-    /// The connection was reset, or its peer is unreachable.
+    /// The connection was reset, or the server became unreachable.
     #[error("the connection to {peer} broke: {source}")]
     Broken {
-        /// The server.
+        /// Address of the server.
         peer: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The server neither answered nor took anything.
+    /// The server neither sent nor accepted a byte.
     #[error("{peer} was silent for {patience:?}")]
     Silent {
-        /// The server.
+        /// Address of the server.
         peer: SocketAddr,
-        /// For how long.
+        /// Length of the silence.
         patience: Duration,
     },
 }
 
-/// What the server was asked, as its refusal names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
-    /// The single bet of exercise 5.
-    Bet,
-    /// A batch.
-    Batch {
-        /// Which one of this run, from 1.
-        number: u64,
-        /// Its first bet among the valid rows of the file, from 1.
-        first: u64,
-        /// How many bets.
-        count: u8,
-    },
-    /// The end of an agency.
-    End,
-    /// Message 3.
-    Winners,
-    /// Message 6.
-    Tally,
-    /// A line of text.
-    Echo,
-}
-
-impl fmt::Display for Question {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bet => f.write_str("the bet"),
-            Self::Batch { number, first, count } => {
-                write!(f, "batch {number} (bets {first} to {})", first + u64::from(*count) - 1)
-            }
-            Self::End => f.write_str("the end of the bets"),
-            Self::Winners => f.write_str("the query for the winners (message 3)"),
-            Self::Tally => f.write_str("the query for the bets received (message 6)"),
-            Self::Echo => f.write_str("the text"),
-        }
+/// An answer in words, for an error message.
+pub(super) fn describe(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Echo(_) => "a text",
+        Answer::Confirmation(_) => "a confirmation (message 2)",
+        Answer::NotDrawn => "\"not drawn yet\" (message 4)",
+        Answer::Winners(_) => "winners (message 5)",
+        Answer::Tally { .. } => "a tally (message 7)",
     }
 }
 
-/// What to do about a refusal, where that is known.
+/// The next step after a refusal: empty, or a text that begins with `; `.
 fn hint(code: Code, question: &Question) -> &'static str {
     match (code, question) {
         (Code::AlreadyEnded, _) => "; the server's draw is over: `server --new-draw` begins a new one",
@@ -212,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_names_code_and_batch_and_what_to_do() {
+    fn refusal_names_code_batch_and_next_step() {
         let question = Question::Batch { number: 3, first: 199, count: 99 };
         assert_eq!(
             Error::Refused { question, code: Code::InvalidBet }.to_string(),
@@ -223,11 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn codes_4_5_and_7_pass_and_the_others_do_not() {
+    fn only_codes_4_5_and_7_are_temporary() {
         for byte in 1..=7 {
             let code = Code::from_byte(byte).unwrap().unwrap_err();
             let error = Error::Refused { question: Question::End, code };
-            assert_eq!(error.passes(), [4, 5, 7].contains(&byte), "{byte}");
+            assert_eq!(error.is_temporary(), [4, 5, 7].contains(&byte), "{byte}");
             assert_eq!(error.exit_status(), ExitStatus::Failed);
         }
     }

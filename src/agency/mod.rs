@@ -1,6 +1,7 @@
 //! The client: one betting agency, which sends its bets to the national lottery and asks for its winners.
 //!
-//! One thread that waits in poll(2) over {socket, signals}, whatever it does; only names are resolved beside it.
+//! One thread, whose only wait is poll(2) over the socket and the signals; only the resolver has a thread of its own. Used
+//! by `bin/client`.
 //!
 //! ```text
 //!   agency file ─▶ reader ─▶ batches ─▶ delivery (6/7, 1/2) ─▶ winners (3/4/5)     mode draw
@@ -9,16 +10,22 @@
 //!   all of them ─▶ retry (pauses, gives up) ─▶ connection (bytes, deadlines) ─▶ stop (every wait)
 //! ```
 //!
+//! A connection and the file log their closing when they are dropped. So a request to stop needs only `?`: it leaves each
+//! wait as [`Error::Stopped`] and arrives in [`main`].
+//!
+//! # Modules, from the bottom up
+//!
+//! A module imports only from rows above its own in this table.
+//!
 //! | module | owns |
 //! |---|---|
-//! | [`reader`], [`batches`] | the agency's file: its valid bets, refused rows; where batches are cut |
-//! | [`draw_mode`], [`delivery`], [`winners`] | exercises 7 and 8 |
-//! | [`untyped`], [`echo`] | exercises 5 and 6; 1 to 4 |
-//! | [`connection`], [`resolve`], [`retry`] | sockets, names, trying again |
-//! | [`stop`], [`error`], [`progress`] | signals; how it ends; the bar for somebody who watches |
-//!
-//! Used by `bin/client`. Everything that is opened logs its closing when it is dropped, so `?` is all that a request to
-//! stop needs: it leaves each wait as [`Error::Stopped`], and ends here.
+//! | [`question`] | names of the messages that the server must answer |
+//! | [`error`] | errors: their texts, exit codes, and which are temporary |
+//! | [`stop`] | the request to stop; all waits |
+//! | [`resolve`], [`socket`], [`retry`], [`reader`] | addresses; connected sockets; retries; the valid bets and refused rows of the file |
+//! | [`connection`], [`batches`], [`progress`] | bytes to and from the server; the limits of a batch; the progress bar |
+//! | [`echo`], [`untyped`], [`delivery`], [`winners`] | exercises 1 to 4; 5 and 6; 7 and 8: bets and end; winners |
+//! | [`draw_mode`] | exercises 7 and 8 as a whole |
 
 pub mod batches;
 pub mod connection;
@@ -27,9 +34,11 @@ pub mod draw_mode;
 pub mod echo;
 pub mod error;
 pub mod progress;
+pub mod question;
 pub mod reader;
 pub mod resolve;
 pub mod retry;
+pub mod socket;
 pub mod stop;
 pub mod untyped;
 pub mod winners;
@@ -45,13 +54,13 @@ use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging::{self, Targets};
 
-/// The program. `arguments` gives the file of settings that was named, or the end of a program that was only asked for
-/// help; it is called when signals are caught already.
+/// Runs the program. `arguments` returns the settings file from the command line, or the exit code after `--help` or
+/// wrong arguments. It is called after the subscription to signals.
 pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> ExitCode {
-    let stop = StopSignal::subscribe().map_err(Error::Start);
+    let stop = StopSignal::subscribe().map_err(Error::Signals);
     let named = match arguments() {
         Ok(named) => named,
-        Err(end) => return end,
+        Err(exit_code) => return exit_code,
     };
     match stop.and_then(|stop| Ok((prepare(named)?, stop))) {
         Ok((config, stop)) => work(&config, &stop).into(),
@@ -63,14 +72,14 @@ pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> Ex
     }
 }
 
-/// Everything between the arguments and the first line of the log.
+/// Reads the settings and starts the log.
 fn prepare(named: Option<PathBuf>) -> Result<Config, Error> {
     let config = Config::load(named.as_deref())?;
-    logging::start(config.log_level, &Targets { stdout: true, syslog: None }).map_err(Error::Start)?;
+    logging::start(config.log_level, &Targets { stdout: true, syslog: None }).map_err(Error::Log)?;
     Ok(config)
 }
 
-/// Plays the agency, from the first line of the log to the last.
+/// Does the work of the agency, from the first log line to the last.
 fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
     event!(
         Info,
@@ -83,19 +92,19 @@ fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
         log_level = config.log_level.as_str(),
         mode = config.mode.as_str(),
     );
-    let result = play(config, stop);
+    let result = run_mode(config, stop);
     if result.is_ok() {
-        // Whoever follows the logs of many containers has them all before the first one is gone. A signal cuts it
-        // short, and is looked at in the end.
+        // The pause lets a reader of many containers' logs receive all lines before the first container ends. A signal
+        // ends the pause; conclude checks for it.
         let _ = stop.pause(config.log_settle);
     }
-    let code = conclude(result, stop);
+    let status = conclude(result, stop);
     logging::finish();
-    code
+    status
 }
 
-/// What the mode does; how many rows of the agency's file were refused.
-fn play(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
+/// Runs the configured mode. Returns the number of rows of the agency's file that were refused.
+fn run_mode(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     match &config.mode {
         Mode::Echo => echo::run(config, stop).map(|()| 0),
         Mode::Bet(bet) => untyped::run_bet(bet, config, stop).map(|()| 0),
@@ -104,7 +113,7 @@ fn play(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     }
 }
 
-/// The last line, and the exit code that it stands for.
+/// Logs the last line, and returns the exit status that it reports.
 fn conclude(result: Result<u64, Error>, stop: &StopSignal) -> ExitStatus {
     match result {
         Err(error) if !stop.requested() => {

@@ -1,9 +1,10 @@
 //! The agency's file as a stream of its valid bets.
 //!
-//! Owns the file, the place in it, and which of its rows were refused: a refused row is reported and counted once,
-//! however often the file is read again. Used by [`super::batches`]; knows no server. Memory: one buffer and one line,
-//! whatever the file's size. No field of a valid bet holds a line break, so a row is a line: a quote that is not closed
-//! spoils its own row and no other.
+//! Owns the file, the position in it, and which of its rows were refused. A refused row is logged and counted once, even
+//! if the file is read again. Used by [`super::batches`] and [`super::progress`]. Knows no server. Memory: one buffer and
+//! one line, for a file of any size.
+//!
+//! No field of a valid bet holds a line break, so a row is a line: an unclosed quote spoils only its own row.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -17,23 +18,24 @@ use crate::event;
 use crate::protocol::batch;
 use crate::row;
 
-/// Bytes of the file read at once; between two of these reads the request to stop is looked for.
+/// Bytes of one read(2) from the file. The request to stop is checked between two reads.
 const BUFFER: usize = 64 * 1024;
-/// Most bytes of a line without its end: some twenty times the longest row that any CSV writer makes of a bet.
+/// Most bytes of a line, without its terminator: about twenty times the longest row that any CSV writer makes of a bet.
 const MAX_LINE: usize = 4096;
-/// What some editors put in front of UTF-8.
+/// The byte order mark that some editors write before UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Fields of a row: first name, last name, document, birthdate, number.
 const FIELDS: usize = 5;
 
-/// The bets of one agency, read from the start any number of times.
+/// The bets of one agency. They can be read from the start any number of times.
 #[derive(Debug)]
 pub struct Reader<'a> {
     agency: AgencyId,
     path: PathBuf,
     input: BufReader<Interruptible<'a>>,
     line: Vec<u8>,
-    number: u64,
+    /// Number of the current line, from 1; 0 before the first.
+    line_number: u64,
     at_end: bool,
     refused: Refused,
 }
@@ -42,35 +44,43 @@ pub struct Reader<'a> {
 #[derive(Debug, Default)]
 struct Refused {
     count: u64,
-    /// No line up to this one is reported again.
+    /// The last line that was judged. Lines up to this one are not reported again.
     through: u64,
 }
 
-/// Why a row is no bet.
+/// A line, of which [`Reader`] holds the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Whole,
+    /// Longer than [`MAX_LINE`]. Only its start is kept.
+    TooLong,
+}
+
+/// Why a row is not a bet.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Defect {
     #[error(transparent)]
     Bet(#[from] InvalidBet),
     #[error("the line is longer than {MAX_LINE} bytes")]
     Line,
-    #[error("the line is no CSV")]
+    #[error("the line is not CSV: a quote is not closed")]
     Csv,
 }
 
 impl<'a> Reader<'a> {
-    /// Opens `path`, whose bets are `agency`'s.
+    /// Opens `path`, which holds the bets of `agency`.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Directory`].
+    /// [`Error::Directory`] if `path` is a directory; [`Error::File`] if it cannot be opened or is not a regular file.
     pub fn open(agency: AgencyId, path: &Path, stop: &'a StopSignal) -> Result<Self, Error> {
         let failed = |source| Error::File { path: path.to_owned(), source };
-        // Not blocking: opening a FIFO without a writer would be a wait that no signal ends.
+        // O_NONBLOCK: otherwise opening a FIFO without a writer is a wait that no signal ends.
         let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(failed)?;
         let kind = file.metadata().map_err(failed)?.file_type();
         if kind.is_dir() {
             return Err(Error::Directory { path: path.to_owned() });
         }
-        // Only such a file can be read again from its start, and is empty only if there are no bets.
+        // Only a regular file can be read again from its start, and has an end that is not just a pause.
         if !kind.is_file() {
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
         }
@@ -79,37 +89,34 @@ impl<'a> Reader<'a> {
             path: path.to_owned(),
             input: BufReader::with_capacity(BUFFER, Interruptible { file, stop }),
             line: Vec::new(),
-            number: 0,
+            line_number: 0,
             at_end: false,
             refused: Refused::default(),
         })
     }
 
-    /// Whose bets these are.
-    pub fn agency(&self) -> AgencyId {
-        self.agency
-    }
-
-    /// Where they are read from.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many rows were refused so far.
+    /// The number of rows that were refused so far.
     pub fn refused(&self) -> u64 {
         self.refused.count
     }
 
-    /// The next bet that a batch can carry; `None` at the end of the file.
+    /// The next bet that a batch can carry; `None` at the end of the file. Refuses the rows before it that are not bets;
+    /// skips blank lines.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Stopped`].
+    /// [`Error::File`] if the file cannot be read; [`Error::Stopped`] after a request to stop.
     pub fn next_bet(&mut self) -> Result<Option<Bet>, Error> {
-        while let Some(whole) = self.next_line()? {
-            if self.line.trim_ascii().is_empty() && whole {
-                continue;
-            }
-            let row = if whole { parse(&self.line, self.agency) } else { Err(Defect::Line) };
+        while let Some(line) = self.next_line()? {
+            let row = match line {
+                Line::Whole if self.line.trim_ascii().is_empty() => continue,
+                Line::Whole => parse(&self.line, self.agency),
+                Line::TooLong => Err(Defect::Line),
+            };
             match row {
                 Ok(bet) => return Ok(Some(bet)),
                 Err(defect) => self.refuse(&defect),
@@ -118,67 +125,68 @@ impl<'a> Reader<'a> {
         Ok(None)
     }
 
-    /// Back to the first row.
+    /// Goes back to the first row.
     ///
     /// # Errors
-    /// [`Error::File`].
+    /// [`Error::File`] if lseek(2) fails.
     pub fn rewind(&mut self) -> Result<(), Error> {
-        if self.number > 0 {
+        if self.line_number > 0 {
             self.input.seek(SeekFrom::Start(0)).map_err(|e| self.failed(e))?;
         }
-        self.number = 0;
+        self.line_number = 0;
         self.at_end = false;
         Ok(())
     }
 
-    /// How many lines the file has; goes back to the first row.
+    /// Counts the lines from the current position to the end, added to those before it; goes back to the first row.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Stopped`].
+    /// As [`Reader::next_bet`].
     pub fn count_lines(&mut self) -> Result<u64, Error> {
         while self.next_line()?.is_some() {}
-        let lines = self.number;
+        let lines = self.line_number;
         self.rewind()?;
         Ok(lines)
     }
 
-    /// Puts the next line, without its end, into `self.line`: whole, or the beginning of one that is too long (false).
-    fn next_line(&mut self) -> Result<Option<bool>, Error> {
+    /// Reads the next line into `self.line`, without its terminator.
+    fn next_line(&mut self) -> Result<Option<Line>, Error> {
+        if !self.at_end {
+            let read = self.read_line();
+            read.map_err(|e| self.failed(e))?;
+        }
         if self.at_end {
             return Ok(None);
         }
-        let read = self.read_line();
-        match read.map_err(|e| self.failed(e))? {
-            None => self.at_end = true,
-            Some(_) => self.number += 1,
-        }
-        if self.number == 1 && self.line.starts_with(BOM) {
+        if self.line_number == 1 && self.line.starts_with(BOM) {
             self.line.drain(..BOM.len());
         }
-        Ok(if self.at_end { None } else { Some(self.line.len() <= MAX_LINE) })
+        Ok(Some(if self.line.len() <= MAX_LINE { Line::Whole } else { Line::TooLong }))
     }
 
-    fn read_line(&mut self) -> io::Result<Option<()>> {
+    fn read_line(&mut self) -> io::Result<()> {
         self.line.clear();
-        // Room for a BOM, the line end and the byte that makes a line too long.
+        // Room for a BOM, the terminator, and the byte that makes a line too long.
         let most = BOM.len() + MAX_LINE + 3;
         self.input.by_ref().take(most as u64).read_until(b'\n', &mut self.line)?;
         if self.line.is_empty() {
-            return Ok(None);
+            self.at_end = true;
+            return Ok(());
         }
-        let ended = self.line.pop_if(|last| *last == b'\n').is_some();
-        if !ended && self.line.len() == most {
+        self.line_number += 1;
+        let terminated = self.line.pop_if(|last| *last == b'\n').is_some();
+        if !terminated && self.line.len() == most {
             self.input.skip_until(b'\n')?;
         }
         self.line.pop_if(|last| *last == b'\r');
-        Ok(Some(()))
+        Ok(())
     }
 
     fn refuse(&mut self, defect: &Defect) {
-        if self.number > self.refused.through {
+        if self.line_number > self.refused.through {
             self.refused.count += 1;
-            self.refused.through = self.number;
-            event!(Error, "leer_apuesta", fail, line = self.number, error = defect);
+            self.refused.through = self.line_number;
+            event!(Error, "leer_apuesta", fail, line = self.line_number, error = defect);
         }
     }
 
@@ -191,13 +199,13 @@ impl<'a> Reader<'a> {
 }
 
 impl Drop for Reader<'_> {
-    /// The file is closed with the fields, right behind this.
+    /// Logs the closing. The file itself is closed right after this, when the fields are dropped.
     fn drop(&mut self) {
         event!(Info, "close_file", success, path = self.path.display());
     }
 }
 
-/// A file whose reading a request to stop ends with an error: hours of rows to be skipped would not see it otherwise.
+/// A file whose read(2) fails after a request to stop: otherwise skipping hours of rows would not notice the request.
 #[derive(Debug)]
 struct Interruptible<'a> {
     file: File,
@@ -217,7 +225,7 @@ impl Seek for Interruptible<'_> {
     }
 }
 
-/// The bet that `line` holds, without its end.
+/// The bet in `line`, which is given without its terminator.
 fn parse(line: &[u8], agency: AgencyId) -> Result<Bet, Defect> {
     if line.contains(&b'"') {
         let fields = row::quoted_fields(line).ok_or(Defect::Csv)?;
@@ -231,8 +239,8 @@ fn from_fields<'a>(fields: impl Iterator<Item = &'a [u8]>, agency: AgencyId) -> 
     let mut row = [&[][..]; FIELDS];
     let mut count = 0;
     for field in fields {
-        if let Some(place) = row.get_mut(count) {
-            *place = field;
+        if let Some(slot) = row.get_mut(count) {
+            *slot = field;
         }
         count += 1;
     }
@@ -259,7 +267,7 @@ mod tests {
         AgencyId::new(1).unwrap()
     }
 
-    /// First names, and the lines that were refused, of a file with this text.
+    /// Reads a file with this text. Returns the first names of its bets, and the number of refused rows.
     fn names_and_refused(text: impl AsRef<[u8]>) -> (Vec<String>, u64) {
         let stop = StopSignal::never();
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -297,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_row_is_refused_and_its_neighbours_are_not() {
+    fn bad_row_is_refused_and_its_neighbours_are_not() {
         let long_name = "x".repeat(30);
         let endless = "x".repeat(3 * BUFFER);
         for bad in [
@@ -329,14 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_taken_as_they_are() {
+    fn fields_keep_spaces_quotes_and_inner_boms() {
         let text = "\"Pérez, Ana\",\"La \"\"Ñ\"\"\",7,1999-03-17,8\n  Ana  ,Paz,007,1999-03-17,8\nAna \"La\" Paz,Paz,7,1999-03-17,8\n\u{feff}Ana,\"Paz\",7,1999-03-17,8\n";
         let names = ["Pérez, Ana", "  Ana  ", "Ana \"La\" Paz", "\u{feff}Ana"];
         assert_eq!(names_and_refused(text), (strings(&names), 0));
     }
 
     #[test]
-    fn a_line_of_the_greatest_length_is_read_and_one_byte_more_is_refused() {
+    fn longest_line_is_read_and_one_byte_more_is_refused() {
         let zeros = |len: usize| format!("Ana,Paz,{}7,1999-03-17,8", "0".repeat(len - GOOD.len()));
         for end in ["", "\n", "\r\n"] {
             assert_eq!(names_and_refused(zeros(MAX_LINE) + end), (strings(&["Ana"]), 0));
@@ -347,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_row_is_counted_once_however_often_it_is_read() {
+    fn refused_row_is_counted_once() {
         let stop = StopSignal::never();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         write!(file, "bad\n{GOOD}\nworse\n{GOOD}\n").unwrap();
@@ -363,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_an_error_that_names_the_path() {
+    fn error_names_a_path_that_is_not_a_file() {
         let stop = StopSignal::never();
         let folder = tempfile::tempdir().unwrap();
         let error = Reader::open(agency(), folder.path(), &stop).unwrap_err();
@@ -373,9 +381,9 @@ mod tests {
     }
 
     #[test]
-    fn a_request_to_stop_ends_the_reading() {
+    fn request_to_stop_ends_reading() {
         let stop = StopSignal::of(&[ipc::signals::Signal::SIGVTALRM]).unwrap();
-        // Zeros without a line end; a hole takes no room.
+        // A sparse file: zeros without a line end that need no disk space.
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 32).unwrap();
         let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();

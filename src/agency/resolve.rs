@@ -1,8 +1,8 @@
-//! Names to addresses, off the main thread.
+//! Names of servers to addresses, in a thread of their own.
 //!
-//! Owns the helper thread. Used by the connection. A stopped peer's name takes 10 s to fail, and nothing interrupts the
-//! system's resolver: so it runs in a thread of its own, the main thread waits for that and for signals, and a request to
-//! stop leaves the thread behind (it holds nothing, and ends with the process).
+//! Owns that thread. Used by the connection. The system's resolver may take 10 s to fail for a stopped container, and a
+//! signal does not interrupt it. So it runs in a helper thread, while the main thread waits for that thread and for
+//! signals. A request to stop abandons the thread: it holds no resources, and it ends with the process.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -19,7 +19,7 @@ use super::stop::StopSignal;
 /// The addresses of `address` (host:port), at least one.
 ///
 /// # Errors
-/// [`Lost::Resolve`] where there are none; [`Error::Stopped`].
+/// [`Lost::Resolve`] if the name has no address; [`Error::Stopped`] after a request to stop.
 pub fn resolve(address: &str, stop: &StopSignal) -> Result<Vec<SocketAddr>, Error> {
     if let Ok(literal) = address.parse() {
         return Ok(vec![literal]);
@@ -28,11 +28,11 @@ pub fn resolve(address: &str, stop: &StopSignal) -> Result<Vec<SocketAddr>, Erro
     look_up(address, stop, move || Ok(name.to_socket_addrs()?.collect()))
 }
 
-/// Runs `system`, which may take long, beside a wait for signals.
+/// Runs `resolver`, which may take long, in the helper thread, and waits for its result and for signals.
 fn look_up(
     address: &str,
     stop: &StopSignal,
-    system: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    resolver: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
 ) -> Result<Vec<SocketAddr>, Error> {
     let failed = |source| Error::from(Lost::Resolve { address: address.to_owned(), source });
     let (done, running) = UnixStream::pair().map_err(failed)?;
@@ -40,17 +40,18 @@ fn look_up(
     let helper = thread::Builder::new().name("resolver".to_owned());
     helper
         .spawn(move || {
-            // Nobody receives after a stop. The other end of `running` wakes the main thread when this one is dropped.
-            let _ = send.send(system());
+            // Fails after a request to stop, when the main thread no longer receives.
+            let _ = send.send(resolver());
+            // Wakes the main thread, which waits at the other end.
             drop(running);
         })
         .map_err(failed)?;
     stop.wait(done.as_fd(), PollFlags::POLLIN, None)?;
-    let none = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
     match receive.recv() {
         Ok(Ok(found)) if !found.is_empty() => Ok(found),
+        Ok(Ok(_)) => Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address"))),
         Ok(Err(error)) => Err(failed(error)),
-        _ => Err(failed(none())),
+        Err(mpsc::RecvError) => Err(failed(io::Error::other("the resolver panicked"))),
     }
 }
 
@@ -69,19 +70,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_address_is_an_error_that_names_it() {
+    fn error_names_the_name_that_has_no_address() {
         let stop = StopSignal::never();
         let error = look_up("nowhere:80", &stop, || Ok(Vec::new())).unwrap_err();
-        assert!(error.passes() && error.to_string().contains("nowhere:80"), "{error}");
+        assert!(error.is_temporary() && error.to_string().contains("nowhere:80"), "{error}");
     }
 
     #[test]
-    fn a_signal_does_not_wait_for_the_resolver() {
+    fn signal_does_not_wait_for_the_resolver() {
         let stop = StopSignal::of(&[Signal::SIGALRM]).unwrap();
         let (release, held) = mpsc::channel::<()>();
         let looked_up = look_up("slow:80", &stop, move || {
             raise(Signal::SIGALRM)?;
-            // Ends when the main thread, done with its wait, has dropped `release`.
+            // Ends when the main thread has finished its wait and drops `release`.
             let _ = held.recv();
             Ok(Vec::new())
         });

@@ -1,7 +1,7 @@
-//! Trying again: pauses that grow and are jittered, for as long as nothing gets on.
+//! Retries with growing, random pauses, until nothing has progressed for a configured time.
 //!
-//! Owns the clock of an outage, which begins with its first failure and ends with progress. Used by the conversations
-//! around whatever needs a connection; knows of an error only whether it may pass.
+//! Owns the clock of an outage: it starts at the first failure and ends with progress. Used by the conversations for each
+//! step that needs a connection. Knows only one thing about an error: whether it is temporary.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -10,12 +10,13 @@ use super::error::Error;
 use super::stop::StopSignal;
 use crate::event;
 
-/// The pauses while the server cannot be had: short at first, since a restart takes well below a second.
+/// First and longest pause while the server cannot be reached. The first is short, because a restart takes much less than
+/// a second.
 const OUTAGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// The pauses while the draw has not been held.
+/// First and longest pause before the draw.
 const DRAW: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// Lengths of pauses, each twice the one before up to a bound.
+/// Lengths of pauses: each is twice the previous one, up to a limit.
 #[derive(Debug, Clone)]
 pub struct Pauses {
     first: Duration,
@@ -41,50 +42,52 @@ impl Pauses {
         self.first.saturating_mul(factor).min(self.longest)
     }
 
-    /// The next length, shortened by chance to at least a half of it: agencies that lost the same server do not all
-    /// come back at once.
+    /// The next length, reduced at random to between a half and all of it. So agencies that lost the same server do not
+    /// all reconnect at the same time.
     pub fn next_jittered(&mut self) -> Duration {
         self.next_length().mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
 
-/// How long to go on without progress.
+/// Repeats a step that may fail.
 #[derive(Debug)]
 pub struct Retry<'a> {
     timeout: Duration,
     stop: &'a StopSignal,
+    /// Start of the current outage.
     outage: Cell<Option<Instant>>,
 }
 
 impl<'a> Retry<'a> {
-    /// Gives up when nothing has got on for `timeout` since the first failure.
+    /// Gives up when an outage has lasted for `timeout`.
     pub fn new(timeout: Duration, stop: &'a StopSignal) -> Self {
         Self { timeout, stop, outage: Cell::new(None) }
     }
 
-    /// Something got on: the next failure is the first of another outage.
+    /// Ends the outage: the next failure starts another one.
     pub fn progress(&self) {
         self.outage.set(None);
     }
 
-    /// Calls `attempt` until it succeeds, fails for a reason that does not pass, or the time is over. A failure that is
-    /// not the last one is logged as a warning; it is no `fail`, since the run may still succeed.
+    /// Calls `attempt` until it succeeds, fails with an error that is not temporary, or the time is over. Every other
+    /// failure is logged as a warning with result `in_progress`, because the run may still succeed.
     ///
     /// # Errors
-    /// What `attempt` returns and does not pass, [`Error::GaveUp`], [`Error::Stopped`].
+    /// The first error of `attempt` that is not temporary; [`Error::GaveUp`] if the time is over; [`Error::Stopped`]
+    /// after a request to stop.
     pub fn run<T>(&self, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
         let mut pauses = Pauses::of_an_outage();
         loop {
             let error = match attempt() {
-                Err(error) if error.passes() => error,
+                Err(error) if error.is_temporary() => error,
                 other => return other,
             };
-            let began = self.outage.get().unwrap_or_else(|| {
+            let start = self.outage.get().unwrap_or_else(|| {
                 pauses = Pauses::of_an_outage();
                 Instant::now()
             });
-            self.outage.set(Some(began));
-            let left = self.timeout.saturating_sub(began.elapsed());
+            self.outage.set(Some(start));
+            let left = self.timeout.saturating_sub(start.elapsed());
             if left.is_zero() {
                 return Err(Error::GaveUp { after: self.timeout, last: Box::new(error), hint: "" });
             }
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_their_bound() {
+    fn pauses_double_up_to_their_limit() {
         let mut pauses = Pauses::before_the_draw();
         let lengths: Vec<_> = (0..6).map(|_| pauses.next_length().as_millis()).collect();
         assert_eq!(lengths, [100, 200, 400, 800, 1000, 1000]);
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_does_not_pass_is_returned_at_once() {
+    fn lasting_failure_is_returned_at_once() {
         let stop = StopSignal::never();
         let retry = Retry::new(Duration::from_secs(60), &stop);
         let error = retry.run(|| Err::<(), _>(Error::Mismatch("no".into()))).unwrap_err();
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn without_time_the_first_failure_is_the_last() {
+    fn timeout_of_zero_allows_one_attempt() {
         let stop = StopSignal::never();
         let mut tries = 0;
         let error = Retry::new(Duration::ZERO, &stop).run(|| {
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_begins_the_time_anew() {
+    fn progress_restarts_the_time() {
         let stop = StopSignal::never();
         let retry = Retry::new(Duration::from_millis(1), &stop);
         let mut tries = 0;

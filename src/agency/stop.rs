@@ -1,8 +1,8 @@
-//! The request to stop, and every wait of the client.
+//! The request to stop (SIGTERM or SIGINT), and all waits of the agency.
 //!
-//! Owns the subscription to SIGTERM and SIGINT. Used by everything in the agency that waits, so that a signal ends each
-//! wait at once: it comes back as [`Error::Stopped`], and `?` carries it up past whatever has to be closed. Knows
-//! nothing of what is waited for.
+//! Owns the subscription to these signals. Every module that waits uses it, so a signal ends each wait at once: the wait
+//! returns [`Error::Stopped`], and `?` carries the error up through all values that must be closed. This module does not
+//! know what the agency waits for.
 
 use std::cell::Cell;
 use std::io;
@@ -14,7 +14,7 @@ use ipc::signals::{Signal, SignalSource};
 
 use super::error::Error;
 
-/// Whether this process has been asked to stop.
+/// Whether this process was asked to stop. A request stays set.
 #[derive(Debug)]
 pub struct StopSignal {
     signals: SignalSource,
@@ -22,10 +22,10 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// From here on SIGTERM and SIGINT are requests.
+    /// Treats SIGTERM and SIGINT as requests to stop from now on.
     ///
     /// # Errors
-    /// What pipe(2) or sigaction(2) report.
+    /// The error of pipe(2) or sigaction(2).
     pub fn subscribe() -> io::Result<Self> {
         Self::of(&[Signal::SIGTERM, Signal::SIGINT])
     }
@@ -34,13 +34,13 @@ impl StopSignal {
         Ok(Self { signals: SignalSource::subscribe(signals)?, requested: Cell::new(false) })
     }
 
-    /// For tests in which nobody is to stop: a signal that none of them sends.
+    /// For tests without a request to stop: subscribes to a signal that no test sends.
     #[cfg(test)]
     pub(super) fn never() -> Self {
         Self::of(&[Signal::SIGWINCH]).unwrap()
     }
 
-    /// Whether the request has come; costs one read(2) as long as it has not.
+    /// Whether the request has arrived. Until it has, each call costs one read(2).
     pub fn requested(&self) -> bool {
         if self.signals.drain() > 0 {
             self.requested.set(true);
@@ -48,25 +48,25 @@ impl StopSignal {
         self.requested.get()
     }
 
-    /// [`Error::Stopped`] if the request has come.
+    /// Turns the request into an error.
     ///
     /// # Errors
-    /// That one.
+    /// [`Error::Stopped`] if the request has arrived.
     pub fn check(&self) -> Result<(), Error> {
         if self.requested() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// Waits until `fd` is ready for one of `events`, and tells for which; for none if `deadline` passes first.
+    /// Waits until `fd` is ready for one of `events`. Returns the events that occurred: none if `deadline` passed first.
     ///
     /// # Errors
-    /// [`Error::Stopped`]; [`Error::Wait`] for what poll(2) reports.
+    /// [`Error::Stopped`] after a request to stop; [`Error::Wait`] if poll(2) fails.
     pub fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> Result<PollFlags, Error> {
         let mut fds = [self.watched(), PollFd::new(fd, events)];
         self.poll(&mut fds, deadline)?;
         Ok(fds[1].revents().unwrap_or(PollFlags::empty()))
     }
 
-    /// Lets `length` pass.
+    /// Waits for `length`.
     ///
     /// # Errors
     /// As [`StopSignal::wait`].
@@ -78,7 +78,8 @@ impl StopSignal {
         PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)
     }
 
-    /// The signals are the first of `fds`. A request that has been taken from there is still one.
+    /// Polls `fds`, whose first element is [`StopSignal::watched`]. A request that [`StopSignal::requested`] has already
+    /// read from the pipe still counts.
     fn poll(&self, fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Error> {
         if self.requested.get() {
             return Err(Error::Stopped);
@@ -94,11 +95,11 @@ mod tests {
     use super::*;
     use nix::sys::signal::raise;
 
-    /// That it passes is the failure: long enough not to be over before the signal, short enough to be waited for.
+    /// A test fails if this wait ends by itself: longer than a signal takes to arrive, short enough to wait for.
     const LONG: Duration = Duration::from_secs(2);
 
     #[test]
-    fn a_signal_ends_the_wait_that_it_meets_and_every_later_one() {
+    fn signal_ends_the_current_wait_and_all_later_ones() {
         let stop = StopSignal::of(&[Signal::SIGUSR2]).unwrap();
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let soon = Some(Instant::now());
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_somebody_has_asked_for_ends_the_waits_behind_that() {
+    fn request_that_was_already_read_ends_later_waits() {
         let stop = StopSignal::of(&[Signal::SIGALRM]).unwrap();
         raise(Signal::SIGALRM).unwrap();
         assert!(stop.requested());

@@ -1,12 +1,13 @@
-//! Modes bet and batch, exercises 5 and 6: one message a connection, answered with one byte.
+//! Modes bet and batch, exercises 5 and 6: each message has its own connection, and its answer is one byte.
 //!
-//! Owns both modes. Used by [`super::main`]. Nothing can be asked in these forms: a message whose answer is lost is sent
-//! again, so that each bet is stored at least once.
+//! Owns both modes. Used by [`super::main`]. These forms have no query, so a message whose answer is lost is sent again:
+//! each bet is stored at least once.
 
 use super::batches::{Batches, Limits};
 use super::connection::{Dialer, SILENCE, Use};
-use super::error::{Error, Question};
+use super::error::Error;
 use super::progress::Progress;
+use super::question::Question;
 use super::reader::Reader;
 use super::retry::Retry;
 use super::stop::StopSignal;
@@ -18,18 +19,19 @@ use crate::protocol::{Code, DecodeError, Malformed, batch, single};
 /// Sends one bet.
 ///
 /// # Errors
-/// [`Error`].
+/// [`Error::Refused`] or [`Error::Malformed`] after such an answer; [`Error::GaveUp`] if the server cannot be reached for
+/// the configured time; [`Error::Stopped`] after a request to stop.
 pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Error> {
-    let message = single::encode(bet).ok_or(Error::TooLong)?;
+    let message = single::encode(bet).expect("the configuration accepts names of at most 255 bytes");
     Exchanges::new(config, stop).run(Question::Bet, &message)?;
     event!(Info, "apuesta_enviada", success, dni = bet.document, numero = bet.number);
     Ok(())
 }
 
-/// Sends the agency's file; how many of its rows were refused.
+/// Sends the agency's file. Returns the number of its rows that were refused.
 ///
 /// # Errors
-/// [`Error`].
+/// As [`run_bet`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read.
 pub fn run_batches(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     let exchanges = Exchanges::new(config, stop);
     let mut reader = Reader::open(config.id, &config.data_path, stop)?;
@@ -49,7 +51,7 @@ pub fn run_batches(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     Ok(file.reader().refused())
 }
 
-/// Where each message gets a connection of its own.
+/// Sends messages, each on its own connection.
 struct Exchanges<'a> {
     dialer: Dialer<'a>,
     retry: Retry<'a>,

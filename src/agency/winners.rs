@@ -1,78 +1,83 @@
-//! Exercises 7 and 8, the second half: 3 → 5, however often 4 comes before.
+//! Exercises 7 and 8, second half: asks for the winners, 3 → 5, and repeats the query after each 4.
 //!
-//! Owns the waiting for the draw, which may take for ever. Used by [`super::draw_mode`] when the end is acknowledged: from
-//! then on nothing but 3 is sent, after a reconnect as well. A server may close after the end or after each 4, as those
-//! of exercise 7 do: then the next question opens a new connection, and that is no failure.
+//! Owns the wait for the draw, which has no limit. Used by [`super::draw_mode`] once the end is acknowledged. From then on
+//! the agency sends only message 3, also after a reconnect. A server may close the connection after the end or after each
+//! 4, as servers of exercise 7 do. Then the next query opens a new connection; this is not a failure.
 
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Dialer};
-use super::delivery::refusal_or_unexpected;
-use super::error::{Error, Question};
+use super::error::{Error, Lost};
+use super::question::Question;
 use super::retry::{Pauses, Retry};
 use crate::bet::AgencyId;
 use crate::event;
 use crate::protocol::{Answer, typed};
 
-/// A server that kept a question for so long was at work: that it is lost, or refuses then, begins a new outage.
-const STEADY: Duration = Duration::from_secs(5);
+/// A server that held a query for this long was in service. A loss or refusal after that starts a new outage.
+const IN_SERVICE: Duration = Duration::from_secs(5);
 
-/// The question for the winners of one agency.
+/// The query for the winners of one agency.
 #[derive(Debug)]
 pub struct WinnersQuery<'a> {
     agency: AgencyId,
     dialer: Dialer<'a>,
-    /// The one to ask on, as long as it lives.
+    /// The connection for the next query, as long as it is open.
     connection: Option<Connection<'a>>,
     pauses: Pauses,
 }
 
 impl<'a> WinnersQuery<'a> {
-    /// To be asked first on `connection`, where the end was acknowledged.
+    /// A query that starts on `connection`, where the end was acknowledged.
     pub fn new(agency: AgencyId, dialer: Dialer<'a>, connection: Connection<'a>) -> Self {
         Self { agency, dialer, connection: Some(connection), pauses: Pauses::before_the_draw() }
     }
 
-    /// Asks until the draw has been held; the documents of this agency's winners. All connections are closed then.
+    /// Asks until the draw has been held. Returns the documents of this agency's winners, with all connections closed.
     ///
     /// # Errors
-    /// [`Error`], if nothing more can be tried.
+    /// [`Error::Refused`], [`Error::Unexpected`] or [`Error::Malformed`] after such an answer; [`Error::GaveUp`] if the
+    /// server cannot be reached for the configured time; [`Error::Stopped`] after a request to stop.
     pub fn run(mut self, retry: &Retry<'_>) -> Result<Vec<u32>, Error> {
         loop {
             match retry.run(|| self.ask(retry))? {
                 Answer::Winners(documents) => return Ok(documents),
                 Answer::NotDrawn => self.pause(retry)?,
-                other => return Err(refusal_or_unexpected(Question::Winners, &other)),
+                other => return Err(Error::from_answer(Question::Winners, &other)),
             }
         }
     }
 
-    /// 3 → 4 or 5, once; on the connection that is there, and kept if it brings an answer.
+    /// Sends one query, on the kept connection if there is one. Keeps the connection if an answer arrives that is not a
+    /// refusal.
     fn ask(&mut self, retry: &Retry<'_>) -> Result<Answer, Error> {
         let kept = self.connection.take();
         let was_kept = kept.is_some();
         let mut connection = kept.map_or_else(|| self.dialer.connect(), Ok)?;
         connection.outgoing().extend(typed::encode_winners_query(self.agency));
-        let began = Instant::now();
+        let start = Instant::now();
         let answer = connection.ask(Question::Winners, None, typed::decode_answer);
-        let steady = began.elapsed() >= STEADY;
-        if steady {
+        let in_service = start.elapsed() >= IN_SERVICE;
+        if in_service {
             retry.progress();
         }
         match answer {
-            Ok(Answer::Confirmation(Err(code))) => Err(Error::Refused { question: Question::Winners, code }),
+            Ok(refusal @ Answer::Confirmation(Err(_))) => Err(Error::from_answer(Question::Winners, &refusal)),
             Ok(answer) => {
                 self.connection = Some(connection);
                 Ok(answer)
             }
-            Err(Error::Lost(lost)) if was_kept && !steady => {
-                // The server closed behind its last answer. Once only: none is kept now.
-                event!(Debug, "connect", in_progress, reason = lost);
-                drop(connection);
-                self.ask(retry)
-            }
+            Err(Error::Lost(lost)) if was_kept && !in_service => self.ask_again(connection, &lost, retry),
             Err(error) => Err(error),
         }
+    }
+
+    /// The server closed `connection` after its last answer: asks on a new one. Happens at most once in a row, because no
+    /// connection is kept now.
+    fn ask_again(&mut self, connection: Connection<'_>, lost: &Lost, retry: &Retry<'_>) -> Result<Answer, Error> {
+        event!(Debug, "connect", in_progress, reason = lost);
+        drop(connection);
+        self.ask(retry)
     }
 
     fn pause(&mut self, retry: &Retry<'_>) -> Result<(), Error> {

@@ -1,35 +1,39 @@
-//! The client's settings: YAML file, and variables with `CLI_` in front and `_` for `.`.
+//! The client's settings: a YAML file, and environment variables (`log.level` is `CLI_LOG_LEVEL`).
+//!
+//! Owns the client's keys. Used by the agency.
 
 use std::env;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DURATION, Error, Settings, number, parse_duration, read, yaml};
+use super::error::Error;
+use super::settings::{Settings, Source};
+use super::{duration, number, yaml};
 use crate::bet::{self, AgencyId, Bet, Birthdate, decimal};
 use crate::logging::Level;
 
-/// The file that is read where none is named.
+/// The file that is read if the command line names none.
 pub const DEFAULT_FILE: &str = "config/client.yaml";
 const MODES: &str = "echo, bet, batch or draw";
-/// Agencies of the modes bet and batch: the server knows their messages by a first byte of 0.
+/// In the modes bet and batch, agency numbers are below this: the server recognizes their messages by a first byte of 0.
 const UNTYPED_AGENCIES: u32 = 1 << 24;
 
-/// What the client does.
+/// The exercise that the client runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
     /// Exercises 1–4.
     Echo,
-    /// Exercise 5: one bet, given in the environment.
+    /// Exercise 5: one bet, which the environment holds.
     Bet(Box<Bet>),
-    /// Exercise 6: the agency's file, one connection a batch.
+    /// Exercise 6: the agency's file, with one connection per batch.
     Batch,
-    /// Exercises 7 and 8: the agency's file, its end and its winners on one connection.
+    /// Exercises 7 and 8: the agency's file, the end and the winners on one connection.
     Draw,
 }
 
 impl Mode {
-    /// The word in the settings.
+    /// The word for this mode in the settings.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Echo => "echo",
@@ -40,73 +44,72 @@ impl Mode {
     }
 }
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The agency.
+    /// `id`: the agency.
     pub id: AgencyId,
-    /// What it does.
+    /// `mode`.
     pub mode: Mode,
-    /// host:port of the server.
+    /// `server.address`: host:port.
     pub server_address: String,
-    /// How many messages in mode echo.
+    /// `loop.amount`: number of messages in mode echo.
     pub loop_amount: u32,
-    /// Pause after each of them.
+    /// `loop.period`: pause after each message.
     pub loop_period: Duration,
-    /// The same, as it was written.
+    /// `loop.period` as the settings write it, for the log.
     pub loop_period_text: String,
-    /// What is logged.
+    /// `log.level`: least important level that is logged.
     pub log_level: Level,
-    /// Pause ahead of the last lines.
+    /// `log.settle`: pause before the last log lines.
     pub log_settle: Duration,
-    /// Most bets in a batch.
+    /// `batch.maxAmount`: most bets in a batch, at least 1.
     pub batch_max_amount: u8,
-    /// Batches that may be under way unacknowledged.
+    /// `batch.window`: most batches that are sent and not yet acknowledged, at least 1.
     pub batch_window: u32,
-    /// The agency's bets.
+    /// `data.path`: file with the agency's bets.
     pub data_path: PathBuf,
-    /// How long to go on trying to reach the server.
+    /// `retry.timeout`: how long to retry without progress.
     pub retry_timeout: Duration,
-    /// Ask what the server holds before sending anything.
+    /// `resume`: whether to ask for the tally on the server before sending bets.
     pub resume: bool,
 }
 
 impl Config {
-    /// Reads the file (`named`, or the default one if it is there) and the environment.
+    /// Reads the file `named` (or the default file, if it exists) and the environment.
     ///
     /// # Errors
-    /// The first setting that is wrong.
+    /// [`Error`] for the first wrong setting.
     pub fn load(named: Option<&Path>) -> Result<Self, Error> {
-        let (path, text) = read(named, DEFAULT_FILE)?;
-        let form = |what| Error::Form { path: path.clone(), what };
-        let file = text.map(|text| yaml::parse(&text)).transpose().map_err(form)?.unwrap_or_default();
-        Self::from_settings(&Settings { file, path, variable })
+        let source = Source { default_file: DEFAULT_FILE, parse: yaml::parse, variable };
+        Self::from_settings(&Settings::load(named, &source)?)
     }
 
     fn from_settings(set: &Settings) -> Result<Self, Error> {
-        let duration = |key, default| set.get(key, Duration::from_secs(default), DURATION, parse_duration);
+        let seconds = |key, default| set.get(key, Duration::from_secs(default), duration::ALLOWED, duration::parse);
         let id = set
             .required("id", "an agency number from 1 to 4294967295", |text| AgencyId::new(decimal(text.as_bytes())?))?;
         let mode = mode(set, id)?;
         if matches!(mode, Mode::Bet(_) | Mode::Batch) {
-            set.required("id", "below 16777216 in the modes bet and batch", number(1..=UNTYPED_AGENCIES - 1))?;
+            set.required("id", "below 16777216 in the modes bet and batch", number::within(1..=UNTYPED_AGENCIES - 1))?;
         }
-        let loop_period = duration("loop.period", 5)?;
+        let loop_period = seconds("loop.period", 5)?;
         Ok(Self {
             id,
             mode,
             server_address: set.get("server.address", "server:12345".into(), "host:port", address)?,
-            loop_amount: set.get("loop.amount", 5, "a number from 0 to 4294967295", number(0..=u32::MAX))?,
+            loop_amount: set.get("loop.amount", 5, number::ANY, number::within(0..=u32::MAX))?,
             loop_period,
-            loop_period_text: set.get("loop.period", "5s".to_owned(), DURATION, |text| Some(text.to_owned()))?,
+            loop_period_text: set
+                .get("loop.period", "5s".to_owned(), duration::ALLOWED, |text| Some(text.to_owned()))?,
             log_level: set.get("log.level", Level::Info, Level::ALLOWED, |text| text.parse().ok())?,
-            log_settle: duration("log.settle", 0)?,
-            batch_max_amount: set.get("batch.maxAmount", 99, "a number from 1 to 255", number(1..=u8::MAX))?,
-            batch_window: set.get("batch.window", 1, "a number from 1 to 4294967295", number(1..=u32::MAX))?,
+            log_settle: seconds("log.settle", 0)?,
+            batch_max_amount: set.get("batch.maxAmount", 99, "a number from 1 to 255", number::within(1..=u8::MAX))?,
+            batch_window: set.get("batch.window", 1, "a number from 1 to 4294967295", number::within(1..=u32::MAX))?,
             data_path: set.get("data.path", format!(".data/agency-{id}.csv").into(), "a path", |text| {
                 (!text.is_empty()).then(|| text.into())
             })?,
-            retry_timeout: duration("retry.timeout", 60)?,
+            retry_timeout: seconds("retry.timeout", 60)?,
             resume: set.get("resume", true, "true or false", |text| text.parse().ok())?,
         })
     }
@@ -116,10 +119,10 @@ fn variable(key: &str) -> String {
     format!("CLI_{}", key.replace('.', "_").to_uppercase())
 }
 
-/// A host, which may be an IPv6 address in brackets, and a port.
+/// Accepts a host, which may be an IPv6 address in brackets, a colon and a port.
 fn address(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
-    number(1..=u16::MAX)(port)?;
+    number::within(1..=u16::MAX)(port)?;
     let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_host = match in_brackets {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
@@ -140,14 +143,14 @@ fn mode(set: &Settings, id: AgencyId) -> Result<Mode, Error> {
     })
 }
 
-/// The bet of exercise 5, from the variables that the assignment names.
+/// The bet of exercise 5, from the environment variables that the assignment names.
 fn bet_from_environment(agency: AgencyId) -> Result<Bet, Error> {
     let name = |key| {
         plain_variable(key, "1 to 255 bytes of UTF-8 without control characters", |text| {
             bet::name(key, text.as_bytes()).ok().filter(|name| name.len() <= u8::MAX.into())
         })
     };
-    let number = |key| plain_variable(key, "a number from 0 to 4294967295", |text| decimal(text.as_bytes()));
+    let number = |key| plain_variable(key, number::ANY, |text| decimal(text.as_bytes()));
     let day = |key| plain_variable(key, "a day as YYYY-MM-DD", |text| Birthdate::parse(text.as_bytes()));
     Ok(Bet {
         agency,
@@ -176,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_named_after_their_keys() {
+    fn variable_has_the_name_of_its_key() {
         assert_eq!(variable("batch.maxAmount"), "CLI_BATCH_MAXAMOUNT");
     }
 
     #[test]
-    fn defaults_are_the_documented_ones() {
+    fn defaults_are_as_documented() {
         let config = from(&[("id", "3")]).unwrap();
         assert_eq!((config.batch_max_amount, config.batch_window, config.resume), (99, 1, true));
         assert_eq!(config.data_path, Path::new(".data/agency-3.csv"));
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
+    fn error_names_key_value_and_allowed_values() {
         assert!(from(&[]).unwrap_err().starts_with("id is not set"));
         for (key, bad) in [
             ("id", "0"),
@@ -212,8 +215,9 @@ mod tests {
             );
         }
     }
+
     #[test]
-    fn an_agency_whose_untyped_messages_would_be_taken_for_typed_ones_is_refused() {
+    fn untyped_modes_refuse_agencies_from_2_to_the_24() {
         let file = |id, mode| from(&[("id", id), ("mode", mode)]);
         assert!(file("16777215", "batch").is_ok() && file("16777216", "draw").is_ok());
         let error = file("16777216", "batch").unwrap_err();

@@ -1,8 +1,9 @@
-//! The part of Python's ConfigParser that the server's file uses: `[DEFAULT]` alone, `key = value` or `key: value`, keys
-//! case-insensitive, whole-line comments with `#` or `;`. Values are literal: no inline comments, quotes or escapes.
+//! The format of the server's file: a part of Python's ConfigParser. Used by the server's settings.
 //!
-//! What ConfigParser would understand beyond that (other sections, values over several lines) is an error, and so are
-//! keys given twice: a setting must not get lost without a word.
+//! The only section is `[DEFAULT]`. A key is written `key = value` or `key: value`, and its case does not matter. A line
+//! that starts with `#` or `;` is a comment. Values are literal: no inline comments, quotes or escapes. The rest of
+//! ConfigParser's format (other sections, values over several lines) is an error, and so is a key that is given twice: a
+//! setting must not be ignored silently.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,12 @@ const SECTION: &str = "[DEFAULT]";
 /// The keys, in upper case, and their values.
 ///
 /// # Errors
-/// Line number and what is wrong with it.
+/// The number of the first wrong line, and its defect.
 pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut keys = BTreeMap::new();
     let mut in_section = false;
     let mut key_indent = usize::MAX;
-    // All of Python's line ends: LF, CRLF, CR.
+    // Python accepts three line ends: LF, CRLF, CR.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     for (number, line) in (1..).zip(text.lines()) {
         let content = line.trim();
@@ -28,7 +29,7 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
         }
         let indent = line.chars().take_while(|c| c.is_whitespace()).count();
         if indent > key_indent {
-            return Err(format!("line {number}: a value cannot go on over several lines: {content:?}"));
+            return Err(format!("line {number}: a value must be on one line: {content:?}"));
         }
         if content.starts_with('[') {
             if content != SECTION {
@@ -56,7 +57,7 @@ fn key_value(content: &str) -> Option<(&str, &str)> {
     (!key.is_empty()).then_some((key, value.trim_start()))
 }
 
-/// Keys are alike if Python's `str.lower` makes the same of them, a KELVIN SIGN and a K for one.
+/// Two keys are equal if Python's `str.lower` returns the same text for both: a KELVIN SIGN equals a K.
 fn canonical(key: &str) -> String {
     key.to_lowercase().to_ascii_uppercase()
 }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// What Python makes of the same text: `key=value` lines, or nothing where it refuses.
+    /// Prints how Python reads the same text: `key=value` lines, or nothing if Python refuses it.
     const PYTHON: &str = "
 import configparser, io, sys
 c = configparser.ConfigParser(interpolation=None)
@@ -94,7 +95,7 @@ print('\\n'.join(f'{k}={v}' for k, v in sorted(c.defaults().items())) + '\\n.', 
     }
 
     #[test]
-    fn what_is_accepted_means_what_it_means_in_python() {
+    fn accepted_texts_have_the_same_meaning_in_python() {
         for text in [
             "[DEFAULT]\nSERVER_PORT = 12345\nSERVER_IP=server\nlogging_level: DEBUG\n",
             "\n# comment\n; other\n[DEFAULT]\n\nA = 1 # no comment\nB = \"quoted\" \\n\nC=a=b:c\nD : x = y\n",
@@ -115,7 +116,7 @@ print('\\n'.join(f'{k}={v}' for k, v in sorted(c.defaults().items())) + '\\n.', 
     }
 
     #[test]
-    fn what_python_refuses_is_refused() {
+    fn texts_refused_by_python_are_refused() {
         for text in [
             "A = 1\n",
             "[DEFAULT]\nA = 1\na = 2\n",
@@ -129,12 +130,12 @@ print('\\n'.join(f'{k}={v}' for k, v in sorted(c.defaults().items())) + '\\n.', 
     }
 
     #[test]
-    fn letters_that_only_become_a_key_in_upper_case_are_another_key() {
+    fn long_s_and_s_are_different_keys() {
         assert!(parse("[DEFAULT]\nS = 1\nſ = 2\n").unwrap().into_keys().eq(["S", "ſ"]));
     }
 
     #[test]
-    fn what_the_server_never_uses_is_refused_with_its_line() {
+    fn unused_syntax_is_refused_with_its_line() {
         for (text, line) in [
             ("[DEFAULT]\nA = 1\n  more\n", 3),
             ("[OTHER]\nA = 1\n", 1),

@@ -1,16 +1,21 @@
-//! The server's settings: INI file and variables of the same names.
+//! The server's settings: an INI file, and environment variables with the same names.
+//!
+//! Owns the server's keys. Used by the server and its sessions.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DURATION, Error, Settings, ini, number, parse_duration, read};
+use super::error::Error;
+use super::settings::{Keys, Settings, Source};
+use super::{duration, ini, number};
 use crate::durability::Durability;
 use crate::logging::{Level, Targets};
 
-/// The file that is read where none is named.
+/// The file that is read if the command line names none.
 pub const DEFAULT_FILE: &str = "config/server.ini";
-/// Connections beyond one an agency that the default of MAX_CONNECTIONS leaves room for.
+/// The default of MAX_CONNECTIONS allows one connection per agency and this many more.
 const SPARE_CONNECTIONS: u32 = 64;
+/// Lower limit of that default.
 const LEAST_CONNECTIONS: u32 = 1024;
 const SYSLOG_SOCKET: &str = "/dev/log";
 /// Every key.
@@ -32,62 +37,57 @@ pub const KEYS: [&str; 15] = [
     "SYSLOG_SOCKET",
 ];
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// TCP port; 0 for any free one.
+    /// SERVER_PORT: TCP port; 0 for any free port.
     pub port: u16,
-    /// Connections that the kernel completes ahead of accept(2).
+    /// SERVER_LISTEN_BACKLOG: connections that the kernel completes before accept(2).
     pub listen_backlog: u32,
-    /// What is logged.
+    /// LOGGING_LEVEL: least important level that is logged.
     pub logging_level: Level,
-    /// Where it is logged.
+    /// LOG_TARGET and SYSLOG_SOCKET: where lines go.
     pub log_targets: Targets,
-    /// How many agencies take part in the draw, ids 1 to this; 0 for no draw.
+    /// CLIENT_AMOUNT: the agencies 1 to this number take part in the draw; 0 for no draw.
     pub client_amount: u32,
-    /// Where bets are stored; the files around it lie beside it.
+    /// STORAGE_FILEPATH: the file of the bets; the other files of the lottery are in the same directory.
     pub storage: PathBuf,
-    /// The number that wins.
+    /// LOTTERY_WINNER_NUMBER: the number that wins.
     pub winning_number: u32,
-    /// Children alive at once.
+    /// MAX_CONNECTIONS: most children that are alive at the same time.
     pub max_connections: u32,
-    /// How long a connection may be silent between messages.
+    /// IDLE_TIMEOUT: how long a connection may be silent between messages.
     pub idle_timeout: Duration,
-    /// How long a message may take, and a client that takes no byte of an answer.
+    /// MESSAGE_TIMEOUT: how long a message may take, and how long a client may accept no byte of an answer.
     pub message_timeout: Duration,
-    /// How long a query waits for the draw; `None` for ever.
+    /// DRAW_WAIT: how long a query waits for the draw; `None` for no limit.
     pub draw_wait: Option<Duration>,
-    /// How long children may finish their current message.
+    /// SHUTDOWN_GRACE: how long children may take to finish their current message.
     pub shutdown_grace: Duration,
-    /// What is synced when.
+    /// DURABILITY: when data is synced.
     pub durability: Durability,
 }
 
 impl Config {
-    /// Reads the file (`named`, or the default one if it is there) and the environment.
+    /// Reads the file `named` (or the default file, if it exists) and the environment.
     ///
     /// # Errors
-    /// The first setting that is wrong.
+    /// [`Error`] for the first wrong setting.
     pub fn load(named: Option<&Path>) -> Result<Self, Error> {
-        let (path, text) = read(named, DEFAULT_FILE)?;
-        let form = |what| Error::Form { path: path.clone(), what };
-        let file = text.map(|text| ini::parse(&text)).transpose().map_err(form)?.unwrap_or_default();
-        if let Some(unknown) = file.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            return Err(form(format!("unknown key {unknown}; known are {}", KEYS.join(", "))));
-        }
-        Self::from_settings(&Settings { file, path, variable: str::to_owned })
+        let source = Source { default_file: DEFAULT_FILE, parse: known_keys, variable: str::to_owned };
+        Self::from_settings(&Settings::load(named, &source)?)
     }
 
     fn from_settings(set: &Settings) -> Result<Self, Error> {
-        let duration = |key, default| set.get(key, Duration::from_secs(default), DURATION, parse_duration);
-        let client_amount = set.get("CLIENT_AMOUNT", 5, "a number from 0 to 4294967295", number(0..=u32::MAX))?;
+        let seconds = |key, default| set.get(key, Duration::from_secs(default), duration::ALLOWED, duration::parse);
+        let client_amount = set.get("CLIENT_AMOUNT", 5, number::ANY, number::within(0..=u32::MAX))?;
         Ok(Self {
-            port: set.get("SERVER_PORT", 12345, "a number from 0 to 65535", number(0..=u16::MAX))?,
+            port: set.get("SERVER_PORT", 12345, "a number from 0 to 65535", number::within(0..=u16::MAX))?,
             listen_backlog: set.get(
                 "SERVER_LISTEN_BACKLOG",
                 5,
                 "a number from 0 to 2147483647",
-                number(0..=i32::MAX as u32),
+                number::within(0..=i32::MAX as u32),
             )?,
             logging_level: set.get("LOGGING_LEVEL", Level::Info, Level::ALLOWED, |text| text.parse().ok())?,
             log_targets: log_targets(set)?,
@@ -95,20 +95,15 @@ impl Config {
             storage: set.get("STORAGE_FILEPATH", ".data/bets.csv".into(), "a path", |text| {
                 (!text.is_empty()).then(|| text.into())
             })?,
-            winning_number: set.get(
-                "LOTTERY_WINNER_NUMBER",
-                7574,
-                "a number from 0 to 4294967295",
-                number(0..=u32::MAX),
-            )?,
+            winning_number: set.get("LOTTERY_WINNER_NUMBER", 7574, number::ANY, number::within(0..=u32::MAX))?,
             max_connections: max_connections(set, client_amount)?,
-            idle_timeout: duration("IDLE_TIMEOUT", 120)?,
-            message_timeout: duration("MESSAGE_TIMEOUT", 30)?,
+            idle_timeout: seconds("IDLE_TIMEOUT", 120)?,
+            message_timeout: seconds("MESSAGE_TIMEOUT", 30)?,
             draw_wait: set.get("DRAW_WAIT", None, "forever or a duration like 5s", |text| match text {
                 "forever" => Some(None),
-                _ => parse_duration(text).map(Some),
+                _ => duration::parse(text).map(Some),
             })?,
-            shutdown_grace: duration("SHUTDOWN_GRACE", 5)?,
+            shutdown_grace: seconds("SHUTDOWN_GRACE", 5)?,
             durability: set.get("DURABILITY", Durability::End, "process, end or batch", |text| match text {
                 "process" => Some(Durability::Process),
                 "end" => Some(Durability::End),
@@ -119,11 +114,22 @@ impl Config {
     }
 }
 
-/// Agencies that wait for the draw hold a connection each: there must be room for all of them, and one more.
+/// The keys of an INI file, none of which is unknown.
+fn known_keys(text: &str) -> Result<Keys, String> {
+    let keys = ini::parse(text)?;
+    match keys.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        Some(unknown) => Err(format!("unknown key {unknown}; known are {}", KEYS.join(", "))),
+        None => Ok(keys),
+    }
+}
+
+/// Each agency that waits for the draw holds a connection. There must be room for all of them, and for one more.
 fn max_connections(set: &Settings, client_amount: u32) -> Result<u32, Error> {
     let default = client_amount.saturating_add(SPARE_CONNECTIONS).max(LEAST_CONNECTIONS);
     let allowed = format!("a number above CLIENT_AMOUNT, which is {client_amount}");
-    set.get("MAX_CONNECTIONS", default, &allowed, |text| number(1..=u32::MAX)(text).filter(|&max| max > client_amount))
+    set.get("MAX_CONNECTIONS", default, &allowed, |text| {
+        number::within(1..=u32::MAX)(text).filter(|&max| max > client_amount)
+    })
 }
 
 fn log_targets(set: &Settings) -> Result<Targets, Error> {
@@ -144,13 +150,13 @@ mod tests {
 
     fn from(file: &[(&str, &str)]) -> Result<Config, String> {
         let file: BTreeMap<_, _> = file.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        // No variable has such a name, so the test does not depend on its environment.
+        // The environment has no such variables, so it does not influence the test.
         let settings = Settings { file, path: "f".into(), variable: |key| format!("UNSET_{key}") };
         Config::from_settings(&settings).map_err(|e| e.to_string())
     }
 
     #[test]
-    fn defaults_are_the_documented_ones() {
+    fn defaults_are_as_documented() {
         let config = from(&[]).unwrap();
         assert_eq!((config.port, config.listen_backlog, config.client_amount), (12345, 5, 5));
         assert_eq!((config.winning_number, config.max_connections, config.draw_wait), (7574, 1024, None));
@@ -158,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
+    fn error_names_key_value_and_allowed_values() {
         for (key, bad) in [
             ("SERVER_PORT", "65536"),
             ("SERVER_PORT", "12345 # x"),

@@ -1,4 +1,4 @@
-//! The client's file. The only place that knows `serde_yaml`.
+//! The format of the client's file: YAML. Used by the client's settings. Only this module uses `serde_yaml`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_yaml as yaml;
 
-/// The keys of the file, as the official file nests them.
+/// The keys of the file, nested as in the course's file.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
@@ -22,7 +22,7 @@ struct File {
     retry: Option<Retry>,
 }
 
-/// Sections of scalars: a struct each, and its keys with their values.
+/// Defines a struct per section, with a method that lists its keys and values.
 macro_rules! sections {
     ($($name:ident { $($field:ident $key:literal),* })*) => {$(
         #[derive(Debug, Default, serde::Deserialize)]
@@ -46,10 +46,10 @@ sections! {
     Retry { timeout "timeout" }
 }
 
-/// The keys that are set, sections joined by a dot, and their values as they are written.
+/// The keys that are set, as `section.key`, and their values as text.
 ///
 /// # Errors
-/// What is wrong and where: a key that does not exist, a value that is no scalar, no YAML at all.
+/// The defect and its position: an unknown key, a value that is not a scalar, or text that is not YAML.
 pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     let file: Option<File> = yaml::from_str(text).map_err(|e| e.to_string())?;
     let file = file.unwrap_or_default();
@@ -68,7 +68,7 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     Ok(keys.filter_map(|(section, key, value)| Some((format!("{section}{key}"), value?.0))).collect())
 }
 
-/// A string, number or truth value, as text.
+/// A string, number or boolean, as text.
 #[derive(Debug)]
 struct Scalar(String);
 
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_official_file_is_understood() {
+    fn the_file_of_the_course_is_accepted() {
         let text = "server:\n  address: \"server:12345\"\nloop:\n  amount: 5\n  period: \"5s\"\nlog:\n  level: \"INFO\"\nbatch:\n  maxAmount: 10\n";
         let keys = parse(text).unwrap();
         let expected = [
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_named() {
+    fn unknown_keys_are_named_and_bad_values_refused() {
         for (text, key) in [("lop:\n  amount: 5\n", "lop"), ("batch:\n  maxamount: 5\n", "maxamount")] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(key), "{error}");

@@ -1,9 +1,9 @@
-//! The names that people are given, and how often: what makes the files look like the course's.
+//! The names of people and their frequencies, similar to those in the course's files. Used by [`super::people`].
 
 use std::iter::repeat_n;
 
-/// How many lots each of the names (between commas) has in the urn. A name has at most 14 bytes, so that two and
-/// the space between them stay within a bet's 29.
+/// Names, separated by commas, and the number of lots that each of them has in the urn. A name has at most 14 bytes, so
+/// two names with a space fit into the 29 bytes of a bet.
 pub(super) type Tier = (usize, &'static str);
 
 /// Women's given names.
@@ -37,7 +37,7 @@ pub(super) const MEN: [Tier; 3] = [
     ),
 ];
 
-/// Surnames; the composite ones count as one.
+/// Surnames. A composite surname counts as one.
 pub(super) const SURNAMES: [Tier; 3] = [
     (
         6,
@@ -61,7 +61,20 @@ pub(super) const SURNAMES: [Tier; 3] = [
     ),
 ];
 
+/// All lots of `tiers`.
 pub(super) fn urn(tiers: &[Tier]) -> Vec<&'static str> {
     let names = tiers.iter().flat_map(|&(lots, names)| names.split(',').map(move |name| (lots, name)));
     names.flat_map(|(lots, name)| repeat_n(name, lots)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_two_names_fit_a_bet() {
+        for name in [WOMEN, MEN, SURNAMES].iter().flat_map(|tiers| urn(tiers)) {
+            assert!((1..=14).contains(&name.len()), "{name}");
+        }
+    }
 }

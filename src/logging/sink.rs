@@ -1,82 +1,54 @@
-//! Standard output as a log: written without ever waiting long, and without losing lines while somebody reads it.
+//! Lines to standard output: never a long wait, and no lost lines while a reader reads.
 //!
-//! Owns how standard output is opened and what happens when it takes nothing. A pipe that nobody reads would block
-//! every process on its next line, the answer to SIGTERM included; yet dropping a line at the first EAGAIN loses lines
-//! in normal service, when a reader is merely slower than a burst. So a process that may wait (a child, a client) waits
-//! a moment for the reader, and an event loop queues. Only then are lines dropped; nobody waits again until the log can
-//! be written, and then one line tells how many were lost; a child that ends before that leaves its number to its parent.
+//! Owns the queue and the count of lost lines. Used by [`super::outputs`].
+//!
+//! A pipe without a reader would block every process at its next line, and so also the answer to SIGTERM. But dropping a
+//! line at the first EAGAIN loses lines in normal service, when a reader is only slower than a burst. So a process that
+//! may wait (a child, a client) waits a moment for the reader, and an event loop queues lines. Only after that are lines
+//! dropped. Then no line waits until the log is writable again, and one line reports how many were lost. A child that
+//! ends before that passes the number to its parent.
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use ipc::events::{self, PollFd, PollFlags};
-use nix::errno::Errno;
-use nix::fcntl::{self, FcntlArg, OFlag};
-use nix::sys::socket::{self, MsgFlags};
-use nix::sys::stat::{self, Mode, SFlag};
-use nix::unistd;
+use super::lines::lost_lines;
+use super::stdout::Stdout;
 
 /// How long a line waits for a reader in a process that may wait.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Most bytes queued in a process that may not.
+/// Most bytes in the queue of a process that may not wait.
 const QUEUE_MAX: usize = 64 * 1024;
-/// What a pipe is asked to hold, to bridge a slow reader; the kernel may refuse.
-const PIPE_SIZE: i32 = 1024 * 1024;
 
-/// How standard output is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// write(2) on a descriptor of our own that does not block: a pipe or a terminal, opened anew, because O_NONBLOCK
-    /// on the inherited one would be set for everybody who shares it.
-    Write,
-    /// send(2) with MSG_DONTWAIT: a socket (a journal's) cannot be opened anew.
-    Send,
-    /// poll(2), then write(2): the inherited descriptor, where opening it anew was refused (after a change of user).
-    PollThenWrite,
-}
-
-/// Standard output.
+/// The queue before standard output.
 #[derive(Debug)]
 pub struct Sink {
-    way: Way,
+    stdout: Stdout,
     may_wait: bool,
-    /// What goes out before anything else: lines, where nobody may wait; or what is left of one that was taken in part.
+    /// Bytes to write first: lines, in a process that may not wait, or the rest of a line that was accepted in part.
     queue: Vec<u8>,
+    /// Lines that were lost and not yet reported.
     lost: u32,
-    /// To wait would be in vain, as the parent of this child has found out; until something gets through.
+    /// The parent of this child has lost lines, so waiting is useless until a line is accepted.
     stuck: bool,
 }
 
 impl Sink {
-    /// Prepares standard output by what it is. It waits for readers, until told otherwise.
+    /// Prepares standard output. Until [`Sink::queue_instead_of_waiting`], lines wait for a reader.
     ///
     /// # Errors
-    /// What fstat(2) or fcntl(2) report.
+    /// The error of fstat(2) or fcntl(2).
     pub fn stdout() -> io::Result<Self> {
-        let kind = SFlag::from_bits_truncate(stat::fstat(stdout())?.st_mode) & SFlag::S_IFMT;
-        let way = match kind {
-            SFlag::S_IFSOCK => Way::Send,
-            SFlag::S_IFREG => {
-                // Appending, or lines of several processes overwrite each other; on the inherited description, or
-                // those of a shell that writes to the same file do.
-                let flags = OFlag::from_bits_retain(fcntl::fcntl(stdout(), FcntlArg::F_GETFL)?);
-                fcntl::fcntl(stdout(), FcntlArg::F_SETFL(flags | OFlag::O_APPEND))?;
-                Way::Write
-            }
-            _ => open_anew().map_or(Way::PollThenWrite, |()| Way::Write),
-        };
-        Ok(Self { way, may_wait: true, queue: Vec::new(), lost: 0, stuck: false })
+        Ok(Self { stdout: Stdout::open()?, may_wait: true, queue: Vec::new(), lost: 0, stuck: false })
     }
 
-    /// From now on lines are queued where they would have waited.
+    /// From now on, lines are queued instead of waiting for a reader.
     pub fn queue_instead_of_waiting(&mut self) {
         self.may_wait = false;
     }
 
-    /// In a forked child: what is queued is the parent's to write; the child may wait, but not where the parent has lost
-    /// lines already, or each of a thousand children would wait anew.
+    /// In a forked child: forgets the queue, which the parent will write. The child may wait, except if the parent has
+    /// already lost lines: otherwise each of a thousand children would wait.
     pub fn forked(&mut self) {
         self.queue = Vec::new();
         self.stuck = self.lost > 0;
@@ -84,7 +56,7 @@ impl Sink {
         self.may_wait = true;
     }
 
-    /// Writes one line, its line feed included, in one write(2); or queues it, or counts it as lost.
+    /// Writes one line, line feed included, in one write(2); otherwise queues it, or counts it as lost.
     pub fn write(&mut self, line: &[u8]) {
         self.flush();
         if !self.has_room_for(line) {
@@ -104,49 +76,54 @@ impl Sink {
         }
     }
 
-    /// Whether something waits for [`Sink::flush`].
+    /// Whether [`Sink::flush`] has something to write.
     pub fn is_queued(&self) -> bool {
         !self.queue.is_empty() || self.lost > 0
     }
 
-    /// Writes what is queued, and how many lines were lost behind it, as far as it is taken now.
+    /// Writes the queue and then the number of lost lines, as far as standard output accepts them now.
     pub fn flush(&mut self) {
         let mut written = 0;
         while let Some(len) = self.queue[written..].iter().position(|&b| b == b'\n') {
             let line = &self.queue[written..=written + len];
-            match self.write_now(line) {
+            match self.stdout.write(line) {
                 0 => break,
-                taken => written += taken,
+                accepted => written += accepted,
             }
         }
         self.queue.drain(..written);
-        if self.lost > 0 && self.queue.is_empty() {
-            let notice = lost_lines(self.lost);
-            let taken = self.write_now(notice.as_bytes());
-            if taken > 0 {
-                self.lost = 0;
-                self.queue.extend(&notice.as_bytes()[taken..]);
-                written += taken;
-            }
+        if self.queue.is_empty() && self.lost > 0 {
+            written += self.report_lost();
         }
         self.stuck &= written == 0;
     }
 
-    /// So many lines more are lost.
+    /// Adds `lines` to the lost ones.
     pub fn lose(&mut self, lines: u32) {
         self.lost = self.lost.saturating_add(lines);
     }
 
-    /// How many lines are lost that nobody has been told of; that becomes the caller's to tell.
+    /// Returns the number of lost lines that are not reported yet, and forgets it: the caller must report it.
     pub fn take_lost(&mut self) -> u32 {
         self.flush();
         mem::take(&mut self.lost)
     }
 
-    /// The last flush of a process: waits for a reader, once.
+    /// The last flush of a process: waits a moment for a reader.
     pub fn finish(&mut self) {
         self.flush();
         self.wait_for_reader();
+    }
+
+    /// Writes the line that reports the lost ones. Returns the number of accepted bytes, and queues the rest of them.
+    fn report_lost(&mut self) -> usize {
+        let report = lost_lines(self.lost);
+        let accepted = self.stdout.write(report.as_bytes());
+        if accepted > 0 {
+            self.lost = 0;
+            self.queue.extend(&report.as_bytes()[accepted..]);
+        }
+        accepted
     }
 
     fn has_room_for(&self, line: &[u8]) -> bool {
@@ -155,58 +132,8 @@ impl Sink {
 
     fn wait_for_reader(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        while self.is_queued() && Instant::now() < deadline && wait_writable(Some(deadline)) {
+        while self.is_queued() && Instant::now() < deadline && self.stdout.is_writable_by(deadline) {
             self.flush();
         }
     }
-
-    /// How many bytes of `line` are done with: none where nothing is taken now; part of them where a terminal or a
-    /// stream socket took as much; all where they were taken, or never will be, as by a reader that is gone (EPIPE) or
-    /// a full disk.
-    fn write_now(&self, line: &[u8]) -> usize {
-        loop {
-            match self.write_once(line) {
-                Ok(taken) => return taken,
-                Err(Errno::EAGAIN) => return 0,
-                Err(Errno::EINTR) => {}
-                Err(_) => return line.len(),
-            }
-        }
-    }
-
-    fn write_once(&self, bytes: &[u8]) -> nix::Result<usize> {
-        match self.way {
-            Way::Write => unistd::write(stdout(), bytes),
-            Way::Send => {
-                use std::os::fd::AsRawFd;
-                socket::send(stdout().as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
-            }
-            Way::PollThenWrite if wait_writable(Some(Instant::now())) => unistd::write(stdout(), bytes),
-            Way::PollThenWrite => Err(Errno::EAGAIN),
-        }
-    }
-}
-
-fn stdout() -> BorrowedFd<'static> {
-    use std::sync::OnceLock;
-    static STDOUT: OnceLock<io::Stdout> = OnceLock::new();
-    STDOUT.get_or_init(io::stdout).as_fd()
-}
-
-/// Puts an open file description of our own, which does not block, in the place of standard output.
-fn open_anew() -> nix::Result<()> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let own = fcntl::open("/proc/self/fd/1", flags, Mode::empty())?;
-    let _ = fcntl::fcntl(&own, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-    unistd::dup2_stdout(own)
-}
-
-fn wait_writable(deadline: Option<Instant>) -> bool {
-    let mut fds = [PollFd::new(stdout(), PollFlags::POLLOUT)];
-    matches!(events::wait(&mut fds, deadline), Ok(1..))
-}
-
-fn lost_lines(lost: u32) -> String {
-    let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
-    format!("{now} {:<8} action: log | result: fail | lost_lines: {lost}\n", "WARNING")
 }

@@ -1,9 +1,10 @@
 //! The syslog target: RFC 3164 packets to a local daemon.
 //!
-//! Owns the socket; the `syslog` crate writes the form of a packet. One unconnected send a line, so that a restarted
-//! daemon is found again, and never waiting: a line that the daemon does not take is lost.
+//! Owns the socket. Used by [`super::outputs`]. The `syslog` crate formats the packets. Each line is one send on an
+//! unconnected socket, so a restarted daemon receives lines again. A send never waits: a line that the daemon does not
+//! accept is lost.
 //!
-//! Trap: the formatter fixes the pid when it is made. A child makes its own ([`Syslog::forked`]).
+//! Trap: the formatter fixes the pid when it is created. A child sets its own pid with [`Syslog::forked`].
 
 use std::fmt;
 use std::io;
@@ -13,21 +14,22 @@ use std::path::{Path, PathBuf};
 
 use syslog::{Facility, Formatter3164, LogFormat};
 
-use super::Level;
+use super::level::Level;
+use super::lines::LINE_MAX;
 
 /// A local syslog daemon.
 pub struct Syslog {
-    /// For as long as the process lives: its children keep it open by number.
+    /// Lives as long as the process, because children keep it open by its number.
     socket: &'static UnixDatagram,
     daemon: PathBuf,
     formatter: Formatter3164,
 }
 
 impl Syslog {
-    /// The daemon behind the datagram socket `daemon`; it need not be there yet.
+    /// The daemon that receives on the datagram socket `daemon`. It may start later.
     ///
     /// # Errors
-    /// What socket(2) reports.
+    /// The error of socket(2).
     pub fn new(daemon: &Path) -> io::Result<Self> {
         let socket = Box::leak(Box::new(UnixDatagram::unbound()?));
         socket.set_nonblocking(true)?;
@@ -38,12 +40,12 @@ impl Syslog {
         Ok(Self { socket, daemon: daemon.to_owned(), formatter })
     }
 
-    /// What a forked child must keep open.
+    /// The descriptor that a forked child must keep open.
     pub fn descriptor(&self) -> BorrowedFd<'static> {
         self.socket.as_fd()
     }
 
-    /// In a forked child: lines carry its own pid.
+    /// In a forked child: lines carry the child's pid from now on.
     pub fn forked(&mut self) {
         self.formatter.pid = std::process::id();
     }
@@ -59,7 +61,7 @@ impl Syslog {
             Level::Debug => self.formatter.debug(&mut packet, event),
         };
         if written.is_ok() {
-            packet.truncate(super::LINE_MAX);
+            packet.truncate(LINE_MAX);
             let _ = self.socket.send_to(&packet, &self.daemon);
         }
     }

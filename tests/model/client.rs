@@ -1,6 +1,6 @@
 //! An agency's client: what it sends after each answer (`src/agency/delivery.rs`, `src/agency/winners.rs`).
 //!
-//! It is driven by answers alone; connecting and being lost are steps of the world.
+//! Only answers drive it; connecting and losing the connection are steps of the world.
 
 use super::settings::{Mechanism, Plan, Settings};
 use super::world::Message;
@@ -8,24 +8,24 @@ use super::world::Message;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     Deliver,
-    /// Its end is acknowledged: it sends nothing but 3.
+    /// Its end is acknowledged: it sends only message 3.
     Query,
     Done,
     /// Killed, and not started again.
     Lost,
-    /// It has given up: the server holds other bets than it has, or refuses for good.
+    /// It has given up: the server has other bets, or refuses permanently.
     Failed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// 7: how many bets, whether they are its first ones, and whether that is all.
+    /// 7: the number of bets, whether they are its first ones, and whether the agency has ended.
     Received {
         count: u8,
         own: bool,
         ended: bool,
     },
-    /// 2: so many bets are stored.
+    /// 2: the number of bets that are stored.
     Stored(u8),
     Ended,
     Winners,
@@ -46,7 +46,7 @@ impl Client {
         Self { phase, connected: false, acknowledged: 0, sent: 0 }
     }
 
-    /// What it sends first on a connection (`Delivery::attempt`, `WinnersQuery::ask`).
+    /// Its first messages on a connection (`Delivery::attempt`, `WinnersQuery::ask`).
     pub fn connect(&mut self, plan: Plan, settings: &Settings) -> Vec<Message> {
         self.connected = true;
         match self.phase {
@@ -56,7 +56,7 @@ impl Client {
         }
     }
 
-    /// What it sends upon an answer.
+    /// Its messages after an answer.
     pub fn take(&mut self, answer: Answer, plan: Plan) -> Vec<Message> {
         match answer {
             Answer::Received { count, own, ended } if own && count <= plan.bets && !(ended && count < plan.bets) => {

@@ -1,4 +1,4 @@
-//! A file as a power cut sees it: what processes read, and what may be found on the disk afterwards.
+//! A file with respect to power cuts: the content that processes read, and the contents that may be on the disk afterwards.
 //!
 //! Used by the world for `bets.csv`, `ends`, `draw` and the record in `bets.lock`. Knows nothing of their contents.
 
@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use super::mix::mixed;
 
-/// What is read (the page cache), and every content that may be on the disk if power is lost now: all that it has been
-/// since the last sync, as the kernel writes back when it likes. Shared by the many states in which it is the same.
+/// The content that is read (the page cache), and every content that may be on the disk if the power fails now: all contents
+/// since the last sync, since the kernel writes back at any time. Shared by the many states in which it is the same.
 #[derive(Debug, Clone)]
 pub struct File<T> {
     of: Rc<Contents<T>>,
@@ -46,7 +46,7 @@ impl<T: Clone + Ord + Hash> File<T> {
         self.change(|contents| contents.cache = content);
     }
 
-    /// A content that a write passes through, found by nobody but a power cut.
+    /// A content that exists during a write, visible only after a power cut.
     pub fn may_reach_disk(&mut self, content: T) {
         if let Err(place) = self.of.perhaps.binary_search(&content) {
             self.change(|contents| contents.perhaps.insert(place, content));
@@ -69,7 +69,7 @@ impl<T: Clone + Ord + Hash> File<T> {
         self.of.perhaps.iter().cloned().map(Self::new).collect()
     }
 
-    /// What is found by who syncs it, drops the cache, and reads it anew.
+    /// The content that a process reads after it has synced the file and dropped the cache.
     pub fn read_from_disk(mut self) -> Vec<Self> {
         self.sync();
         self.after_power_cut()

@@ -1,4 +1,4 @@
-//! What can go wrong, at any time, up to a number of times.
+//! The faults, at any time, up to a given number.
 
 use super::client::{Client, Phase};
 use super::server::{adopt_ends, write_half};
@@ -34,7 +34,7 @@ pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
 
 type Faults = Vec<(&'static str, Option<Agency>, World)>;
 
-/// Orphans that die of their parent's death: no fault, but a step that must come where the kernel sees to it.
+/// The death of orphans after their parent's: not a fault, but a step that the kernel guarantees.
 pub fn orphans_die(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
     if !settings.has(Mechanism::DieWithParent) {
         return;
@@ -60,7 +60,7 @@ fn kill_child(world: &World, settings: &Settings, faults: &mut Faults) {
     }
 }
 
-/// Before its next system call, or amid it.
+/// A kill before the next system call, or amid it.
 fn deaths(world: &World, index: usize, settings: &Settings) -> Vec<World> {
     let Session { next, agency, .. } = world.sessions[index];
     let mut left = half_done(world, next, agency);
@@ -129,7 +129,7 @@ fn cut(world: &World, settings: &Settings, faults: &mut Faults) {
     }
 }
 
-/// The client's side is gone; of what it had sent, any first part has arrived.
+/// The client's side is closed; any first part of its messages has arrived.
 fn disconnections(world: &World, agency: Agency, settings: &Settings) -> Vec<World> {
     let connected = |session: &Session| session.agency == agency && session.connected;
     let Some(index) = world.sessions.iter().position(connected) else { return vec![world.clone()] };
@@ -143,7 +143,7 @@ fn disconnections(world: &World, agency: Agency, settings: &Settings) -> Vec<Wor
     arrived.collect()
 }
 
-/// A write that finds no room, wholly or for its second half: taken back, code 4 (`Store::append`, `ends::append`).
+/// A write without room, for all of it or for its second half: taken back, code 4 (`Store::append`, `ends::append`).
 fn no_room(world: &World, settings: &Settings, faults: &mut Faults) {
     let keep = !settings.has(Mechanism::TakeBack);
     for (index, session) in world.sessions.iter().enumerate() {
@@ -200,7 +200,7 @@ fn sync_fails(world: &World, settings: &Settings, faults: &mut Faults) {
             _ => continue,
         }
         warn_others(&mut world, settings);
-        world.sessions[index].next = Next::TellBroken;
+        world.sessions[index].next = Next::ReportBroken;
         faults.push(("its sync fails", Some(session.agency), world));
     }
     for (index, drawing) in world.drawings.iter().enumerate() {
@@ -214,12 +214,12 @@ fn sync_fails(world: &World, settings: &Settings, faults: &mut Faults) {
         }
         warn_others(&mut world, settings);
         let result = drawing.next == DrawNext::SyncResult;
-        world.drawings[index].next = DrawNext::TellBroken { result };
+        world.drawings[index].next = DrawNext::ReportBroken { result };
         faults.push(("the draw's sync fails", None, world));
     }
 }
 
-/// Data are dropped; who had the file open is told once, whoever's data it was.
+/// Data are dropped; the kernel reports that once to each process that had the file open, whichever process wrote it.
 fn warn_others(world: &mut World, settings: &Settings) {
     if settings.sync_lies {
         world.sessions.iter_mut().for_each(|session| session.warned = true);
@@ -228,8 +228,8 @@ fn warn_others(world: &mut World, settings: &Settings) {
     }
 }
 
-/// Everything that runs is gone, and of each file some content that was on its way to the disk is left. The clients are
-/// on other machines: they have lost their connections.
+/// All processes end, and each file keeps one of the contents that may be on the disk. The clients are on other
+/// machines: they have lost their connections.
 fn power_cut(world: &World, settings: &Settings, faults: &mut Faults) {
     let mut dark = world.clone();
     dark.server.up = false;
@@ -245,7 +245,7 @@ fn power_cut(world: &World, settings: &Settings, faults: &mut Faults) {
     }
     for bets in world.bets.after_power_cut() {
         if settings.has(Mechanism::BootId) && bets.read().contains(&Row::Torn) {
-            // The start will cut it to what is another of these contents.
+            // The start cuts it, which makes it equal to another of these contents.
             continue;
         }
         for ends in world.ends.after_power_cut() {

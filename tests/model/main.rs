@@ -1,38 +1,38 @@
-//! A model of the storage and of the end of a lottery, searched through: every order of steps of two agencies, their
-//! children, the parent and the draw's child, with faults at any of them.
+//! A model of the storage and of the end of a lottery. A search covers every order of steps of two agencies, their children,
+//! the parent and the draw's child, with faults at any step.
 //!
-//! It owns no code of the program; each of its steps stands for one system call, or for several between which a fault
-//! makes no difference. It says which mechanism keeps which promise: every promise holds in every state with all of
-//! them, and is broken with any one of them taken away (but for two, which are named). It is no proof of the program,
-//! only of its design: that the program does these steps in this order is judged by `tests/faults.rs` and its like.
+//! It contains no code of the program. Each of its steps stands for one system call, or for several between which a fault
+//! makes no difference. It shows which mechanism keeps which promise: with all mechanisms, every promise holds in every state;
+//! without any one of them, a promise breaks (except for two, which are named). It proves the design, not the program: that
+//! the program makes these steps in this order is tested by `tests/faults` and others.
 //!
 //! | step of the model | in the program |
 //! |---|---|
 //! | connects | `Server::fork_session`; `Delivery::attempt`, `WinnersQuery::ask` |
-//! | is told what is stored | `Session::claim`, `Claims::claim`, `Session::received`, `Store::holding` |
+//! | gets the count of its stored bets | `Session::claim`, `Claims::claim`, `Session::received`, `Store::holding` |
 //! | takes the lock, cuts the tail | `Store::lock`, `Store::committed` |
 //! | writes its rows; the record | `Store::append`, `Record::write` |
 //! | syncs its batch; acknowledges it | `Store::store_bets`; `Session::typed_batch` |
 //! | takes its end; syncs the bets; writes its end; syncs the ends | `Session::end_of_agency`; `Store::end`, `ends::append` |
 //! | finds its agency ended | `Store::sync_ends`, for an end that another process recorded |
 //! | acknowledges the end | `ChildEnd::report_ended`, then the answer |
-//! | is told its winners | `Session::winners`, `Store::winners` |
+//! | gets its winners | `Session::winners`, `Store::winners` |
 //! | its child closes | `Session::close`; `Server::session_ended`, `Claims::release` |
 //! | the draw's child … | `Server::hold_draw_if_due`, `try_hold`, `Store::write_result` |
 //! | the parent logs sorteo and announces it | `Server::draw_child_ended` |
 //! | the server starts | `lock_out_others`, `start::prepare`, `read_from_disk`, `adopt` |
 //! | an orphan dies | `ipc::process::spawn`: PR_SET_PDEATHSIG |
 //! | `its child is killed` adopts ends | `Server::adopt_ends` |
-//! | tells that a sync failed | `Report::StorageBroken`, `Server::break_down` |
+//! | reports a failed sync | `Report::StorageBroken`, `Server::break_down` |
 //!
-//! What is left out, and why that is sound: a message is there or not, since half of one is never served. A report and
-//! the death of a child reach the parent at once: it reads what a child has reported before it forgets it. A claim that
-//! is refused after a second is one that waits. What waits for the lock does not have it. A start is one step: it can be
-//! begun again at any point. Limits: two agencies, some batches, as many faults as are allowed; no untyped messages, no
-//! other programs that touch the files, no disk that returns what was never written.
+//! Simplifications that are sound: a message has arrived or not, since half of one is never served. A report and the death of
+//! a child reach the parent at once: it reads a child's reports before it forgets the child. A claim that is refused after a
+//! second is one that waits. A process that waits for the lock does not have it. A start is one step: it can be repeated at
+//! any point. Limits: two agencies, some batches, as many faults as are allowed; no untyped messages, no other programs that
+//! change the files, no disk that returns data that was never written.
 //!
-//! Breadth first with a search of its own ([`search`]), some 120 lines: what is asked is "from every state, the end can be
-//! reached", which the checkers at hand (stateright) do not offer, and a light tree is worth more than their browser.
+//! The search is breadth first and its own ([`search`], some 120 lines). It checks that the end can be reached from every
+//! state, which existing checkers (stateright) do not offer, and it needs no further dependency.
 //!
 //! `cargo test --release --test model NAME -- --nocapture` prints the trace that breaks the promise; `make model` goes
 //! deeper, for minutes.
@@ -58,9 +58,9 @@ const fn plan(bets: u8, batch: u8, window: u8) -> Plan {
 
 /// One batch of two bets, and one of one.
 const SMALL: [Plan; 2] = [plan(2, 2, 1), plan(1, 1, 1)];
-/// Two batches on their way at once.
+/// A window of two batches.
 const WINDOW: [Plan; 2] = [plan(2, 1, 2), plan(1, 1, 1)];
-/// The least there is.
+/// The smallest plan.
 const LEAST: [Plan; 2] = [plan(1, 1, 1), plan(1, 1, 1)];
 /// Two batches of two, one after the other.
 #[cfg(feature = "faults")]
@@ -72,7 +72,7 @@ fn all_faults(level: Level, plans: [Plan; 2], faults: u8) -> Settings {
 
 // ---- all mechanisms: every promise holds ------------------------------------------------------------------------
 
-/// Searches everything; `floor`: so many states at least, lest the search becomes empty unnoticed.
+/// Searches all states, at least `floor` of them, so that an empty search is noticed.
 #[track_caller]
 fn holds(settings: &Settings, floor: usize) {
     let Found { states, depth, violation } = search(settings);
@@ -82,7 +82,7 @@ fn holds(settings: &Settings, floor: usize) {
 }
 
 #[test]
-fn without_faults_every_order_of_steps_ends_with_all_clients_answered() {
+fn without_faults_every_order_of_steps_answers_all_clients() {
     for level in LEVELS {
         holds(&all_faults(level, [plan(4, 2, 2), plan(2, 1, 1)], 0), 600);
     }
@@ -96,13 +96,13 @@ fn every_promise_holds_over_two_faults_of_any_kind() {
 }
 
 #[test]
-fn every_promise_holds_over_two_faults_while_two_batches_are_on_their_way() {
+fn every_promise_holds_over_two_faults_with_a_window_of_two() {
     for level in LEVELS {
         holds(&all_faults(level, WINDOW, 2), 500_000);
     }
 }
 
-/// What processes and machines do to each other, without the faults of single connections.
+/// Crashes of processes and machines, without the faults of single connections.
 const CRASHES: [Fault; 4] = [Fault::KillChild, Fault::KillParent, Fault::KillDraw, Fault::PowerCut];
 
 #[test]
@@ -112,8 +112,8 @@ fn every_promise_holds_over_three_crashes() {
     }
 }
 
-/// The kernel tells a failed sync once, drops the data, and shows them until they leave the cache. The server ends with
-/// code 4; the next one, in the same boot, must not count on them.
+/// The kernel reports a failed sync once and drops the data, but shows the data until they leave the cache. The server ends
+/// with code 4; the next one, in the same boot, must not rely on them.
 fn syncs_that_drop_data(level: Level) -> Settings {
     let kinds = vec![Fault::SyncFails, Fault::PowerCut, Fault::KillChild, Fault::KillParent];
     Settings { sync_lies: true, kinds, ..all_faults(level, SMALL, 2) }
@@ -166,7 +166,7 @@ fn without(mechanism: Mechanism, level: Level, faults: u8) -> Settings {
 }
 
 #[test]
-fn without_the_data_lock_a_batch_is_taken_for_the_tail_of_another() {
+fn without_the_data_lock_a_batch_is_cut_off_as_a_tail() {
     breaks(&without(Mechanism::DataLock, Level::End, 0), "P1: a part of a batch of agency 1 is stored");
 }
 
@@ -181,18 +181,18 @@ fn without_cutting_the_tail_the_next_batch_commits_a_torn_row() {
 }
 
 #[test]
-fn without_the_claim_an_old_connection_stores_behind_the_count() {
+fn without_the_claim_an_old_session_stores_after_the_count() {
     breaks(&without(Mechanism::AgencyClaim, Level::End, 1), "P2: the bets of agency");
 }
 
 #[test]
-fn without_asking_a_batch_is_stored_twice() {
+fn without_the_resume_query_a_batch_is_stored_twice() {
     breaks(&without(Mechanism::ResumeQuery, Level::End, 1), "P2: the bets of agency");
 }
 
 #[test]
-fn without_the_server_lock_an_orphan_wipes_a_result_that_a_new_server_has_announced() {
-    breaks(&without(Mechanism::ServerLock, Level::End, 1), "P3: a result that was told is forgotten");
+fn without_the_server_lock_an_orphan_wipes_an_announced_result() {
+    breaks(&without(Mechanism::ServerLock, Level::End, 1), "P3: a reported result is forgotten");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn without_the_server_lock_an_orphan_stores_beside_a_new_server() {
 }
 
 #[test]
-fn without_dying_with_the_parent_a_stopped_child_keeps_every_new_server_out() {
+fn without_the_death_signal_a_stopped_child_blocks_new_servers() {
     breaks(&without(Mechanism::DieWithParent, Level::End, 1), "stuck");
 }
 
@@ -216,53 +216,53 @@ fn without_adopting_ends_a_draw_waits_for_a_client_that_is_gone() {
 }
 
 #[test]
-fn without_a_sync_before_the_end_a_power_cut_takes_bets_of_an_agency_that_has_ended() {
+fn without_a_sync_before_the_end_a_power_cut_takes_its_bets() {
     breaks(&without(Mechanism::SyncBeforeEnd, Level::End, 1), "P3: agency 1 has ended with 0 of 2 bets");
 }
 
 #[test]
-fn a_sync_before_the_end_is_needed_though_each_batch_is_synced_for_that_of_a_child_killed_before_its_sync() {
+fn at_batch_the_sync_before_the_end_is_still_needed() {
     breaks(&without(Mechanism::SyncBeforeEnd, Level::Batch, 2), "P3: agency 1 has ended with 0 of 2 bets");
 }
 
 #[test]
-fn without_a_sync_of_the_ends_a_power_cut_takes_one_that_was_acknowledged() {
+fn without_a_sync_of_ends_a_power_cut_takes_an_acknowledged_one() {
     breaks(&without(Mechanism::SyncEnd, Level::End, 1), "P3: the acknowledged end of agency");
 }
 
 #[test]
-fn without_a_sync_of_an_adopted_end_a_power_cut_takes_it_from_a_client_that_was_told_of_it() {
+fn without_a_sync_of_an_adopted_end_a_power_cut_takes_it() {
     breaks(&without(Mechanism::SyncAdoptedEnd, Level::End, 2), "P3: the acknowledged end of agency");
 }
 
 #[test]
-fn without_a_sync_of_each_batch_a_power_cut_takes_one_that_was_acknowledged() {
+fn without_a_batch_sync_a_power_cut_takes_an_acknowledged_one() {
     breaks(&without(Mechanism::SyncBatch, Level::Batch, 1), "P1: 2 bets of agency 1 were acknowledged, 0 are stored");
 }
 
 #[test]
-fn without_a_sync_of_the_bets_at_the_draw_a_durable_result_outlives_them_at_process() {
+fn without_a_bets_sync_at_the_draw_the_result_outlives_bets() {
     breaks(&without(Mechanism::DrawSyncsBets, Level::Process, 1), "P3: the draw outlives bets that took part");
 }
 
 #[test]
-fn without_a_sync_of_the_result_a_power_cut_takes_one_that_was_announced() {
-    breaks(&without(Mechanism::SyncResult, Level::End, 1), "P3: a result that was told is forgotten");
+fn without_a_result_sync_a_power_cut_takes_an_announced_one() {
+    breaks(&without(Mechanism::SyncResult, Level::End, 1), "P3: a reported result is forgotten");
 }
 
 #[test]
-fn without_a_sync_at_a_start_a_power_cut_takes_a_result_that_was_told() {
-    breaks(&without(Mechanism::ReadFromDisk, Level::End, 2), "P3: a result that was told is forgotten");
+fn without_a_sync_at_start_a_power_cut_takes_a_reported_result() {
+    breaks(&without(Mechanism::ReadFromDisk, Level::End, 2), "P3: a reported result is forgotten");
 }
 
 #[test]
-fn without_a_look_at_the_disk_what_a_failed_sync_has_dropped_is_told_until_the_power_is_cut() {
+fn without_a_read_from_disk_dropped_data_is_still_reported() {
     let settings = Settings { without: vec![Mechanism::ReadFromDisk], ..syncs_that_drop_data(Level::End) };
     breaks(&settings, "P3: the acknowledged end of agency 1 is forgotten");
 }
 
 #[test]
-fn without_a_mark_on_the_record_a_server_believes_one_of_rows_that_a_failed_sync_has_dropped() {
+fn without_a_mark_on_the_record_dropped_rows_are_believed() {
     for level in [Level::End, Level::Batch] {
         let settings = Settings { without: vec![Mechanism::DoubtRecord], faults: 1, ..syncs_that_drop_data(level) };
         breaks(&settings, "were acknowledged, 0 are stored");
@@ -284,7 +284,7 @@ fn without_checksums_half_a_result_is_taken_for_one() {
 }
 
 #[test]
-fn without_the_boot_in_the_record_one_from_before_a_power_cut_is_believed() {
+fn without_the_boot_id_an_old_record_is_believed() {
     let kinds = vec![Fault::PowerCut];
     breaks(
         &Settings { kinds, ..without(Mechanism::BootId, Level::Batch, 1) },
@@ -294,13 +294,14 @@ fn without_the_boot_in_the_record_one_from_before_a_power_cut_is_believed() {
 
 // ---- mechanisms that no promise needs -----------------------------------------------------------------------------
 
-/// It gives room back on a full disk; that nothing of the batch counts is the next writer's doing, and the next end's.
+/// Taking a write back only frees room on a full disk. The next writer, or the next end, makes sure that the batch does not
+/// count.
 #[test]
 fn a_failed_write_that_is_not_taken_back_breaks_no_promise() {
     holds(&without(Mechanism::TakeBack, Level::End, 2), 300_000);
 }
 
-/// Once a result is durable, nobody needs the ends it was held upon; it keeps what a start tells of them true.
+/// Once a result is durable, the ends are not needed any more. The sync only keeps the report of a later start right.
 #[test]
 fn ends_that_are_not_synced_at_the_draw_break_no_promise() {
     for level in LEVELS {
@@ -311,7 +312,7 @@ fn ends_that_are_not_synced_at_the_draw_break_no_promise() {
 // ---- limits, with all mechanisms ----------------------------------------------------------------------------------
 
 #[test]
-fn at_process_a_power_cut_may_take_bets_and_leave_the_end_of_them() {
+fn at_process_a_power_cut_may_take_bets_and_keep_their_end() {
     let settings = Settings { promised: Level::End, ..all_faults(Level::Process, SMALL, 1) };
     breaks(&settings, "P3: agency 1 has ended with 0 of 2 bets");
 }

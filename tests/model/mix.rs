@@ -1,11 +1,11 @@
-//! A hash of 64 bits that costs a few nanoseconds: states are told apart by it.
+//! A hash of 64 bits that costs a few nanoseconds. It identifies states.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Odd, with its bits well spread (2^64 divided by the golden ratio).
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Word by word; for a given word, each step maps no two values to one.
+/// Mixes word by word; for a given word, each step is injective.
 #[derive(Debug, Default)]
 pub struct Mix(u64);
 

@@ -1,4 +1,4 @@
-//! What must hold in every state, and what every state must be able to reach.
+//! The promises that must hold in every state, and the end that every state must be able to reach.
 
 use super::client::Phase;
 use super::session::is_prefix;
@@ -13,7 +13,7 @@ pub fn broken(world: &World, settings: &Settings) -> Option<String> {
         .or_else(|| if at_process { None } else { of_ends(world, settings) })
 }
 
-/// P1 and P2: what readers take for bets is whole, is stored once and in order, and is all that was acknowledged.
+/// P1 and P2: the rows that readers see are whole, stored once and in order, and include all acknowledged ones.
 fn of_bets(world: &World, settings: &Settings) -> Option<String> {
     let rows = world.visible(settings);
     if rows.contains(&Row::Torn) {
@@ -37,7 +37,7 @@ fn of_bets(world: &World, settings: &Settings) -> Option<String> {
     None
 }
 
-/// P3: one result, over all bets, final once anybody was told.
+/// P3: one result, over all bets, final once it was reported.
 fn of_the_result(world: &World, settings: &Settings, at_process: bool) -> Option<String> {
     let result = world.result(settings);
     let all = settings.plans.map(|plan| plan.bets);
@@ -48,12 +48,12 @@ fn of_the_result(world: &World, settings: &Settings, at_process: bool) -> Option
         return Some("P3: the draw outlives bets that took part".into());
     }
     if world.promised.result && result.is_none() {
-        return Some("P3: a result that was told is forgotten".into());
+        return Some("P3: a reported result is forgotten".into());
     }
     (world.promised.announced > 1).then(|| "P3: sorteo was logged twice".into())
 }
 
-/// P3 and P2: an end stands for all bets, is remembered, and no client is turned away.
+/// P3 and P2: an end covers all bets, is not forgotten, and no client is turned away.
 fn of_ends(world: &World, settings: &Settings) -> Option<String> {
     let (counted, recorded) = (world.counted(settings), world.recorded_ends(settings));
     for (at, plan) in settings.plans.iter().enumerate() {
@@ -71,10 +71,10 @@ fn of_ends(world: &World, settings: &Settings) -> Option<String> {
     None
 }
 
-/// Whether all is done that can be: every client that is left has its winners, unless one was lost before its end.
+/// Whether everything is done: every remaining client has its winners, unless one was lost before its end.
 pub fn is_done(world: &World, settings: &Settings) -> bool {
     if settings.promised == Level::Process && world.promised.power_was_cut {
-        // Ends may be lost that were acknowledged: such a client must be started again.
+        // An acknowledged end may be lost: such a client must be started again.
         return true;
     }
     let recorded = world.recorded_ends(settings);

@@ -1,7 +1,7 @@
 //! Breadth first through all states, so that the trace to a broken promise is the shortest there is.
 //!
-//! States are told apart by a hash of 64 bits and not kept; a trace is found again by going its steps once more. At the
-//! end, backwards from the states that are done: one from which none can be reached without a further fault is stuck.
+//! States are identified by a hash of 64 bits and not kept; a trace is found by repeating its steps. At the end, the search
+//! goes backwards from the finished states: a state that reaches none of them without a further fault is stuck.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::step::{Label, steps};
 use super::world::World;
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Found {
     pub states: usize,
@@ -46,7 +46,7 @@ struct Search {
     done: Vec<Id>,
 }
 
-/// Searches all that `settings` allow.
+/// Searches all states that `settings` allow.
 pub fn search(settings: &Settings) -> Found {
     let (mut search, mut depth) = (Search::default(), 0);
     let first = World::new(settings);
@@ -92,7 +92,7 @@ impl Search {
         }
     }
 
-    /// The first state from which no state that is done can be reached.
+    /// The first state from which no finished state can be reached.
     fn stuck(&mut self) -> Option<Id> {
         self.back.sort_unstable();
         let mut reaches = vec![false; self.parents.len()];

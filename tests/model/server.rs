@@ -45,7 +45,7 @@ fn connect(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
     }
 }
 
-/// `lock_out_others`, `prepare`: as long as a child of the one before lives, it has the lock.
+/// `lock_out_others`, `prepare`: a living child of the previous server still has the lock.
 fn start(world: &World, settings: &Settings) -> Vec<World> {
     let Server { up, stopping, .. } = world.server;
     let own_children =
@@ -75,13 +75,13 @@ fn read_from_disk(world: &World) -> Vec<World> {
 /// `adopt`, and the ledger.
 fn adopt(mut world: World, settings: &Settings) -> World {
     if std::mem::take(&mut world.dropped) {
-        // It is gone as if by a power cut.
+        // It is dropped, as by a power cut.
         world.power_is_cut(settings.promised);
         if settings.has(Mechanism::DoubtRecord) {
             world.shorten_record(settings);
         }
     }
-    // A file that is shorter than the record is left as it is: every write will be refused.
+    // A file that is shorter than the record is left unchanged: every write will be refused.
     let _ = world.repair(settings);
     let ended = world.recorded_ends(settings);
     let drawn = world.result(settings).is_some();
@@ -129,7 +129,7 @@ fn draw(world: &World, index: usize, settings: &Settings) -> (&'static str, Opti
             ("the draw's child scans the bets", DrawNext::SyncBets)
         }
         DrawNext::SyncBets | DrawNext::SyncEnds | DrawNext::SyncResult if warned => {
-            ("the draw's child is told of the failed sync, too", DrawNext::TellBroken { result: false })
+            ("the failed sync is also reported to the draw's child", DrawNext::ReportBroken { result: false })
         }
         DrawNext::SyncBets => {
             if syncs(Mechanism::DrawSyncsBets) {
@@ -156,13 +156,13 @@ fn draw(world: &World, index: usize, settings: &Settings) -> (&'static str, Opti
             ("the draw's child syncs the result", DrawNext::Finish)
         }
         DrawNext::Finish => return finish_draw(world, index, settings),
-        DrawNext::TellBroken { result } => {
+        DrawNext::ReportBroken { result } => {
             if result {
                 world.draw.write(Draw::Empty);
             }
             world.server.stopping |= !world.drawings[index].orphan;
             world.drawings.remove(index);
-            return ("the draw's child tells that a sync failed", Some(world));
+            return ("the draw's child reports a failed sync", Some(world));
         }
     };
     world.drawings[index].next = next;

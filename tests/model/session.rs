@@ -5,7 +5,7 @@ use super::settings::{Level, Mechanism, Settings};
 use super::step::{Label, Step};
 use super::world::{Agency, Claim, Draw, Message, Next, Row, Session, Slot, World};
 
-/// What any session can do next.
+/// The next steps of every session.
 pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
     for (index, session) in world.sessions.iter().enumerate().filter(|(_, session)| !session.stopped) {
         let mut to = |what, world| steps.push(Step { label: Label::of(what, session.agency), world });
@@ -22,7 +22,7 @@ pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
     }
 }
 
-/// The process is gone, whatever it was at: its client sees the close.
+/// The process ends, in any state: its client sees the close.
 pub fn closed(world: &World, index: usize, settings: &Settings) -> World {
     let mut world = world.clone();
     let session = world.sessions.remove(index);
@@ -32,8 +32,8 @@ pub fn closed(world: &World, index: usize, settings: &Settings) -> World {
     world
 }
 
-/// Between messages: told to stop, without a client, or without a parent (the link is closed). One that waits for the
-/// draw looks for its client's hang-up.
+/// Between messages, after an order to stop, without a client, or without a parent (the link is closed). A session that
+/// waits for the draw notices when its client hangs up.
 fn may_close(world: &World, session: &Session) -> bool {
     let nothing_to_do = session.inbox.iter().all(|message| *message == Message::Query);
     session.orphan || world.server.stopping || (!session.connected && nothing_to_do)
@@ -104,14 +104,17 @@ fn received(mut world: World, index: usize, settings: &Settings, ended: bool) ->
     let count = world.counted(settings)[usize::from(agency)];
     let own = is_prefix(world.visible(settings), agency);
     promise_end(&mut world, agency, ended);
-    Some(("is told what is stored", answered(world, index, Answer::Received { count, own, ended }, settings)))
+    Some((
+        "gets the count of its stored bets",
+        answered(world, index, Answer::Received { count, own, ended }, settings),
+    ))
 }
 
 fn promise_end(world: &mut World, agency: Agency, ended: bool) {
     world.promised.ends[usize::from(agency)] |= ended;
 }
 
-/// What the CRC of message 7 tells.
+/// The meaning of the CRC in message 7.
 pub fn is_prefix(rows: &[Row], wanted: Agency) -> bool {
     let mut next = 0..;
     rows.iter().all(|row| match row {
@@ -130,7 +133,7 @@ fn query(mut world: World, index: usize, settings: &Settings) -> Option<(&'stati
         return Some(("refused: no result", closed(&world, index, settings)));
     }
     world.promised.result = true;
-    Some(("is told its winners", answered(world, index, Answer::Winners, settings)))
+    Some(("gets its winners", answered(world, index, Answer::Winners, settings)))
 }
 
 /// `Store::lock`, `Store::committed`.
@@ -147,7 +150,7 @@ fn lock(mut world: World, index: usize, settings: &Settings, next: Next) -> Opti
 /// `Store::committed`: of rows that are gone, or where a sync has failed.
 fn refused(world: World, index: usize, settings: &Settings) -> (&'static str, World) {
     if world.dropped && settings.has(Mechanism::DoubtRecord) {
-        at("finds the record doubtful", world, index, Next::TellBroken)
+        at("finds the record doubtful", world, index, Next::ReportBroken)
     } else {
         ("refused: rows are gone", closed(&world, index, settings))
     }
@@ -190,16 +193,16 @@ fn go_on(world: &World, index: usize, settings: &Settings) -> Option<(&'static s
         Next::SyncBatch { .. } | Next::SyncBeforeEnd | Next::SyncEnd | Next::SyncAdoptedEnd { .. } => {
             sync(world, index, settings)
         }
-        Next::TellBroken => {
+        Next::ReportBroken => {
             world.server.stopping |= !world.sessions[index].orphan;
-            Some(("tells that a sync failed", closed(&world, index, settings)))
+            Some(("reports a failed sync", closed(&world, index, settings)))
         }
     }
 }
 
 fn sync(mut world: World, index: usize, settings: &Settings) -> Option<(&'static str, World)> {
     if world.sessions[index].warned {
-        return Some(at("is told of the failed sync, too", world, index, Next::TellBroken));
+        return Some(at("gets a report of the failed sync, too", world, index, Next::ReportBroken));
     }
     match world.sessions[index].next {
         Next::SyncBatch { len } => {
@@ -233,7 +236,7 @@ fn acknowledge_end(mut world: World, index: usize, settings: &Settings) -> Optio
     Some(("acknowledges the end", answered(world, index, Answer::Ended, settings)))
 }
 
-/// Rows at the end of the file, one write; `torn`: the row behind them has begun.
+/// Rows at the end of the file, in one write; `torn`: a part of the next row follows.
 pub fn append(world: &mut World, agency: Agency, first: u8, len: u8, torn: bool) {
     let mut rows = world.bets.read().clone();
     let whole = (first..first + len).map(|number| Row::Whole { agency, number });
@@ -243,7 +246,7 @@ pub fn append(world: &mut World, agency: Agency, first: u8, len: u8, torn: bool)
     }
 }
 
-/// `ends::append`, behind what was counted before.
+/// `ends::append`, after the ends that were counted before.
 fn write_end(world: &mut World, agency: Agency, place: u8) {
     if world.ends.read().contains(&Slot::Whole(agency)) {
         return;
@@ -262,7 +265,7 @@ pub fn with_slot(world: &World, place: u8, slot: Slot) -> Vec<Slot> {
     slots
 }
 
-/// The client has the answer, and what it sends next has arrived; or it is gone, and nobody has it.
+/// The client has the answer, and its next messages have arrived; or the client is gone, and the answer is lost.
 fn answered(mut world: World, index: usize, answer: Answer, settings: &Settings) -> World {
     let session = &mut world.sessions[index];
     session.next = Next::Idle;
@@ -278,7 +281,7 @@ fn at(what: &'static str, mut world: World, index: usize, next: Next) -> (&'stat
     (what, world)
 }
 
-/// What a kill amid the current system call may leave, besides nothing and all of it.
+/// The contents that a kill amid the current system call may leave, apart from none and all of it.
 pub fn half_done(world: &World, next: Next, agency: Agency) -> Vec<World> {
     let mut left = Vec::new();
     match next {
@@ -300,5 +303,5 @@ pub fn half_done(world: &World, next: Next, agency: Agency) -> Vec<World> {
     left
 }
 
-/// The result as the file may hold it amid a write.
+/// The result as it may be in the file amid a write.
 pub const HALF_A_RESULT: [Draw; 2] = [Draw::Empty, Draw::Torn];

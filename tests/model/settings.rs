@@ -1,4 +1,4 @@
-//! What is searched: how much there is to do, what is promised, which mechanisms work, which faults happen.
+//! The scope of a search: the bets to send, the promised level, the mechanisms that work, and the faults.
 
 /// `DURABILITY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,20 +10,20 @@ pub enum Level {
 
 pub const LEVELS: [Level; 3] = [Level::Process, Level::End, Level::Batch];
 
-/// What keeps the promises. All of them work unless a test takes one away.
+/// The mechanisms that keep the promises. All of them work unless a test removes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
     /// flock on `bets.lock` around a batch.
     DataLock,
-    /// Readers stop at the committed length. Without: they read what is there.
+    /// Readers stop at the committed length. Without it, they read the whole file.
     CommittedLength,
-    /// Who takes the data lock cuts off what is behind the committed length.
+    /// A process that takes the data lock cuts off all bytes past the committed length.
     CutTail,
     /// One connection at a time sends batches of an agency, until its process has been reaped.
     AgencyClaim,
-    /// Message 6: a client asks first. Without: it goes on behind what was acknowledged to it in this life.
+    /// Message 6: a client asks first. Without it, it continues after the bets acknowledged since its start.
     ResumeQuery,
-    /// A server waits until every child of the one before is gone.
+    /// A server waits until every child of the previous one has ended.
     ServerLock,
     /// PR_SET_PDEATHSIG.
     DieWithParent,
@@ -35,25 +35,25 @@ pub enum Mechanism {
     SyncBeforeEnd,
     /// An end syncs `ends` before it is acknowledged.
     SyncEnd,
-    /// So does who acknowledges an end that another process recorded.
+    /// A session that acknowledges an end recorded by another process also syncs `ends` first.
     SyncAdoptedEnd,
     /// At `batch`, a batch is synced before it is acknowledged.
     SyncBatch,
     /// The process that holds the draw syncs the bets before it writes the result.
     DrawSyncsBets,
-    /// And `ends`.
+    /// It also syncs `ends`.
     DrawSyncsEnds,
-    /// The result is synced before the parent hears of it.
+    /// The result is synced before it is reported to the parent.
     SyncResult,
-    /// A start syncs the files that it finds, drops the cache, and reads them: what it tells is durable.
+    /// A start syncs the files that it finds, drops the cache, and reads them: everything that it reports is durable.
     ReadFromDisk,
-    /// Who meets a failed sync marks the record: nobody counts on what is committed until the next start.
+    /// A process whose sync fails marks the record: until the next start, no process relies on the committed rows.
     DoubtRecord,
     /// Checksums of `ends` and `draw`.
     Checksums,
     /// The record in `bets.lock` names its boot.
     BootId,
-    /// What a failed write has left is cut off by the process that wrote.
+    /// The process whose write failed cuts off its remains.
     TakeBack,
 }
 
@@ -62,7 +62,7 @@ pub enum Fault {
     KillChild,
     KillParent,
     KillDraw,
-    /// Killed and started again: it knows nothing.
+    /// Killed and started again: it has no memory of before.
     KillClient,
     /// Killed for good.
     LoseClient,
@@ -85,7 +85,7 @@ pub const FAULTS: [Fault; 9] = [
     Fault::PowerCut,
 ];
 
-/// What an agency has to do.
+/// The bets of an agency, and how it sends them.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub bets: u8,
@@ -96,13 +96,13 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub level: Level,
-    /// The level whose promise is judged: the same, but where a test shows what a lower one does not keep.
+    /// The level whose promise is checked: the same, unless a test shows that a lower level does not keep it.
     pub promised: Level,
     pub plans: [Plan; 2],
     pub without: Vec<Mechanism>,
     pub faults: u8,
     pub kinds: Vec<Fault>,
-    /// Whether a failed sync also drops what it should have written.
+    /// Whether a failed sync also drops the data that it should have written.
     pub sync_lies: bool,
 }
 

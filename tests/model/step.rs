@@ -1,4 +1,4 @@
-//! One step of the whole system: who did what.
+//! One step of the whole system.
 
 use std::fmt;
 
@@ -34,14 +34,14 @@ impl fmt::Display for Label {
     }
 }
 
-/// What happened, and what is the case then.
+/// An event and the state after it.
 #[derive(Debug, Clone)]
 pub struct Step {
     pub label: Label,
     pub world: World,
 }
 
-/// Everything that can happen next. Which child is which does not matter: they are kept in order.
+/// All possible next steps. Children are kept in order, since it does not matter which one is which.
 pub fn steps(world: &World, settings: &Settings) -> Vec<Step> {
     let mut steps = Vec::new();
     session::steps(world, settings, &mut steps);

@@ -1,4 +1,4 @@
-//! The state: files, processes, clients, and what has been promised so far.
+//! The state: files, processes, clients, and the promises so far.
 //!
 //! Every type is a value that can be compared and hashed; the steps are in the other modules.
 
@@ -6,7 +6,7 @@ use super::client::{Client, Phase};
 use super::disk::File;
 use super::settings::{Level, Mechanism, Settings};
 
-/// 0 and 1; told as 1 and 2.
+/// 0 and 1; printed as 1 and 2.
 pub type Agency = u8;
 pub const AGENCIES: [Agency; 2] = [0, 1];
 
@@ -21,9 +21,9 @@ pub enum Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     Whole(Agency),
-    /// Fewer than twelve, after a kill.
+    /// Fewer than twelve bytes, after a kill.
     Short,
-    /// Twelve that were not written as meant, after a power cut.
+    /// Twelve wrong bytes, after a power cut.
     Garbled(Agency),
 }
 
@@ -72,8 +72,8 @@ pub enum Next {
         asked: bool,
     },
     AcknowledgeEnd,
-    /// A sync has failed, and nobody knows yet.
-    TellBroken,
+    /// A sync has failed and is not reported yet.
+    ReportBroken,
 }
 
 impl Next {
@@ -97,7 +97,7 @@ pub enum Claim {
 pub struct Session {
     pub agency: Agency,
     pub next: Next,
-    /// What has arrived.
+    /// The messages that have arrived.
     pub inbox: Vec<Message>,
     pub connected: bool,
     pub claim: Claim,
@@ -105,7 +105,7 @@ pub struct Session {
     pub orphan: bool,
     /// SIGSTOP.
     pub stopped: bool,
-    /// It had the files open when a sync failed: the kernel will tell it, too.
+    /// It had the files open when a sync failed: the kernel will report that to it, too.
     pub warned: bool,
 }
 
@@ -119,8 +119,8 @@ pub enum DrawNext {
     SyncResult,
     /// Exit 0, and the parent logs and announces.
     Finish,
-    /// A sync has failed, and nobody knows yet.
-    TellBroken {
+    /// A sync has failed and is not reported yet.
+    ReportBroken {
         result: bool,
     },
 }
@@ -133,7 +133,7 @@ pub struct Drawing {
     pub warned: bool,
 }
 
-/// The parent, and what it knows.
+/// The parent and its knowledge.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Server {
     pub up: bool,
@@ -143,7 +143,7 @@ pub struct Server {
     pub drawn: bool,
 }
 
-/// What clients and the log have been told, and what of it must hold from now on.
+/// The answers to clients and the log so far, and the promises that follow from them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Promised {
     pub bets: [u8; 2],
@@ -156,7 +156,7 @@ pub struct Promised {
 #[derive(Debug, Clone, Hash)]
 pub struct World {
     pub bets: File<Vec<Row>>,
-    /// The committed length in `bets.lock`; `None` for what is not believed.
+    /// The committed length in `bets.lock`; `None` if the record is not believed.
     pub record: File<Option<u8>>,
     /// A failed sync has dropped data, and no server has started since.
     pub dropped: bool,
@@ -171,7 +171,7 @@ pub struct World {
 }
 
 impl World {
-    /// A server that has started on nothing, and two clients.
+    /// A server that has started without files, and two clients.
     pub fn new(settings: &Settings) -> Self {
         Self {
             bets: File::new(Vec::new()),
@@ -192,7 +192,7 @@ impl World {
         self.sessions.iter().any(|session| session.next.holds_lock(settings))
     }
 
-    /// What a reader takes for bets (`Store::lines` up to `Store::committed_len`).
+    /// The rows that a reader counts as bets (`Store::lines` up to `Store::committed_len`).
     pub fn visible(&self, settings: &Settings) -> &[Row] {
         let rows = self.bets.read();
         if !settings.has(Mechanism::CommittedLength) {
@@ -211,7 +211,7 @@ impl World {
         AGENCIES.map(|agency| of(agency).count() as u8)
     }
 
-    /// Under the lock: `Store::committed`. `None` where it refuses all writes: committed rows are gone, or may be.
+    /// Under the lock: `Store::committed`. `None` if it refuses all writes, since committed rows are or may be lost.
     pub fn repair(&mut self, settings: &Settings) -> Option<()> {
         if self.dropped && settings.has(Mechanism::DoubtRecord) {
             return None;
@@ -232,7 +232,7 @@ impl World {
         Some(())
     }
 
-    /// `Store::recover` within what was committed.
+    /// `Store::recover` within the committed length.
     pub fn shorten_record(&mut self, settings: &Settings) {
         let whole = valid_run(self.bets.read()) as u8;
         let committed = self.record.read().map_or(whole, |committed| committed.min(whole));
@@ -241,7 +241,7 @@ impl World {
 
     pub fn set_record(&mut self, settings: &Settings, committed: u8) {
         if settings.has(Mechanism::BootId) {
-            // Whichever record a power cut leaves, it will not be believed.
+            // Every record that a power cut may leave will not be believed.
             self.record = File::new(Some(committed));
         } else {
             self.record.write(Some(committed));
@@ -270,7 +270,7 @@ impl World {
         }
     }
 
-    /// What a power cut takes from what was promised, at this level.
+    /// The promises that a power cut cancels, at this level.
     pub fn power_is_cut(&mut self, level: Level) {
         self.promised.power_was_cut = true;
         for agency in AGENCIES.map(usize::from) {

@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::disk::{Disk, Kind, path};
 use crate::own::{self, can, run};
 use crate::scene::*;
+use crate::support::disk::{Disk, Medium};
 use crate::support::*;
 
-/// An attribute of a file, taken off when dropped.
+/// An attribute of a file, removed when dropped.
 struct Locked(PathBuf, &'static str);
 
 impl Locked {
-    /// `None` if this machine cannot do that, which has been said.
+    /// `None` if this machine cannot do that, which has been reported.
     fn new(file: PathBuf, attribute: &'static str) -> Option<Self> {
         can("chattr", &[&format!("+{attribute}"), path(&file)]).then_some(Self(file, attribute))
     }
@@ -25,10 +25,10 @@ impl Drop for Locked {
 }
 
 fn disk() -> Option<Disk> {
-    own::mounts().then(|| Disk::new(Kind::Ext4)).flatten()
+    own::disk(Medium::SmallExt4)
 }
 
-/// Three rows of agency 1, stored by a server that has been killed.
+/// Stores three rows of agency 1 with a server that is then killed.
 fn used(disk: &Disk) {
     let server = on(disk).start();
     assert_eq!(server.connect().send(&batch_of(1, 3, 1)).ack(), 0);
@@ -36,7 +36,7 @@ fn used(disk: &Disk) {
 }
 
 #[test]
-fn a_start_on_files_that_may_not_be_changed_is_exit_code_4_and_one_line_that_names_the_file() {
+fn a_start_on_immutable_files_is_exit_code_4_and_names_the_file() {
     let Some(disk) = disk() else { return };
     used(&disk);
     let before = fs::read(disk.bets()).unwrap();
@@ -53,7 +53,7 @@ fn a_start_on_files_that_may_not_be_changed_is_exit_code_4_and_one_line_that_nam
 }
 
 #[test]
-fn a_start_in_a_directory_that_may_not_be_changed_is_exit_code_4_where_it_would_have_to_be() {
+fn a_start_that_must_change_a_locked_directory_is_exit_code_4() {
     let Some(disk) = disk() else { return };
     {
         let Some(_locked) = Locked::new(disk.store(), "i") else { return };
@@ -74,7 +74,7 @@ fn a_start_in_a_directory_that_may_not_be_changed_is_exit_code_4_where_it_would_
 }
 
 #[test]
-fn a_directory_that_becomes_immutable_while_the_server_runs_keeps_nobody_from_betting_ending_and_drawing() {
+fn a_running_server_works_in_an_immutable_directory() {
     let Some(disk) = disk() else { return };
     let server = on(&disk).start();
     assert_eq!(server.connect().send(&batch_of(1, 3, 1)).ack(), 0);
@@ -83,11 +83,11 @@ fn a_directory_that_becomes_immutable_while_the_server_runs_keeps_nobody_from_be
 }
 
 #[test]
-fn files_that_become_immutable_while_the_server_runs_refuse_with_code_4_until_they_are_not() {
+fn files_made_immutable_at_run_time_get_code_4() {
     for file in ["bets.csv", "bets.lock", "ends"] {
         let Some(disk) = disk() else { return };
         let server = on(&disk).start();
-        let (mut one, mut two) = (claimed(&server, 1), claimed(&server, 2));
+        let (mut one, mut two) = (server.claim(1), server.claim(2));
         assert_eq!(one.send(&batch_of(1, 3, 1)).ack(), 0);
         {
             let Some(_locked) = Locked::new(disk.store().join(file), "i") else { return };
@@ -103,10 +103,10 @@ fn files_that_become_immutable_while_the_server_runs_refuse_with_code_4_until_th
 }
 
 #[test]
-fn a_draw_whose_file_is_immutable_is_held_once_it_is_not() {
+fn a_draw_waits_until_its_file_is_no_longer_immutable() {
     let Some(disk) = disk() else { return };
     let server = on(&disk).start();
-    let mut agencies = [1, 2, 3].map(|agency| claimed(&server, agency));
+    let mut agencies = [1, 2, 3].map(|agency| server.claim(agency));
     assert_eq!(agencies[0].send(&batch_of(1, 3, WINNING)).ack(), 0);
     {
         let Some(_locked) = Locked::new(disk.store().join("draw"), "i") else { return };
@@ -118,6 +118,6 @@ fn a_draw_whose_file_is_immutable_is_held_once_it_is_not() {
     }
     assert_eq!(agencies.each_mut().map(|conn| conn.winners().unwrap()), [vec![0, 1, 2], vec![], vec![]]);
     drop(agencies);
-    server.await_alone();
+    server.await_childless();
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
 }

@@ -1,31 +1,31 @@
-//! Disks without room. What needs a block or two is tested on a tmpfs alone: an ext4 that is full may have one left in
-//! reserve, and give it back late.
+//! Disks without room. Tests that depend on one block use only a tmpfs: a full ext4 may keep a block in reserve and give it
+//! back later.
 
 use std::fs::{self, File};
 use std::time::Duration;
 
-use crate::disk::{Disk, Kind};
 use crate::own;
 use crate::scene::*;
+use crate::support::disk::Medium;
 use crate::support::*;
 
-/// A batch that no half-used block has room for.
+/// Bets of a batch that does not fit into a half-used block.
 const LARGE: u32 = 255;
 
 #[test]
-fn on_a_full_tmpfs_batches_get_code_4_and_nothing_of_them_is_stored_until_there_is_room() {
-    batches_without_room(Kind::Tmpfs);
+fn batches_on_a_full_tmpfs_get_code_4_until_there_is_room() {
+    batches_without_room(Medium::Tmpfs);
 }
 
 #[test]
-fn on_a_full_ext4_batches_get_code_4_and_nothing_of_them_is_stored_until_there_is_room() {
-    batches_without_room(Kind::Ext4);
+fn batches_on_a_full_ext4_get_code_4_until_there_is_room() {
+    batches_without_room(Medium::SmallExt4);
 }
 
-fn batches_without_room(kind: Kind) {
-    let Some(disk) = own::mounts().then(|| Disk::new(kind)).flatten() else { return };
+fn batches_without_room(medium: Medium) {
+    let Some(disk) = own::disk(medium) else { return };
     let server = on(&disk).start();
-    let (mut one, mut two) = (claimed(&server, 1), claimed(&server, 2));
+    let (mut one, mut two) = (server.claim(1), server.claim(2));
     assert_eq!(one.send(&batch_of(1, 2, 1)).ack(), 0);
     assert_eq!(two.send(&batch_of(2, 4, WINNING)).ack(), 0);
     let before = fs::read(disk.bets()).unwrap();
@@ -34,10 +34,10 @@ fn batches_without_room(kind: Kind) {
         assert_eq!(one.send(&batch_of(1, LARGE, WINNING)).rest(), [2, 4], "round {round}");
         assert_eq!(fs::read(disk.bets()).unwrap(), before, "round {round}: rows that found room are taken back");
         drop(one);
-        one = claimed(&server, 1);
+        one = server.claim(1);
         assert_eq!(server.connect().send(&untyped_batch(3, &many(3))).rest(), [4]);
         assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
-        assert_eq!(two.send(&count(2)).received(2).0, 4, "a connection that was there is served");
+        assert_eq!(two.send(&count(2)).tally(2).0, 4, "a connection that was there is served");
     }
     disk.make_room();
     assert_eq!(one.send(&batch_of(1, LARGE, WINNING)).ack(), 0, "the same connection goes on");
@@ -53,33 +53,33 @@ fn many(number: u32) -> Vec<Bet<'static>> {
 }
 
 #[test]
-fn an_end_that_finds_no_room_on_the_disk_gets_code_4_and_counts_once_it_has_been_sent_again() {
-    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Tmpfs)).flatten() else { return };
+fn an_end_on_a_full_disk_gets_code_4_and_can_be_sent_again() {
+    let Some(disk) = own::disk(Medium::Tmpfs) else { return };
     let server = on(&disk).start();
-    let mut one = claimed(&server, 1);
+    let mut one = server.claim(1);
     assert_eq!(one.send(&batch_of(1, 2, WINNING)).ack(), 0);
     disk.fill();
     for _ in 0..3 {
         assert_eq!(one.send(&end(1)).rest(), [2, 4]);
         drop(one);
-        one = claimed(&server, 1);
+        one = server.claim(1);
     }
     assert_eq!(fs::metadata(disk.store().join("ends")).unwrap().len(), 0);
     disk.make_room();
     drop(one);
-    assert!(!held(&server, 1).1);
+    assert!(!server.tally(1).1);
     assert_goes_on(server, &disk, [rows(1, 2, WINNING), String::new(), String::new()]);
 }
 
 #[test]
-fn a_draw_that_finds_no_room_on_the_disk_is_held_once_there_is() {
-    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Tmpfs)).flatten() else { return };
+fn a_draw_on_a_full_disk_is_held_once_there_is_room() {
+    let Some(disk) = own::disk(Medium::Tmpfs) else { return };
     let server = on(&disk).start();
-    let mut agencies = [1, 2, 3].map(|agency| claimed(&server, agency));
+    let mut agencies = [1, 2, 3].map(|agency| server.claim(agency));
     for (agency, conn) in (1..).zip(&mut agencies) {
         assert_eq!(conn.send(&batch_of(agency, agency, WINNING)).ack(), 0);
     }
-    // Its block has room for the other ends.
+    // The block of the first end has room for the others.
     assert_eq!(agencies[0].send(&end(1)).ack(), 0);
     disk.fill();
     for (agency, conn) in (2..).zip(&mut agencies[1..]) {
@@ -97,30 +97,30 @@ fn a_draw_that_finds_no_room_on_the_disk_is_held_once_there_is() {
         assert_eq!(conn.winners(), Some((0..agency).collect()));
     }
     drop(agencies);
-    server.await_alone();
+    server.await_childless();
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
 }
 
 #[test]
-fn a_record_that_finds_no_room_on_the_disk_refuses_the_batch_and_is_made_anew_once_there_is() {
-    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Tmpfs)).flatten() else { return };
+fn a_record_without_room_refuses_the_batch_with_code_4() {
+    let Some(disk) = own::disk(Medium::Tmpfs) else { return };
     let server = on(&disk).start();
-    let mut one = claimed(&server, 1);
+    let mut one = server.claim(1);
     assert_eq!(one.send(&batch_of(1, 2, 1)).ack(), 0);
-    // Somebody has emptied it, and taken its room.
+    // Another process empties the record, and its room is taken.
     File::options().write(true).open(disk.store().join("bets.lock")).unwrap().set_len(0).unwrap();
     disk.fill();
     assert_eq!(one.send(&batch_of(1, 1, WINNING)).rest(), [2, 4]);
     drop(one);
     assert_eq!(server.connect().send(&count(2)).rest(), [2, 4]);
-    assert_eq!(rows_of(&disk, 1), rows(1, 2, 1));
+    assert_eq!(rows_on(&disk, 1), rows(1, 2, 1));
     disk.make_room();
     assert_goes_on(server, &disk, [rows(1, 2, 1), String::new(), String::new()]);
 }
 
 #[test]
-fn a_start_on_a_full_disk_is_exit_code_4_and_one_line_and_works_once_there_is_room() {
-    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Tmpfs)).flatten() else { return };
+fn a_start_on_a_full_disk_is_exit_code_4_and_one_line() {
+    let Some(disk) = own::disk(Medium::Tmpfs) else { return };
     fs::write(disk.bets(), rows(1, 9, 1) + "no bet").unwrap();
     File::open(disk.bets()).unwrap().sync_all().unwrap();
     let before = fs::read(disk.bets()).unwrap();

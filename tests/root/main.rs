@@ -1,17 +1,14 @@
-//! Faults that take root, made by real means: disks that are full or fail, power cuts, networks that go away, processes
-//! that the system refuses, files that may not be changed. Each test has mounts, and where it needs one a network, of its
-//! own thread alone (`own.rs`), so that nothing of them is left whatever becomes of the test. What a machine cannot do is
-//! said by name. Faults that need no root are in `tests/faults.rs`.
+//! Faults that need root, made by real means: full and failing disks, power cuts, lost networks, process limits, immutable
+//! files.
+//!
+//! Each test has mounts, and if needed a network, of its own thread (`own.rs`), so that nothing of them remains after the
+//! test. A test that the machine cannot run reports itself as skipped. Faults that need no root are in `tests/faults`.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../client_support/mod.rs"]
-#[allow(dead_code, reason = "each test file uses its part")]
-mod client_support;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod attributes;
-mod disk;
 mod full;
 mod network;
 mod own;

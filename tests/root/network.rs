@@ -1,23 +1,21 @@
-//! Networks that go away: packets that are dropped or rejected, connections that the system ends.
+//! Lost networks: packets that are dropped or rejected, connections that the system ends.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::client_support;
 use crate::own::{self, can, run};
-use crate::scene::*;
 use crate::support::*;
 
-/// Kept for a peer that says nothing more; the spec names 30 s, a busy machine gets some more.
+/// How long a vanished peer may stay undetected: 30 s are promised, a busy machine gets some more.
 const FOUND_OUT: Duration = Duration::from_secs(50);
-/// Long enough for packets to be lost, and sent again in vain.
+/// Long enough for packets to be lost and sent again.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// What this thread's network does not let pass.
+/// A packet filter in this thread's network.
 struct Wall;
 
 impl Wall {
-    /// A network of this thread's own, open as yet; `None` if that cannot be had, which has been said.
+    /// A network of this thread's own, without rules yet; `None` if the machine cannot do that, which has been reported.
     fn new() -> Option<Self> {
         let chain = "add chain inet wall input { type filter hook input priority 0; }";
         let made = own::network() && can("nft", &["add", "table", "inet", "wall"]) && can("nft", &[chain]);
@@ -43,23 +41,19 @@ impl Wall {
     }
 }
 
-fn port_of(conn: &Conn) -> u16 {
-    conn.0.local_addr().unwrap().port()
-}
-
 #[test]
-fn a_client_that_vanishes_without_a_word_is_found_out_and_its_agency_is_free_again() {
+fn a_vanished_client_is_detected_and_its_agency_freed() {
     let Some(wall) = Wall::new() else { return };
     let server = Setup::new(3).set("DRAW_WAIT", "3s").start();
-    let (mut silent, mut owed) = (claimed(&server, 1), server.connect());
+    let (mut silent, mut owed) = (server.claim(1), server.connect());
     assert_eq!(silent.send(&batch_of(1, 3, WINNING)).ack(), 0);
     silent.send(&batch_of(1, 3, WINNING)[..20]);
-    let idle = claimed(&server, 2);
+    let idle = server.claim(2);
     server.await_read(&silent);
     owed.send(&ask(3));
     server.await_read(&owed);
     let vanished = [&silent, &idle, &owed].map(|conn| server.end_of(conn).unwrap().inode);
-    [&silent, &idle, &owed].iter().for_each(|conn| wall.lose(port_of(conn)));
+    [&silent, &idle, &owed].iter().for_each(|conn| wall.lose(conn.port()));
     let began = Instant::now();
 
     let mut other = server.connect();
@@ -69,31 +63,31 @@ fn a_client_that_vanishes_without_a_word_is_found_out_and_its_agency_is_free_aga
     }
     let left = children_with(&server, &vanished);
     assert_eq!(left, Vec::<usize>::new(), "of a message begun (0), of silence (1), of an answer under way (2)");
-    assert_eq!(held(&server, 1).0, 3);
-    assert_eq!(held(&server, 2), (0, false, 0));
+    assert_eq!(server.tally(1).0, 3);
+    assert_eq!(server.tally(2), (0, false, 0));
     drop(other);
-    server.await_alone();
+    server.await_childless();
     server.stop();
 }
 
-/// Which of these sockets some child of the server still has.
+/// The positions of those sockets that a child of the server still has open.
 fn children_with(server: &Server, inodes: &[u64]) -> Vec<usize> {
     let open: Vec<String> = server.children().into_iter().flat_map(|pid| descriptors(pid).into_values()).collect();
     (0..inodes.len()).filter(|&n| open.contains(&format!("socket:[{}]", inodes[n]))).collect()
 }
 
 #[test]
-fn a_server_that_cannot_be_reached_for_a_while_is_found_again_and_has_each_bet_once() {
+fn after_an_outage_the_server_has_each_bet_once() {
     const ROWS: u32 = 40_000;
     let Some(wall) = Wall::new() else { return };
     let server = Setup::new(1).set("LOGGING_LEVEL", "INFO").start();
-    // At first there is nothing but silence.
+    // At first, every packet is lost.
     wall.lose(server.port());
-    let mut client = client_support::Setup::new("draw")
+    let mut client = ClientSetup::new("draw")
         .server(([127, 0, 0, 1], server.port()).into())
         .set("LOG_LEVEL", "INFO")
         .set("BATCH_MAXAMOUNT", "1")
-        .bets(client_support::rows(ROWS))
+        .bets(agency_file(ROWS))
         .start();
     std::thread::sleep(A_WHILE);
     assert_eq!(server.bets(), b"");
@@ -114,22 +108,22 @@ fn a_server_that_cannot_be_reached_for_a_while_is_found_again_and_has_each_bet_o
     }
     let ended = client.end();
     assert_eq!(ended.code(), 0, "{:#?}", ended.log.last());
-    assert!(String::from_utf8(server.bets()).unwrap() == client_support::stored_rows(ROWS), "each bet once, in order");
-    server.await_alone();
+    assert!(String::from_utf8(server.bets()).unwrap() == stored_rows(ROWS), "each bet once, in order");
+    server.await_childless();
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
 }
 
 #[test]
-fn a_connection_that_the_system_aborts_costs_its_own_child_alone() {
+fn an_aborted_connection_ends_only_its_own_child() {
     if !own::network() {
         return;
     }
     let server = Server::start(3);
-    let (mut victim, mut other) = (claimed(&server, 1), claimed(&server, 2));
+    let (mut victim, mut other) = (server.claim(1), server.claim(2));
     assert_eq!(victim.send(&batch_of(1, 3, WINNING)).ack(), 0);
     victim.send(&batch_of(1, 3, WINNING)[..20]);
     server.await_read(&victim);
-    let filter = format!("sport = {} and dport = {}", server.port(), port_of(&victim));
+    let filter = format!("sport = {} and dport = {}", server.port(), victim.port());
     let killed = Command::new("ss").args(["-K", &filter]).output();
     if !killed.as_ref().is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("ESTAB")) {
         return skipped(&this_test(), &format!("ss -K ends no connection here: {killed:?}"));
@@ -137,8 +131,8 @@ fn a_connection_that_the_system_aborts_costs_its_own_child_alone() {
     assert_eq!(victim.rest_or_reset(), b"");
     eventually("its child is gone", || server.children().len() == 1);
     assert_eq!(other.send(&batch_of(2, 1, 1)).ack(), 0);
-    assert_eq!(held(&server, 1).0, 3);
+    assert_eq!(server.tally(1).0, 3);
     drop(other);
-    server.await_alone();
+    server.await_childless();
     server.stop();
 }

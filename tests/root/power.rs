@@ -1,27 +1,28 @@
-//! Power cuts: what had not reached the disk is gone, and so is the boot. What each `DURABILITY` promises is there.
+//! Power cuts: data that had not reached the disk is gone, and the next boot has another id. Each `DURABILITY` keeps what it
+//! promises.
 
-use crate::disk::{Disk, Kind};
 use crate::own;
 use crate::scene::*;
+use crate::support::disk::{Disk, Medium};
 use crate::support::*;
 
-/// The power fails, and the machine comes back as another boot; false if that cannot be had here, which has been said.
-/// What has been acknowledged by then can still be read.
+/// Cuts the power and starts another boot; false if this machine cannot do that, which has been reported. Answers that
+/// were sent before the cut can still be read.
 fn power_cut(server: Server, disk: &Disk) -> bool {
-    // First nobody does anything any more, as without power: a sync that meets the cut may still return success.
+    // Stop all processes first, as without power: a sync during the cut may still return success.
     freeze(server.pid());
-    if !disk.cut_power() {
+    if !own::is_possible(disk.cut_power()) {
         return false;
     }
     drop(server.kill());
-    disk.mount_again();
-    disk.another_boot();
+    disk.mount_again().unwrap();
+    disk.another_boot().unwrap();
     true
 }
 
-/// Acknowledged bets of each agency: two batches each, which on a connection of one agency have come by turns.
+/// Stores two batches of each agency, in turns, and returns the connections and the acknowledged rows of each agency.
 fn bet(server: &Server) -> ([Conn; 3], [String; 3]) {
-    let mut agencies = [1, 2, 3].map(|agency| claimed(server, agency));
+    let mut agencies = [1, 2, 3].map(|agency| server.claim(agency));
     for n in [200, 7] {
         for (agency, conn) in (1..).zip(&mut agencies) {
             assert_eq!(conn.send(&batch_of(agency, n, WINNING)).ack(), 0);
@@ -31,26 +32,26 @@ fn bet(server: &Server) -> ([Conn; 3], [String; 3]) {
 }
 
 fn disk() -> Option<Disk> {
-    own::mounts().then(|| Disk::new(Kind::Ext4)).flatten()
+    own::disk(Medium::SmallExt4)
 }
 
 #[test]
-fn with_durability_batch_every_acknowledged_batch_survives_a_power_cut() {
+fn durability_batch_keeps_every_acknowledged_batch() {
     let Some(disk) = disk() else { return };
     let server = on(&disk).set("DURABILITY", "batch").start();
     let (mut agencies, acknowledged) = bet(&server);
-    // One that is cut off stays unacknowledged.
+    // This batch is incomplete and stays unacknowledged.
     agencies[0].send(&batch_of(1, 9, 1)[..50]);
     if !power_cut(server, &disk) {
         return;
     }
     let again = on(&disk).set("DURABILITY", "batch").start();
-    assert_eq!([1, 2, 3].map(|agency| rows_of(&disk, agency)), acknowledged);
+    assert_eq!([1, 2, 3].map(|agency| rows_on(&disk, agency)), acknowledged);
     assert_goes_on(again, &disk, acknowledged);
 }
 
 #[test]
-fn with_durability_end_agencies_that_have_ended_survive_a_power_cut_whole_and_the_others_can_go_on() {
+fn durability_end_keeps_every_agency_that_has_ended() {
     let Some(disk) = disk() else { return };
     let server = on(&disk).start();
     let (mut agencies, acknowledged) = bet(&server);
@@ -64,16 +65,16 @@ fn with_durability_end_agencies_that_have_ended_survive_a_power_cut_whole_and_th
         return;
     }
     let again = on(&disk).start();
-    let kept = [1, 2, 3].map(|agency| rows_of(&disk, agency));
+    let kept = [1, 2, 3].map(|agency| rows_on(&disk, agency));
     assert_eq!([&kept[0], &kept[2]], [&acknowledged[0], &acknowledged[2]]);
-    assert!(held(&again, 1).1 && held(&again, 3).1 && !held(&again, 2).1, "ends that were acknowledged");
+    assert!(again.tally(1).1 && again.tally(3).1 && !again.tally(2).1, "ends that were acknowledged");
     let sent = acknowledged[1].clone() + &not_synced + &later;
     assert!(sent.starts_with(&kept[1]), "{}", kept[1]);
     assert_goes_on(again, &disk, kept);
 }
 
 #[test]
-fn with_durability_process_a_server_starts_cleanly_after_a_power_cut_and_goes_on_behind_whole_rows() {
+fn durability_process_starts_cleanly_after_a_power_cut() {
     let Some(disk) = disk() else { return };
     let server = on(&disk).set("DURABILITY", "process").start();
     let (mut agencies, acknowledged) = bet(&server);
@@ -82,14 +83,14 @@ fn with_durability_process_a_server_starts_cleanly_after_a_power_cut_and_goes_on
         return;
     }
     let again = on(&disk).set("DURABILITY", "process").start();
-    let kept = [1, 2, 3].map(|agency| rows_of(&disk, agency));
+    let kept = [1, 2, 3].map(|agency| rows_on(&disk, agency));
     assert!(kept.iter().zip(&acknowledged).all(|(kept, sent)| sent.starts_with(kept)));
     assert_ne!(kept, acknowledged, "the power cut takes nothing: these tests would prove nothing");
     assert_goes_on(again, &disk, kept);
 }
 
 #[test]
-fn a_draw_that_was_announced_survives_a_power_cut_whatever_the_durability() {
+fn an_announced_draw_survives_at_every_durability() {
     for durability in ["process", "end", "batch"] {
         let Some(disk) = disk() else { return };
         let server = on(&disk).set("DURABILITY", durability).start();
@@ -113,11 +114,11 @@ fn a_draw_that_was_announced_survives_a_power_cut_whatever_the_durability() {
 }
 
 #[test]
-fn a_power_cut_amid_batches_leaves_what_was_acknowledged_and_at_most_a_part_of_the_next_one() {
+fn a_power_cut_amid_batches_keeps_all_acknowledged_ones() {
     for cut_after in [1, 2, 5] {
         let Some(disk) = disk() else { return };
         let server = on(&disk).set("DURABILITY", "batch").start();
-        let mut one = claimed(&server, 1);
+        let mut one = server.claim(1);
         one.send(&batch_of(1, 99, 1).repeat(20));
         (0..cut_after).for_each(|_| assert_eq!(one.ack(), 0));
         if !power_cut(server, &disk) {
@@ -125,26 +126,26 @@ fn a_power_cut_amid_batches_leaves_what_was_acknowledged_and_at_most_a_part_of_t
         }
         let acknowledged = cut_after + one.rest_or_reset().chunks(2).filter(|answer| answer == &[2, 0]).count();
         let again = on(&disk).set("DURABILITY", "batch").start();
-        let kept = rows_of(&disk, 1);
+        let kept = rows_on(&disk, 1);
         let sent = |batches| rows(1, 99, 1).repeat(batches);
-        let told = format!("{acknowledged} batches were acknowledged, {} rows are there", kept.lines().count());
-        assert!(kept.starts_with(&sent(acknowledged)), "{told}");
-        assert!(sent(acknowledged + 1).starts_with(&kept), "{told}");
+        let counts = format!("{acknowledged} batches were acknowledged, {} rows are there", kept.lines().count());
+        assert!(kept.starts_with(&sent(acknowledged)), "{counts}");
+        assert!(sent(acknowledged + 1).starts_with(&kept), "{counts}");
         assert_goes_on(again, &disk, [kept, String::new(), String::new()]);
     }
 }
 
 #[test]
-fn a_server_goes_on_from_a_copy_of_the_disk_that_was_made_while_another_one_ran() {
+fn a_server_goes_on_from_a_copy_of_a_disk_in_use() {
     let Some(disk) = disk() else { return };
     let server = on(&disk).set("DURABILITY", "batch").start();
     let (agencies, acknowledged) = bet(&server);
-    let copy = disk.copy();
-    copy.another_boot();
+    let copy = disk.copy().unwrap();
+    copy.another_boot().unwrap();
     let elsewhere = on(&copy).set("DURABILITY", "batch").start();
-    assert_eq!([1, 2, 3].map(|agency| rows_of(&copy, agency)), acknowledged);
+    assert_eq!([1, 2, 3].map(|agency| rows_on(&copy, agency)), acknowledged);
     assert_goes_on(elsewhere, &copy, acknowledged.clone());
-    // The one that was copied has noticed nothing.
+    // The server on the original disk is not affected.
     drop(agencies);
     assert_goes_on(server, &disk, acknowledged);
 }

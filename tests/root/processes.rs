@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::support::*;
 
-/// A control group of its own that bounds processes; removed when dropped, after the processes in it.
+/// A control group that limits processes. Dropping it removes it, once the processes in it have ended.
 struct Group(PathBuf);
 
 impl Group {
-    /// With at most `max` processes; `None` if this machine has none to make, which has been said.
+    /// With at most `max` processes; `None` if this machine cannot make one, which has been reported.
     fn new(max: u32) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
         let groups: Vec<_> = mounts.lines().filter_map(of_pids).collect();
@@ -29,7 +29,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Killed processes take a moment to be gone; a test that has failed must not fail a second time here.
+        // Killed processes take a moment to end; a failed test must not panic a second time here.
         let gone = || !self.0.exists() || fs::remove_dir(&self.0).is_ok();
         let _ = (0..1000).any(|_| {
             std::thread::sleep(Duration::from_millis(5));
@@ -38,8 +38,8 @@ impl Drop for Group {
     }
 }
 
-/// Where groups that can bound processes are made, by a line of /proc/mounts: version 1 has a tree for them, version 2
-/// one for all.
+/// The directory in which groups that limit processes can be made, if the line of /proc/mounts names one. Version 1 has
+/// a tree for each controller, version 2 one for all.
 fn of_pids(mount: &str) -> Option<PathBuf> {
     let fields: Vec<_> = mount.split(' ').collect();
     let of_all = || fs::read_to_string(Path::new(fields[1]).join("cgroup.subtree_control")).unwrap_or_default();
@@ -52,13 +52,13 @@ fn of_pids(mount: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn in_a_group_that_may_have_no_more_processes_clients_are_refused_or_wait_and_nothing_spins() {
+fn at_the_cgroup_limit_clients_are_refused_or_wait() {
     let Some(group) = Group::new(3) else { return };
     let join = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", group.0.display());
     let server = Setup::new(2).set("SERVER_LISTEN_BACKLOG", 100).under(&["sh", "-c", &join, "sh"]).start();
     let at_start = descriptors(server.pid());
     let (mut first, mut second) = (server.connect(), server.connect());
-    assert_eq!(first.send(&batch_of(1, 3, 7574)).ack(), 0);
+    assert_eq!(first.send(&batch_of(1, 3, WINNING)).ack(), 0);
     eventually("two are served", || server.children().len() == 2);
     let mut others: Vec<_> = (0..5).map(|_| server.connect()).collect();
     server.await_log("action: accept_connections | result: fail | llamada: fork");
@@ -72,7 +72,7 @@ fn in_a_group_that_may_have_no_more_processes_clients_are_refused_or_wait_and_no
     }
     drop(others);
     eventually("one is left", || server.children().len() == 1);
-    // The draw needs a process, too: it is tried until there is one.
+    // The draw also needs a process: it is retried until it gets one.
     let mut two = server.connect();
     assert_eq!(two.send(&end(2)).ack(), 0);
     first.send(&end(1)).send(&ask(1));
@@ -81,7 +81,7 @@ fn in_a_group_that_may_have_no_more_processes_clients_are_refused_or_wait_and_no
     drop(two);
     assert_eq!(first.winners(), Some(vec![0, 1, 2]));
     drop(first);
-    server.await_alone();
+    server.await_childless();
     assert_eq!(descriptors(server.pid()), at_start);
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
 }

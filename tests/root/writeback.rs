@@ -1,36 +1,36 @@
-//! Disks that take what is written and then cannot keep it: fdatasync(2) fails with the kernel's own EIO.
+//! Disks that accept writes and then cannot keep them: fdatasync(2) fails with the kernel's own EIO.
 
 use std::fs;
 use std::io::{Read, Write};
 
-use crate::disk::{Disk, Kind};
 use crate::own;
 use crate::scene::*;
+use crate::support::disk::{Disk, Medium};
 use crate::support::*;
 
-/// Batches that need more room than what lies below the disk has given it already.
+/// So many batches that they need more room than the image has already.
 const BATCHES: u32 = 40;
 
 #[test]
-fn a_batch_that_the_disk_cannot_keep_is_not_acknowledged_and_a_restart_on_a_new_mount_goes_on() {
-    a_failing_disk("batch", Disk::mount_again);
+fn a_failed_batch_is_not_acknowledged_and_a_remount_recovers() {
+    a_failing_disk("batch", |disk| disk.mount_again().unwrap());
 }
 
 #[test]
-fn an_end_that_the_disk_cannot_keep_is_not_acknowledged_and_a_restart_on_the_same_mount_goes_on() {
-    // Trap: what could not be written is still in the kernel's cache, and looks as if it were on the disk.
+fn a_failed_end_is_not_acknowledged_and_a_restart_recovers() {
+    // Trap: data that could not be written is still in the kernel's cache and looks as if it were on the disk.
     a_failing_disk("end", |_| {});
 }
 
 #[test]
-fn an_end_that_the_disk_cannot_keep_is_not_acknowledged_and_a_restart_on_a_new_mount_goes_on() {
-    a_failing_disk("end", Disk::mount_again);
+fn a_failed_end_is_not_acknowledged_and_a_remount_recovers() {
+    a_failing_disk("end", |disk| disk.mount_again().unwrap());
 }
 
 fn a_failing_disk(durability: &str, restore: impl Fn(&Disk)) {
-    let Some(disk) = own::mounts().then(|| Disk::new(Kind::Ext4)).flatten() else { return };
+    let Some(disk) = own::disk(Medium::SmallExt4) else { return };
     let mut server = on(&disk).set("DURABILITY", durability).start();
-    let (mut one, mut two) = (claimed(&server, 1), claimed(&server, 2));
+    let (mut one, mut two) = (server.claim(1), server.claim(2));
     assert_eq!([one.send(&batch_of(1, 2, 1)).ack(), two.send(&batch_of(2, 4, WINNING)).ack()], [0, 0]);
     // Under `end`, agency 2's bets are kept by its end.
     assert_eq!(two.send(&end(2)).ack(), 0);
@@ -51,20 +51,20 @@ fn a_failing_disk(durability: &str, restore: impl Fn(&Disk)) {
     disk.make_room_below();
     restore(&disk);
     let again = on(&disk).set("DURABILITY", durability).start();
-    let kept = rows_of(&disk, 1);
+    let kept = rows_on(&disk, 1);
     let sent = |batches| rows(1, 2, 1) + &rows(1, 255, WINNING).repeat(batches);
     assert!(sent(BATCHES as usize).starts_with(&kept), "{} bytes", kept.len());
     assert!(durability == "end" || kept.starts_with(&sent(acknowledged)), "an acknowledged batch is lost");
-    assert_eq!(held(&again, 2), (4, true, crc32fast::hash(rows(2, 4, WINNING).as_bytes())));
-    assert!(!held(&again, 1).1, "its end was not acknowledged");
+    assert_eq!(again.tally(2), (4, true, crc32fast::hash(rows(2, 4, WINNING).as_bytes())));
+    assert!(!again.tally(1).1, "its end was not acknowledged");
     assert_goes_on(again, &disk, [kept, rows(2, 4, WINNING), String::new()]);
-    // And all that is on the disk, not merely in memory.
+    // All of it is on the disk, not only in memory.
     let before = fs::read(disk.bets()).unwrap();
-    disk.mount_again();
+    disk.mount_again().unwrap();
     assert!(fs::read(disk.bets()).unwrap() == before, "what was acknowledged is not on the disk");
 }
 
-/// Whether `message` is acknowledged; if not, the connection is closed without any answer.
+/// Whether `message` is acknowledged; otherwise the connection must be closed without an answer.
 fn is_acknowledged(conn: &mut Conn, message: &[u8]) -> bool {
     let mut answer = [0; 2];
     let answered = conn.0.write_all(message).is_ok() && conn.0.read_exact(&mut answer).is_ok();

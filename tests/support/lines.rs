@@ -1,6 +1,6 @@
-//! What a log line must look like, and a look at the lines of a log.
+//! The form of a log line, and questions about the lines of a log.
 
-/// Every line is one that other programs can parse.
+/// Every line has the form that other programs can parse.
 #[track_caller]
 pub fn assert_well_formed(log: &str) {
     if let Some(offence) = log.split_inclusive('\n').find_map(offence) {
@@ -8,7 +8,16 @@ pub fn assert_well_formed(log: &str) {
     }
 }
 
-/// What is wrong with `line`, its line feed included. Its form is
+/// The log of a start that failed: the line of the settings, then one line that names `what`.
+#[track_caller]
+pub fn assert_one_complaint(log: &str, what: &str) {
+    assert_well_formed(log);
+    let lines: Vec<_> = log.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("action: config | result: success"), "{log}");
+    assert!(lines[1].contains("CRITICAL action: exit | result: fail | error: ") && lines[1].contains(what), "{log}");
+}
+
+/// The defect of `line`, which includes its line feed; `None` if it is well formed. The form is
 /// `YYYY-MM-DD HH:MM:SS LEVEL     action: X | result: Y | key: value | …`, in at most 4096 bytes.
 pub fn offence(line: &str) -> Option<String> {
     let wrong = |what: &str| Some(format!("{what}: {line:?}"));

@@ -1,4 +1,4 @@
-//! Ports that a server can be told to take, and to take again.
+//! Ports that a server can be configured with, and can bind again later.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 
-/// A port that nobody has nor another caller is given, out of the range from which the kernel gives ports to clients.
+/// A port that is not bound and that no other caller gets. It lies outside the range from which the kernel gives ports to
+/// clients.
 pub fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id() * 7 + 1000 * GIVEN.fetch_add(1, Ordering::Relaxed);
@@ -15,7 +16,7 @@ pub fn free_port() -> u16 {
     ports.map(|port| port.try_into().unwrap()).find(|&port| !is_bound(port)).unwrap()
 }
 
-/// Whether anybody has the port, also without listening to it yet: a bind(2) that shares nothing fails then.
+/// Whether some process has bound the port, even if it does not listen yet: an exclusive bind(2) fails then.
 pub fn is_bound(port: u16) -> bool {
     let socket = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     let address = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));

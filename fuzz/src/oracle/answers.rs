@@ -1,13 +1,13 @@
-//! The server's answers, typed: the table of `docs/protocol.md`, on all bytes at once.
+//! The server's typed answers, by the table of `docs/protocol.md`. Reads from all bytes at once.
 
 use loteria::protocol::{Answer, Code, DecodeError, Malformed};
 use loteria::row::Tally;
 
-use super::number;
+use super::numbers::number;
 
-/// The answer at the front of `bytes` and its length.
+/// The answer at the start of `bytes`, and its length.
 pub fn read(bytes: &[u8]) -> Result<(Answer, usize), DecodeError> {
-    let word = |at: usize| u32::try_from(number(&bytes[at..at + 4])).unwrap_or_default();
+    let word = |at: usize| u32::try_from(number(&bytes[at..at + 4])).unwrap();
     let needs = |len: usize| if bytes.len() < len { Err(DecodeError::Incomplete) } else { Ok(len) };
     needs(1)?;
     match bytes[0] {

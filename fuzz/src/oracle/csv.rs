@@ -1,10 +1,11 @@
-//! Rows as Python's csv module reads and writes them, character by character; and which of them are bets.
+//! Rows as Python's csv module reads and writes them, byte by byte, and which of these rows are bets.
 
 use loteria::bet::Bet;
 
-use super::{decimal, page};
+use super::numbers::decimal;
+use super::page;
 
-/// Where Python's reader is in a row.
+/// The state of Python's reader within a row.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     FieldBegins,
@@ -13,8 +14,8 @@ enum State {
     QuoteInQuoted,
 }
 
-/// The fields of a row that is one line, given without its end; `None` for what Python refuses (a lone CR) or goes on to
-/// read on the next line (a quote that is not closed).
+/// The fields of a row in one line, which is given without its line end. `None` if Python refuses the line (it has a CR
+/// without LF), or if the row continues on the next line (a quote is not closed).
 pub fn fields(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut fields = vec![Vec::new()];
     let mut state = State::FieldBegins;
@@ -44,14 +45,15 @@ pub fn fields(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     (state != State::Quoted).then_some(fields)
 }
 
-/// The bet in a row of `bets.csv`, line end included.
+/// The bet in a row of `bets.csv`, which is given with its line end.
 pub fn stored_bet(line: &[u8]) -> Option<Bet> {
     let fields = fields(line.strip_suffix(b"\r\n")?)?;
     let [agency, first, last, document, birthdate, number] = &fields[..] else { return None };
     page::judge(decimal(agency)?, [first, last], decimal(document)?, birthdate, decimal(number)?).ok()
 }
 
-/// The bet in a row of an agency's file, without line end; names within what batches carry.
+/// The bet in a row of an agency's file, which is given without its line end. `None` also if a name is too long for a
+/// batch.
 pub fn agency_bet(line: &[u8], agency: u32) -> Option<Bet> {
     let fields = fields(line)?;
     let [first, last, document, birthdate, number] = &fields[..] else { return None };
@@ -59,7 +61,7 @@ pub fn agency_bet(line: &[u8], agency: u32) -> Option<Bet> {
     (first.len() <= 29 && last.len() <= 29).then_some(bet)
 }
 
-/// The row of `bet`, with quotes where QUOTE_MINIMAL puts them.
+/// The row of `bet`, quoted as QUOTE_MINIMAL does.
 pub fn row(bet: &Bet) -> Vec<u8> {
     let quoted = |name: &String| match name.contains([',', '"']) {
         true => format!("\"{}\"", name.replace('"', "\"\"")),

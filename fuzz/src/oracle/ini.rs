@@ -1,21 +1,21 @@
-//! Python's ConfigParser (as `ConfigParser(interpolation=None).read(file)`), line by line, and what of it the server
-//! takes.
+//! Python's ConfigParser (as `ConfigParser(interpolation=None).read(file)`), line by line, and the part of its format that
+//! the server accepts.
 
 use std::collections::BTreeMap;
 
-/// What Python makes of a file.
+/// A file as Python reads it.
 #[derive(Debug, Default)]
 pub struct Read {
-    /// The defaults: lower-case keys.
+    /// The keys of all sections, in lower case.
     pub keys: BTreeMap<String, String>,
-    /// Whether something was used that the server refuses: another section, a value over several lines, words behind a
-    /// section's name, a key that begins like a section.
+    /// Whether the file uses syntax that the server refuses: another section, a value over several lines, words after a
+    /// section's name, or a key that starts like a section.
     pub beyond: bool,
-    /// Whether there are control characters, which the server may refuse.
+    /// Whether the file has control characters, which the server may refuse.
     pub strange: bool,
 }
 
-/// `None` where Python refuses the file.
+/// Reads a file. `None` if Python refuses it.
 pub fn read(text: &str) -> Option<Read> {
     let mut read = Read::default();
     let mut section: Option<String> = None;
@@ -50,7 +50,7 @@ pub fn read(text: &str) -> Option<Read> {
     Some(read)
 }
 
-/// Python's `str.isspace`, which knows four separators more than Unicode's White_Space.
+/// Python's `str.isspace`, which includes four separators that Unicode's White_Space does not.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

@@ -1,5 +1,5 @@
-//! The small files beside `bets.csv`, as the heads of `ends.rs`, `results.rs` and `record.rs` describe them: read at once,
-//! and mended so that their checksums fit.
+//! The small files next to `bets.csv`, as the module comments of `ends.rs`, `results.rs` and `record.rs` describe them.
+//! Reads each file at once. Can also repair the checksums of a file.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +10,13 @@ use std::path::Path;
 use loteria::bet::AgencyId;
 use loteria::storage::Terms;
 
-use super::{crc32, number};
+use super::numbers::{crc32, number};
 
 const END_LEN: usize = 12;
 const DRAW_HEADER: usize = 8 + 4 + 4 + 8 + 4;
 const DRAW_ENTRY: usize = 12;
 
-/// The agencies in `ends`: every record of twelve bytes that checks.
+/// The agencies in `ends`: those of every record of twelve bytes with a valid checksum.
 pub fn ended(ends: &[u8]) -> BTreeSet<AgencyId> {
     let whole = ends.chunks(END_LEN).filter(|record| record.len() == END_LEN);
     whole
@@ -25,8 +25,8 @@ pub fn ended(ends: &[u8]) -> BTreeSet<AgencyId> {
         .collect()
 }
 
-/// Gives every whole record its magic and its checksum.
-pub fn mend_ends(ends: &mut [u8]) {
+/// Writes the magic and the checksum into every whole record.
+pub fn repair_ends(ends: &mut [u8]) {
     for record in ends.chunks_mut(END_LEN).filter(|record| record.len() == END_LEN) {
         record[..4].copy_from_slice(b"FIN1");
         let checksum = crc32(&record[..8]);
@@ -34,16 +34,16 @@ pub fn mend_ends(ends: &mut [u8]) {
     }
 }
 
-/// A draw in which everything checks.
+/// A draw whose checksums are all valid.
 #[derive(Debug)]
 pub struct Drawn {
-    /// On what.
+    /// The terms of the draw.
     pub terms: Terms,
-    /// The documents of every agency that has an entry; of two entries the first one.
+    /// The documents for every agency that has an entry. If an agency has two entries, its first one.
     pub winners: BTreeMap<u32, Vec<u32>>,
 }
 
-/// What `draw` holds: all of it checks, or it is none.
+/// The draw in `draw`. `None` if one of its checksums is wrong.
 pub fn drawn(draw: &[u8]) -> Option<Drawn> {
     let index = index(draw)?;
     let checksum = draw.get(index..index + 4)?;
@@ -54,7 +54,7 @@ pub fn drawn(draw: &[u8]) -> Option<Drawn> {
     let mut at = index + 4;
     for entry in draw[DRAW_HEADER..index].chunks(DRAW_ENTRY) {
         let len = 4 * u32_of(&entry[4..8]) as usize;
-        // Only the first entry of an agency is ever looked at.
+        // The server reads only the first entry of an agency.
         if let Entry::Vacant(place) = winners.entry(u32_of(&entry[..4])) {
             let documents = draw.get(at..at + len).filter(|documents| crc32(documents) == u32_of(&entry[8..]))?;
             place.insert(documents.chunks(4).map(u32_of).collect());
@@ -69,8 +69,8 @@ pub fn drawn(draw: &[u8]) -> Option<Drawn> {
     Some(Drawn { terms, winners })
 }
 
-/// Gives a draw its magic and its checksums, as far as it goes.
-pub fn mend_draw(draw: &mut [u8]) {
+/// Writes the magic and the checksums into a draw, as far as it is complete.
+pub fn repair_draw(draw: &mut [u8]) {
     let Some(index) = index(draw) else { return };
     draw[..8].copy_from_slice(b"LOTDRAW1");
     let mut at = index + 4;
@@ -86,13 +86,13 @@ pub fn mend_draw(draw: &mut [u8]) {
     }
 }
 
-/// Where the index of a draw ends, if it is all there.
+/// The end of the index of a draw; `None` if the index is incomplete.
 fn index(draw: &[u8]) -> Option<usize> {
     let index = DRAW_HEADER + DRAW_ENTRY * number(draw.get(DRAW_HEADER - 4..DRAW_HEADER)?) as usize;
     (index <= draw.len()).then_some(index)
 }
 
-/// The record that a server of this boot leaves in `bets.lock` for `bets`.
+/// The record that a server writes into `bets.lock` for `bets` since the last boot.
 pub fn committed(bets: &Path, len: u64) -> std::io::Result<Vec<u8>> {
     let found = fs::metadata(bets)?;
     let boot = fs::read("/proc/sys/kernel/random/boot_id")?;
@@ -103,5 +103,5 @@ pub fn committed(bets: &Path, len: u64) -> std::io::Result<Vec<u8>> {
 }
 
 fn u32_of(bytes: &[u8]) -> u32 {
-    u32::try_from(number(bytes)).unwrap_or_default()
+    u32::try_from(number(bytes)).unwrap()
 }

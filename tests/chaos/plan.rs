@@ -1,0 +1,310 @@
+//! The plan of one run: agencies and their rows, settings, and a list of faults. A pure function of the seed; it knows no
+//! process and no file.
+
+use std::fmt::{self, Display, Formatter};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::rows::{self, Row};
+use crate::support::disk::Medium;
+
+/// Everything that chance decides before the run begins. The timing of the processes stays random.
+pub struct Plan {
+    pub seed: u64,
+    /// The rows of agency 1, 2, …
+    pub agencies: Vec<Vec<Row>>,
+    /// Before which step each agency's client is started.
+    pub begins: Vec<usize>,
+    pub max_amount: u8,
+    pub window: u8,
+    pub durability: Durability,
+    pub log_level: &'static str,
+    /// The disk of its own on which the store lies, if any: its power can be cut.
+    pub disk: Option<Medium>,
+    pub steps: Vec<Step>,
+    /// The last fault, after which another server answers the last queries.
+    pub last: Option<Fault>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    Process,
+    End,
+    Batch,
+}
+
+/// A fault, and when it happens.
+pub struct Step {
+    pub moment: Moment,
+    pub after: Duration,
+    pub fault: Fault,
+    /// Selects the victim among the candidates.
+    pub pick: usize,
+}
+
+/// The event that is awaited before a fault, unless it can no longer happen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Now,
+    /// `bets.csv` has just grown: a session is writing a batch.
+    Growth,
+    /// Another end is recorded.
+    End,
+    /// All ends are recorded.
+    AllEnded,
+    /// The child that holds the draw exists.
+    Drawing,
+    /// A result is being written, or has been.
+    Drawn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// kill -9 of the parent, restarted at once.
+    Parent { frozen: bool, again: Option<Duration> },
+    /// kill -9 of a child, or of all of them.
+    Children { all: bool },
+    /// SIGSTOP of a child, which then continues or is killed.
+    Stall { time: Duration, kill: bool },
+    /// SIGSTOP of all children; meanwhile a client is killed and started again, while its old connection still has batches.
+    Swap { time: Duration, kill: bool },
+    /// kill -9 of a client, started again at once.
+    Client,
+    /// SIGTERM of the parent, which must end in order, and a restart.
+    Term { frozen: bool },
+    /// The disk writes the bets by itself, or not; then the power fails.
+    PowerCut { written: bool },
+}
+
+impl Plan {
+    pub fn of(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let load = *one_of(&mut random, &[Load::Light, Load::Heavy]);
+        let disk = load.disk(&mut random);
+        let on_disk = disk.is_some();
+        let agencies: Vec<_> = (0..agencies(&mut random)).map(|_| rows::of_agency(load.rows(), &mut random)).collect();
+        let (max_amount, window) = (load.max_amount(&mut random), load.window(&mut random));
+        let durability = *one_of(&mut random, &[Durability::Process, Durability::End, Durability::Batch]);
+        let log_level = if load == Load::Light && random.bool() { "DEBUG" } else { "INFO" };
+        let early = random.bool().then(|| Step::swap(&mut random));
+        let amid = (0..load.steps(&mut random)).map(|_| Step::amid(load, on_disk, &mut random));
+        let amid: Vec<_> = early.into_iter().chain(amid).collect();
+        let late = (0..random.u8(1..=3)).map(|_| Step::late(on_disk, &mut random)).collect::<Vec<_>>();
+        let begins =
+            (0..agencies.len()).map(|index| random.usize(..=index * (amid.len() - 1) / agencies.len())).collect();
+        let steps = amid.into_iter().chain(late).collect();
+        let last = *one_of(&mut random, &[None, Some(Fault::Term { frozen: false }), Some(Fault::PARENT)]);
+        Self { seed, agencies, begins, max_amount, window, durability, log_level, disk, steps, last }
+    }
+}
+
+/// The number of agencies: mostly several.
+fn agencies(random: &mut Rng) -> u8 {
+    random.u8(1..=5).max(random.u8(1..=5))
+}
+
+/// The amount of bets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// Few rows, often in small batches, many of which can be sent before an acknowledgement.
+    Light,
+    /// Many rows in large batches, which a kill tears.
+    Heavy,
+}
+
+impl Load {
+    /// Rows of an agency that has many.
+    fn rows(self) -> RangeInclusive<u16> {
+        match self {
+            Self::Light => 150..=400,
+            Self::Heavy => 1500..=4000,
+        }
+    }
+
+    fn disk(self, random: &mut Rng) -> Option<Medium> {
+        match self {
+            Self::Light => (random.u8(..4) == 0).then_some(Medium::LazyExt4),
+            Self::Heavy => (random.u8(..4) > 0).then_some(Medium::SlowExt4),
+        }
+    }
+
+    /// Number of faults while the agencies send.
+    fn steps(self, random: &mut Rng) -> u8 {
+        match self {
+            Self::Light => random.u8(6..=14),
+            Self::Heavy => random.u8(12..=20),
+        }
+    }
+
+    fn window(self, random: &mut Rng) -> u8 {
+        match self {
+            Self::Light => random.u8(1..=8),
+            Self::Heavy => random.u8(1..=3),
+        }
+    }
+
+    fn max_amount(self, random: &mut Rng) -> u8 {
+        match self {
+            Self::Light => random.u8(1..=6) * random.u8(1..=10),
+            Self::Heavy => random.u8(80..=255),
+        }
+    }
+}
+
+impl Step {
+    /// A step while the agencies send.
+    fn amid(load: Load, on_disk: bool, random: &mut Rng) -> Self {
+        if load == Load::Heavy && random.u8(..4) > 0 {
+            return Self::strike(random);
+        }
+        use Moment::{End, Growth, Now};
+        let moment = *one_of(random, &[Growth, Growth, Growth, Growth, Growth, Now, Now, End]);
+        let fault = Fault::amid(on_disk, random);
+        Self { moment, after: pause(moment, random), fault, pick: random.usize(..) }
+    }
+
+    /// A swap when the first agencies have just begun; later, few have bets left.
+    fn swap(random: &mut Rng) -> Self {
+        Self { moment: Moment::Growth, after: Duration::ZERO, fault: Fault::swap(random), pick: random.usize(..) }
+    }
+
+    /// A kill at the moment of a write.
+    fn strike(random: &mut Rng) -> Self {
+        let fault = if random.u8(..6) == 0 { Fault::parent(random) } else { Fault::Children { all: true } };
+        Self { moment: Moment::Growth, after: Duration::ZERO, fault, pick: 0 }
+    }
+
+    /// A step around the ends and the draw.
+    fn late(on_disk: bool, random: &mut Rng) -> Self {
+        use Moment::{AllEnded, Drawing, Drawn, End};
+        let moment = *one_of(random, &[End, AllEnded, AllEnded, Drawing, Drawing, Drawing, Drawn, Drawn]);
+        let fault = Fault::late(on_disk, random);
+        Self { moment, after: pause(moment, random), fault, pick: random.usize(..) }
+    }
+}
+
+/// A pause, mostly short; after a moment that was awaited, mostly none.
+fn pause(moment: Moment, random: &mut Rng) -> Duration {
+    match (moment, random.u8(..4)) {
+        (Moment::Now, 0) => Duration::from_millis(random.u64(8..=40)),
+        (Moment::Now, _) => Duration::from_micros(random.u64(..8000)),
+        (_, 0) => Duration::from_micros(random.u64(..3000)),
+        (_, 1) => Duration::from_micros(random.u64(..300)),
+        _ => Duration::ZERO,
+    }
+}
+
+impl Fault {
+    const PARENT: Self = Self::Parent { frozen: false, again: None };
+
+    fn amid(on_disk: bool, random: &mut Rng) -> Self {
+        match random.u8(..if on_disk { 26 } else { 22 }) {
+            0..4 => Self::parent(random),
+            4..10 => Self::Children { all: random.bool() },
+            10..12 => Self::Stall { time: stall(random), kill: random.bool() },
+            12..17 => Self::swap(random),
+            17..20 => Self::Client,
+            20..22 => Self::Term { frozen: random.bool() },
+            _ => Self::PowerCut { written: random.bool() },
+        }
+    }
+
+    fn late(on_disk: bool, random: &mut Rng) -> Self {
+        match random.u8(..if on_disk { 12 } else { 8 }) {
+            0..3 => Self::parent(random),
+            3..6 => Self::Children { all: random.u8(..4) == 0 },
+            6 => Self::Client,
+            7 => Self::Term { frozen: false },
+            _ => Self::PowerCut { written: random.u8(..4) == 0 },
+        }
+    }
+
+    fn swap(random: &mut Rng) -> Self {
+        Self::Swap { time: stall(random), kill: random.u8(..4) == 0 }
+    }
+
+    fn parent(random: &mut Rng) -> Self {
+        let again = (random.u8(..5) == 0).then(|| Duration::from_micros(random.u64(..15_000)));
+        Self::Parent { frozen: random.u8(..4) == 0, again }
+    }
+
+    /// Its name in summaries.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parent { frozen: false, .. } => "parent",
+            Self::Parent { frozen: true, .. } => "parent of stopped children",
+            Self::Children { all: false } => "child",
+            Self::Children { all: true } => "all children",
+            Self::Stall { .. } => "stopped child",
+            Self::Swap { .. } => "client beside stopped children",
+            Self::Client => "client",
+            Self::Term { .. } => "SIGTERM",
+            Self::PowerCut { .. } => "power cut",
+        }
+    }
+}
+
+fn stall(random: &mut Rng) -> Duration {
+    Duration::from_millis(random.u64(3..=40))
+}
+
+fn one_of<'a, T>(random: &mut Rng, choices: &'a [T]) -> &'a T {
+    &choices[random.usize(..choices.len())]
+}
+
+// ---- one line -----------------------------------------------------------------------------------------------------
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let agencies = self.agencies.iter().zip(&self.begins);
+        let agencies: Vec<_> = agencies.map(|(rows, step)| format!("{} from step {step}", rows.len())).collect();
+        write!(f, "seed {}: rows {}, ", self.seed, agencies.join("/"))?;
+        write!(f, "maxAmount {}, window {}, ", self.max_amount, self.window)?;
+        write!(f, "DURABILITY={}, {}, ", self.durability.name(), self.log_level)?;
+        let disk = self.disk.map_or("no", |kind| if kind == Medium::LazyExt4 { "lazy" } else { "slow" });
+        write!(f, "{disk} disk")?;
+        self.steps.iter().try_for_each(|step| write!(f, "; {step}"))?;
+        self.last.map_or(Ok(()), |fault| write!(f, "; at last: {}", fault.name()))
+    }
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { moment, after, fault, pick } = self;
+        write!(f, "{} +{after:?} {} #{}", moment.name(), fault.name(), pick % 10)?;
+        match fault {
+            Fault::Parent { again: Some(pause), .. } => write!(f, " and again in {pause:?}"),
+            Fault::Stall { time, kill } | Fault::Swap { time, kill } => {
+                write!(f, " for {time:?}{}", if *kill { ", then killed" } else { "" })
+            }
+            Fault::Term { frozen: true } => write!(f, " with stopped children"),
+            Fault::PowerCut { written: true } => write!(f, " after a write-back"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Moment {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Growth => "growth",
+            Self::End => "an end",
+            Self::AllEnded => "all ended",
+            Self::Drawing => "the draw's child",
+            Self::Drawn => "a result",
+        }
+    }
+}
+
+impl Durability {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::End => "end",
+            Self::Batch => "batch",
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Starts that fail or must wait.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::scene::*;
+use crate::support::*;
+
+#[test]
+fn a_read_only_store_is_exit_code_4_and_nothing_changes() {
+    let this = "a read-only directory";
+    let as_root = am_root();
+    if as_root && !has_program("setpriv") {
+        return skipped(this, "permission bits do not bind root, and setpriv is missing, which would change the user");
+    }
+    let setup = if as_root { as_nobody(Setup::new(2), 0) } else { Setup::new(2) };
+    let store = setup.path("store");
+    fs::create_dir(&store).unwrap();
+    write_file(&store.join("bets.csv"), "1,Ana,Paz,0,1999-03-17,1\r\n");
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o555)).unwrap();
+    let mut server = setup.set("STORAGE_FILEPATH", store.join("bets.csv").display()).spawn();
+    assert_eq!(server.wait().code(), Some(4));
+    assert_one_complaint(&server.log(), store.to_str().unwrap());
+    assert_eq!(fs::read_dir(&store).unwrap().count(), 1);
+}
+
+#[test]
+fn a_port_in_use_is_exit_code_1_and_one_line() {
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let setup = Setup::new(2).set("SERVER_PORT", port);
+    write_file(&setup.path("bets.csv"), "1,Ana,Paz,0,1999-03-17,1\r\n no bet");
+    let mut server = setup.spawn();
+    assert_eq!(server.wait().code(), Some(1));
+    assert_one_complaint(&server.log(), &format!("port {port}"));
+    assert_eq!(server.bets(), b"1,Ana,Paz,0,1999-03-17,1\r\n no bet", "it has touched what it does not serve");
+}
+
+#[test]
+fn a_second_server_on_the_same_files_changes_nothing() {
+    let scene = Scene::new();
+    let free = free_port();
+    let bets = scene.server.bets_path();
+    let began = Instant::now();
+    let mut second =
+        Setup::new(3).set("STORAGE_FILEPATH", bets.display()).set("SERVER_PORT", free).arg("--new-draw").spawn();
+    second.await_log("action: lock | result: in_progress");
+    assert!(!is_bound(free));
+    let status = second.wait();
+    assert!(began.elapsed() > Duration::from_secs(4), "it did not wait");
+    assert_eq!(status.code(), Some(1));
+    let log = second.log();
+    assert_eq!(log.matches("action: lock").count(), 1, "{log}");
+    assert!(!log.contains("action: listen") && !log.contains("new_draw"), "{log}");
+    assert!(log.lines().last().unwrap().contains(&format!("pid {}", scene.server.pid())), "{log}");
+    scene.assert_recovered(2);
+}
+
+#[test]
+fn a_server_binds_only_after_it_has_locked_its_files() {
+    let setup = Setup::new(2);
+    let lock = setup.path("server.lock");
+    write_file(&lock, "4711\n");
+    // As when a server has just been killed and its last child still holds the lock.
+    let held = File::open(&lock).unwrap();
+    held.lock().unwrap();
+    let free = free_port();
+    let server = setup.set("SERVER_PORT", free).spawn();
+    server.await_log("action: lock | result: in_progress");
+    thread::sleep(A_WHILE);
+    assert!(!is_bound(free) && !server.log().contains("action: listen"));
+    assert_eq!(fs::read_to_string(&lock).unwrap(), "4711\n");
+    drop(held);
+    server.await_log("action: listen | result: success");
+    assert!(is_bound(free));
+    assert_eq!(fs::read_to_string(&lock).unwrap().trim(), server.pid().to_string());
+    assert_eq!(Conn::to(free).echo_or_close(), b"hola\n");
+    server.stop();
+}

@@ -1,0 +1,106 @@
+//! Writes that fail, are cut short or find no room.
+
+use std::time::{Duration, Instant};
+
+use crate::scene::*;
+use crate::strace::*;
+use crate::support::*;
+
+#[test]
+fn over_the_file_size_limit_batches_get_code_4() {
+    let mut scene = Scene::new();
+    let torn = 2 * ROW + 3 * ROW + ROW / 2;
+    if !limit(scene.child, &format!("--fsize={}:", scene.base + torn)) {
+        return;
+    }
+    scene.victim.send(&batch_of(1, 9, 1));
+    assert_eq!((scene.victim.ack(), scene.victim.rest()), (4, vec![]));
+    assert_eq!(scene.bytes(), 2 * ROW, "the rows that found room are taken back");
+    scene
+        .server
+        .await_log("action: apuesta_recibida | result: fail | cantidad: 9 | ip: 127.0.0.1 | codigo: 4 | error: write ");
+
+    scene.victim.finish();
+
+    // Now the limit holds for every child, as a full disk does.
+    limit(scene.server.pid(), &format!("--fsize={}:", scene.base + torn));
+    for _ in 0..3 {
+        let mut refused = scene.server.connect();
+        refused.send(&batch_of(1, 9, 1));
+        assert_eq!((refused.ack(), refused.rest()), (4, vec![]));
+        drop(refused);
+        let mut asking = scene.server.connect();
+        asking.send(&count(1));
+        assert_eq!(asking.tally(1).0, 2);
+    }
+    limit(scene.server.pid(), "--fsize=unlimited:");
+    scene.assert_recovered(2);
+}
+
+#[test]
+fn an_end_without_room_gets_code_4_and_can_be_sent_again() {
+    let server = Server::start(1);
+    let (mut conn, child) = server.claim_and_find_child(1);
+    let ends = server.path("ends");
+    let no_room = ["-P", ends.to_str().unwrap(), "-e", "inject=pwrite64:error=ENOSPC:when=1"];
+    let Some(_strace) = Strace::attach(child, &no_room) else { return };
+    conn.send(&end(1));
+    assert_eq!((conn.ack(), conn.rest()), (4, vec![]));
+    drop(conn);
+    let mut retry = server.connect();
+    retry.send(&count(1));
+    assert_eq!(retry.tally(1), (0, false, 0));
+    retry.send(&end(1)).send(&ask(1));
+    assert_eq!((retry.ack(), retry.winners()), (0, Some(vec![])));
+    server.stop();
+}
+
+#[test]
+fn a_draw_without_room_is_retried_with_growing_pauses() {
+    let server = Server::start(1);
+    let draw = server.path("draw");
+    let no_room = ["-f", "-P", draw.to_str().unwrap(), "-e", "inject=pwrite64:error=ENOSPC"];
+    let Some(strace) = Strace::attach(server.pid(), &no_room) else { return };
+    let mut conn = server.connect();
+    let began = Instant::now();
+    conn.deliver(1, 3, WINNING);
+    // Each failure is logged twice: by the process that failed and by the parent.
+    let attempts = || server.log().matches("action: sorteo | result: in_progress").count() / 2;
+    eventually("four attempts", || attempts() >= 4);
+    // The first pause is 100 ms; each later one is twice as long as the one before.
+    assert!(began.elapsed() >= Duration::from_millis(700), "{} attempts in {:?}", attempts(), began.elapsed());
+    assert!(conn.is_silent_for(A_WHILE));
+    drop(strace);
+    assert_eq!(conn.winners(), Some(vec![0, 1, 2]));
+    assert_eq!(server.stop().matches(SORTEO).count(), 1);
+}
+
+#[test]
+fn a_failed_write_gets_code_4_and_stores_nothing() {
+    for (file, call) in
+        [("bets.csv", "write:error=EIO"), ("bets.csv", "write:error=ENOSPC"), ("bets.lock", "pwrite64:error=EIO")]
+    {
+        let mut scene = Scene::new();
+        let path = scene.server.path(file);
+        let fault = ["-P", path.to_str().unwrap(), "-e", &format!("inject={call}:when=1")];
+        let Some(_strace) = Strace::attach(scene.child, &fault) else { return };
+        scene.victim.send(&batch_of(1, 5, 1)).send(&batch_of(1, 1, 1));
+        assert_eq!((scene.victim.ack(), scene.victim.rest()), (4, vec![]), "{call}: nothing after it is answered");
+        assert_eq!(scene.bytes(), 2 * ROW, "{call}");
+        scene.assert_recovered(2);
+    }
+}
+
+#[test]
+fn the_next_writer_cuts_off_a_torn_write() {
+    let mut scene = Scene::new();
+    let torn = 2 * ROW + 2 * ROW + ROW / 2;
+    if !limit(scene.child, &format!("--fsize={}:", scene.base + torn)) {
+        return;
+    }
+    let Some(_strace) = Strace::attach(scene.child, &["-e", "inject=ftruncate:error=EIO"]) else { return };
+    scene.victim.send(&batch_of(1, 5, 1));
+    assert_eq!(scene.victim.ack(), 4);
+    assert_eq!(scene.bytes(), torn);
+    scene.assert_recovered(2);
+}

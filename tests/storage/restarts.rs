@@ -1,0 +1,158 @@
+//! Bets, ends and the draw across restarts.
+
+use std::fs;
+
+use crate::scene::*;
+use crate::support::*;
+
+#[test]
+fn a_restart_remembers_bets_ends_and_draw() {
+    for (durability, killed) in [("process", true), ("end", true), ("batch", true), ("end", false)] {
+        let restart = |server: Server| if killed { server.kill().start() } else { server.stop_and_keep().1.start() };
+        let server = Setup::new(2).set("DURABILITY", durability).start();
+        assert!(!server.log().contains("adopt_storage"), "nothing was there");
+        assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
+        assert_eq!(server.store(&end(1)), 0);
+        let bets = server.bets();
+
+        let server = restart(server);
+        let line = "INFO     action: adopt_storage | result: success | apuestas: 3 | agencias_terminadas: 1 | sorteo: not held | ";
+        assert!(events(&server.own_log()).iter().any(|e| e.starts_with(line) && e.contains("--new-draw")));
+        assert_eq!(server.tally(1), (3, true, crc32fast::hash(&bets)));
+        assert_eq!(server.connect().send(&batch_of(1, 1, 1)).rest(), [2, 3], "it has ended");
+        assert_eq!(server.connect().send(&bet().single(1)).rest(), [3], "it has ended");
+        assert!(server.connect().send(&ask(1)).is_silent_for(QUIET), "the draw is not held yet");
+        assert_eq!(server.store(&batch(2, &[Bet { document: 9, number: WINNING, ..bet() }])), 0);
+        assert_eq!(winners(&server, 2), [9]);
+
+        let server = restart(server);
+        let line =
+            "INFO     action: adopt_storage | result: success | apuestas: 4 | agencias_terminadas: 2 | sorteo: held | ";
+        assert_eq!(count_events(&server.own_log(), line), 1);
+        assert_eq!(server.connect().send(&ask(1)).winners(), Some(vec![0, 1, 2]), "at once");
+        assert_eq!(server.connect().send(&ask(2)).winners(), Some(vec![9]));
+        assert_eq!(server.connect().send(&batch_of(2, 1, 1)).rest(), [2, 3]);
+        assert_eq!(server.store(&end(2)), 0);
+        assert_eq!(server.rows().len(), 4);
+        assert!(!server.own_log().contains(SORTEO), "it is logged once for all");
+        assert_eq!(server.stop().matches(SORTEO).count(), 1);
+    }
+}
+
+#[test]
+fn a_draw_is_final_with_any_later_settings() {
+    let server = Server::start(2);
+    assert_eq!(server.store(&batch_of(1, 2, WINNING)), 0);
+    assert_eq!(server.store(&batch_of(2, 2, 42)), 0);
+    assert_eq!(server.store(&end(2)), 0);
+    assert_eq!(winners(&server, 1), [0, 1]);
+    let (_, setup) = server.stop_and_keep();
+
+    let server = setup.set("LOTTERY_WINNER_NUMBER", 42).set("CLIENT_AMOUNT", 3).start();
+    let log = server.own_log();
+    let warnings: Vec<_> = events(&log).into_iter().filter(|line| line.starts_with("WARNING ")).collect();
+    assert!(matches!(warnings[..], [line] if line.contains("final")), "{log}");
+    assert_eq!(server.connect().send(&ask(1)).winners(), Some(vec![0, 1]));
+    assert_eq!(server.connect().send(&ask(2)).winners(), Some(vec![]));
+    assert_eq!(server.connect().send(&ask(3)).winners(), Some(vec![]));
+    assert_eq!(server.connect().send(&batch_of(3, 1, 42)).rest(), [2, 3], "the draw is over for new agencies, too");
+    assert_eq!(server.connect().send(&bet().single(3)).rest(), [3]);
+    assert_eq!(server.store(&end(3)), 0);
+    let (log, setup) = server.stop_and_keep();
+    assert_eq!(log.matches(SORTEO).count(), 1);
+
+    let server = setup.set("CLIENT_AMOUNT", 0).start();
+    assert_eq!(server.connect().send(&ask(1)).winners(), Some(vec![0, 1]));
+    assert_eq!(server.connect().send(&batch_of(9, 1, 42)).rest(), [2, 3]);
+    server.stop();
+}
+
+#[test]
+fn new_draw_moves_the_old_files_aside() {
+    let server = Server::start(1);
+    assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
+    assert_eq!(winners(&server, 1), [0, 1, 2]);
+    let old = server.bets();
+    let (_, setup) = server.stop_and_keep();
+    let server = setup.arg("--new-draw").start();
+    let own = server.own_log();
+    assert!(!own.contains("adopt_storage"), "{own}");
+    assert_eq!(server.bets(), b"");
+    assert_eq!(server.tally(1), (0, false, 0));
+    assert_eq!(server.store(&batch(1, &[Bet { document: 8, number: WINNING, ..bet() }])), 0);
+    assert_eq!(winners(&server, 1), [8]);
+    let directory = server.bets_path().parent().unwrap().to_owned();
+    let names = || fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for file in ["bets.csv", "ends", "draw"] {
+        let aside: Vec<_> = names().filter(|name| name.starts_with(&format!("{file}.2"))).collect();
+        assert_eq!(aside.len(), 1, "{aside:?}");
+        assert!(own.contains(&aside[0]), "{own}");
+        if file == "bets.csv" {
+            assert_eq!(fs::read(directory.join(&aside[0])).unwrap(), old);
+        }
+    }
+    let (log, setup) = server.stop_and_keep();
+    assert_eq!(log.matches(SORTEO).count(), 2);
+    // A second time, perhaps in the same second, uses another name.
+    let server = setup.start();
+    assert_eq!(names().filter(|name| name.starts_with("bets.csv.2")).count(), 2);
+    server.stop();
+}
+
+#[test]
+fn a_torn_or_damaged_record_of_an_end_does_not_count() {
+    let record = 12;
+    type Spoil = fn(&mut Vec<u8>);
+    let ways: [(&str, Spoil); 3] = [
+        ("torn", |ends| ends.truncate(ends.len() - 1)),
+        ("torn early", |ends| ends.truncate(ends.len() - 11)),
+        ("a flipped bit", |ends| *ends.last_mut().unwrap() ^= 1),
+    ];
+    for (name, spoil) in ways {
+        let server = Server::start(3);
+        for agency in [3, 2] {
+            assert_eq!(server.store(&batch_of(agency, agency, WINNING)), 0);
+            assert_eq!(server.store(&end(agency)), 0);
+        }
+        let setup = server.kill();
+        let mut ends = fs::read(setup.path("ends")).unwrap();
+        assert_eq!(ends.len(), 2 * record);
+        spoil(&mut ends);
+        fs::write(setup.path("ends"), ends).unwrap();
+        let server = setup.start();
+        assert_eq!(server.store(&end(1)), 0);
+        assert!(server.tally(1).1 && !server.tally(2).1 && server.tally(3).1, "{name}");
+        assert!(server.connect().send(&ask(1)).is_silent_for(QUIET), "{name}");
+        assert_eq!(server.store(&batch_of(2, 1, WINNING)), 0, "{name}: it may go on");
+        // The end recorded after the damaged one is read at the next start.
+        let server = server.kill().start();
+        assert!(server.tally(1).1 && !server.tally(2).1 && server.tally(3).1, "{name}");
+        assert_eq!(winners(&server, 2), [0, 1, 0], "{name}");
+        assert_eq!(server.connect().send(&ask(3)).winners(), Some(vec![0, 1, 2]));
+        server.stop();
+    }
+}
+
+#[test]
+fn a_torn_or_damaged_result_is_drawn_again() {
+    type Spoil = fn(&mut Vec<u8>);
+    let ways: [(&str, Spoil); 4] = [
+        ("empty", Vec::clear),
+        ("torn", |draw| draw.truncate(draw.len() - 1)),
+        ("an index with a flipped bit", |draw| draw[13] ^= 1),
+        ("a document with a flipped bit", |draw| *draw.last_mut().unwrap() ^= 1),
+    ];
+    for (name, spoil) in ways {
+        let server = Server::start(1);
+        assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
+        assert_eq!(winners(&server, 1), [0, 1, 2]);
+        let setup = server.kill();
+        let mut draw = fs::read(setup.path("draw")).unwrap();
+        spoil(&mut draw);
+        fs::write(setup.path("draw"), draw).unwrap();
+        let server = setup.start();
+        assert_eq!(server.connect().send(&ask(1)).winners(), Some(vec![0, 1, 2]), "{name}");
+        assert_eq!(server.own_log().matches(SORTEO).count(), 1, "{name}");
+        server.stop();
+    }
+}
