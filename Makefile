@@ -60,8 +60,12 @@ dataset: build ## Writes the agencies' files again, or unpacks .data/dataset.zip
 	@mkdir -p .data
 	@if [ ! -f .data/dataset.zip ]; then \
 	  $(BIN)/dataset --agencies 5 --out .data --seed 7574 --rows 26936,25518,16014,9238,991; \
-	elif command -v unzip >/dev/null; then unzip -o .data/dataset.zip -d .data; \
-	else python3 -m zipfile -e .data/dataset.zip .data; fi
+	else \
+	  if command -v unzip >/dev/null; then unzip -o .data/dataset.zip -d .data; \
+	  else python3 -m zipfile -e .data/dataset.zip .data; fi && \
+	  echo 'These files replace the tracked ones, so git status shows them as changed: do not commit them.' && \
+	  echo 'To go back to the bundled files: git checkout -- .data'; \
+	fi
 
 picture: build ## Plays a lottery and draws it as docs/run.svg, the picture in the README
 	@scripts/picture-run.py

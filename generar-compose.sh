@@ -18,6 +18,33 @@ usage() { # MESSAGE
   fail 2 "$1"
 }
 
+# Where SELinux is enforcing, containers may read only files with their label: z lets Docker put it on the mounted files.
+# Elsewhere the file is the same on every machine.
+mount_options() {
+  case $(getenforce 2>/dev/null) in
+    Enforcing) echo ro,z ;;
+    *) echo ro ;;
+  esac
+}
+
+# The modes batch and draw need a file for each agency. A client without one ends with an error, and the draw waits for
+# its agency for ever.
+warn_about_missing_files() {
+  missing=0 first='' id=1
+  while [ "$id" -le "$clients" ]; do
+    if [ ! -f "$root/.data/agency-$id.csv" ]; then
+      missing=$((missing + 1))
+      first=${first:-agency-$id.csv}
+    fi
+    id=$((id + 1))
+  done
+  [ "$missing" -eq 0 ] || cat >&2 <<TEXT
+generar-compose.sh: warning: $missing of $clients agency files are missing in .data (the first: $first)
+  The modes batch and draw need them: without them the draw is never held. To write all $clients files:
+  cargo run --release --bin dataset -- --agencies $clients --out .data --seed 7574
+TEXT
+}
+
 server() {
   cat <<YAML
 # Written by generar-compose.sh: change that script, not this file.
@@ -32,7 +59,7 @@ services:
     environment:
       - CLIENT_AMOUNT=$clients
     volumes:
-      - $base/server/config.ini:/config.ini:ro
+      - $base/server/config.ini:/config.ini:$options
     # above SHUTDOWN_GRACE (5s), within which the server ends its children itself
     stop_grace_period: 9s
     cap_drop:
@@ -76,8 +103,8 @@ $(image_of_client "$1")
       - NACIMIENTO=1999-03-17
       - NUMERO=7574
     volumes:
-      - $base/client/config.yaml:/config.yaml:ro
-      - $base/.data:/.data:ro
+      - $base/client/config.yaml:/config.yaml:$options
+      - $base/.data:/.data:$options
     read_only: true
     cap_drop:
       - ALL
@@ -133,6 +160,7 @@ if [ "$folder" != "$root" ]; then
   base=$(printf '%s\n' "$root" | sed 's/[$]/$$/g') # Compose reads $$ as $
 fi
 
+options=$(mount_options)
 text=$(compose)
 if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
   printf '%s\n' "$text" >"$file" # keep a link or a device as it is
@@ -144,3 +172,4 @@ else
   chmod '=rw' "$temporary" # as the umask allows; mktemp creates the file with 0600
   mv -f -- "$temporary" "$folder/$(basename -- "$file")"
 fi
+warn_about_missing_files

@@ -1,10 +1,11 @@
 //! The benchmark of the server: compares the release binary with a floor ([`floor`]), the least that a server of this
-//! architecture can do. The same clients ([`traffic`]) use both over 127.0.0.1, in turn (server, floor, server, floor, …).
+//! architecture can do. The same clients ([`traffic`]) use both over 127.0.0.1, in turn (server, floor, server, floor,
+//! …).
 //!
-//! Owns the options and the runs; [`figures`] owns the tables. A machine's speed changes from minute to minute, and other
-//! programs disturb it. Only the ratio of two consecutive runs is reliable, so it is computed for each pair. Run by
-//! `make bench`. Without the argument `--bench`, which `cargo bench` adds, it does nothing, so `cargo test --all-targets`
-//! is not delayed.
+//! Owns the options and the runs; [`figures`] owns the tables. A machine's speed changes from minute to minute, and
+//! other programs disturb it. Only the ratio of two consecutive runs is reliable, so it is computed for each pair. Run
+//! by `make bench`. Without the argument `--bench`, which `cargo bench` adds, it does nothing, so `cargo test
+//! --all-targets` is not delayed.
 //!
 //! | part | work | figures |
 //! |---|---|---|

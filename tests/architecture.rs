@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 
-/// The module that a macro of the crate root belongs to.
-const MACROS: [(&str, &str); 1] = [("event", "logging")];
+/// The macros of the crate root, and the module of each.
+const MACROS: [(&str, [&str; 2]); 1] = [("event", ["logging", "event"])];
 
 /// Modules that must not import each other although the floors would allow it: the client and the server share only what
 /// is below the storage.
@@ -92,9 +92,11 @@ impl Paths {
             "self" => self.module.clone(),
             _ => return,
         };
-        let macro_of = |name: &String| MACROS.iter().find(|(of, _)| of == name).map(|(_, module)| (*module).to_owned());
-        let rest = segments[1..].iter().map(|name| macro_of(name).unwrap_or_else(|| name.clone()));
-        self.found.push(base.into_iter().chain(rest).collect());
+        let home = |name: &String| match MACROS.iter().find(|(of, _)| of == name) {
+            Some((_, home)) => home.map(str::to_owned).to_vec(),
+            None => vec![name.clone()],
+        };
+        self.found.push(base.into_iter().chain(segments[1..].iter().flat_map(home)).collect());
     }
 
     fn note_use(&mut self, tree: &syn::UseTree, before: &[String]) {
@@ -122,6 +124,9 @@ impl<'ast> Visit<'ast> for Paths {
             visit::visit_item_mod(self, item);
         }
     }
+
+    /// `pub(super)` imports nothing.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
         self.note_use(&item.tree, &[]);

@@ -264,21 +264,11 @@ fn configuration(heading: &str) -> Vec<Vec<String>> {
     rows.skip(2).map(cells).collect()
 }
 
-/// The keys that the client's code asks for: the first argument of `get`, `required` and `duration`.
-fn client_keys() -> BTreeSet<String> {
-    let source = read("src/config/client.rs");
-    let code = without_tests(&source);
-    let calls = ["get(", "required(", "duration("];
-    let arguments = calls.iter().flat_map(|call| code.split(call).skip(1).map(str::trim_start));
-    let literals = arguments.filter_map(|rest| rest.strip_prefix('"')?.split_once('"'));
-    literals.map(|(key, _)| key.to_owned()).collect()
-}
-
 #[test]
 fn configuration_page_names_every_key_of_both_programs() {
     let documented = |program| configuration(program).into_iter().map(|row| row[0].clone()).collect::<Vec<_>>();
     assert_eq!(documented("Server"), loteria::config::server::KEYS);
-    assert_eq!(documented("Client").into_iter().collect::<BTreeSet<_>>(), client_keys());
+    assert_eq!(documented("Client"), loteria::config::client::KEYS);
 }
 
 #[test]
@@ -381,6 +371,20 @@ fn every_test_of_the_architecture_page_exists() {
     assert!(rows.len() > 10 && tests.len() > rows.len(), "{}", tests.len());
     for (target, name) in tests {
         assert!(sources_of(target).contains(&format!("fn {name}()")), "{target}: {name}");
+    }
+}
+
+#[test]
+fn every_function_in_the_map_of_the_model_exists() {
+    let source = read("tests/model/main.rs");
+    let rows: Vec<_> = source.lines().filter_map(|line| line.strip_prefix("//! | ")).skip(1).collect();
+    let code = code_below(&root().join("src")) + &code_below(&root().join("ipc/src"));
+    let functions: Vec<_> = rows.iter().flat_map(|row| names(row.split_once(" | ").unwrap().1)).collect();
+    assert!(rows.len() > 10 && functions.len() > 20, "{functions:?}");
+    for function in functions.iter().filter(|name| name.contains("::")) {
+        let (_, name) = function.rsplit_once("::").unwrap();
+        let is_there = [format!("fn {name}("), format!("fn {name}<"), format!("{name},"), format!("{name} =>")];
+        assert!(is_there.iter().any(|form| code.contains(form)), "{function}");
     }
 }
 

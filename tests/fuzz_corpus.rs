@@ -1,5 +1,5 @@
-//! The inputs of the fuzz targets, and every defect that they have found, go through the same checks here: without a fuzzer,
-//! in every run of the tests.
+//! The inputs of the fuzz targets, and every defect that they have found, go through the same checks here: without a
+//! fuzzer, in every run of the tests.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,6 +1,6 @@
-//! Standard output as a log, from outside: files, pipes, sockets and terminals, with fast, slow and missing readers. Lines
-//! are whole, none is lost while the log is read, and no process waits long for a reader. The program that logs is
-//! `tests/fixtures/log_lines.rs`.
+//! Standard output as a log, from outside: files, pipes, sockets and terminals, with fast, slow and missing readers.
+//! Lines are whole, none is lost while the log is read, and no process waits long for a reader. The program that logs
+//! is `tests/fixtures/log_lines.rs`.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -33,17 +33,31 @@ fn alone(script: &str) -> TempDir {
 
 const GENERATE: &str = "generar-compose.sh";
 
-/// Runs the script in `dir`, directly or with a shell.
+/// Runs the script in `dir`, directly or with a shell, as on a host without SELinux.
 fn generate(dir: &Path, shell: Option<&str>, arguments: &[&str]) -> Output {
+    generate_under("Disabled", dir, shell, arguments)
+}
+
+/// The same with `selinux` as the state that getenforce(8) prints.
+fn generate_under(selinux: &str, dir: &Path, shell: Option<&str>, arguments: &[&str]) -> Output {
     let script = dir.join(GENERATE);
     let mut command = Command::new(shell.map_or(script.as_os_str(), |shell| shell.as_ref()));
     command.args(shell.map(|_| &script)).args(arguments).current_dir(dir);
+    let path = format!("{}:{}", project("tests/fixtures/selinux").display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).env("SELINUX_STATE", selinux);
     command.output().unwrap()
+}
+
+/// Creates empty files of agencies.
+fn agency_files(dir: &Path, ids: std::ops::RangeInclusive<u32>) {
+    fs::create_dir_all(dir.join(".data")).unwrap();
+    ids.for_each(|id| write_file(&dir.join(format!(".data/agency-{id}.csv")), ""));
 }
 
 #[test]
 fn the_committed_compose_file_is_the_one_of_five_clients() {
     let dir = alone(GENERATE);
+    agency_files(dir.path(), 1..=5);
     for shell in [None, Some("bash"), Some("sh")] {
         let output = generate(dir.path(), shell, &["docker-compose-dev.yaml", "5"]);
         assert!(output.status.success() && output.stderr.is_empty(), "{shell:?}: {output:?}");
@@ -120,6 +134,46 @@ fn assert_volumes(services: &BTreeMap<String, Value>) {
 }
 
 #[test]
+fn missing_agency_files_are_a_warning_with_the_next_step() {
+    let dir = alone(GENERATE);
+    for (files, clients, warning) in [
+        (0, "2", Some("2 of 2 agency files are missing in .data (the first: agency-1.csv)")),
+        (5, "12", Some("7 of 12 agency files are missing in .data (the first: agency-6.csv)")),
+        (5, "5", None),
+        (5, "0", None),
+    ] {
+        if files > 0 {
+            agency_files(dir.path(), 1..=files);
+        }
+        for shell in [None, Some("bash"), Some("sh")] {
+            let output = generate(dir.path(), shell, &["out.yaml", clients]);
+            let errors = text(&output.stderr);
+            assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+            assert!(dir.path().join("out.yaml").exists());
+            let Some(warning) = warning else {
+                assert_eq!(errors, "");
+                continue;
+            };
+            let command = format!("cargo run --release --bin dataset -- --agencies {clients} --out .data --seed 7574\n");
+            assert!(errors.contains(warning) && errors.ends_with(&command), "{errors}");
+        }
+    }
+}
+
+#[test]
+fn mounts_are_labelled_only_where_selinux_is_enforcing() {
+    let dir = alone(GENERATE);
+    let generated = |selinux| {
+        assert!(generate_under(selinux, dir.path(), None, &["out.yaml", "2"]).status.success());
+        fs::read_to_string(dir.path().join("out.yaml")).unwrap()
+    };
+    let usual = generated("Disabled");
+    assert_eq!(generated("Permissive"), usual);
+    assert_eq!(usual.matches(":ro\n").count(), 5);
+    assert_eq!(generated("Enforcing"), usual.replace(":ro\n", ":ro,z\n"));
+}
+
+#[test]
 fn paths_with_spaces_and_outside_the_project_work() {
     let dir = tempfile::tempdir().unwrap();
     let (here, there) = (dir.path().join("a b"), dir.path().join("c d"));
@@ -186,26 +240,36 @@ fn an_existing_compose_file_is_replaced_with_a_usual_mode() {
 
 // ---- validar-echo-server.sh --------------------------------------------------------------------------------------
 
+const VALIDATE: &str = "validar-echo-server.sh";
 const SUCCESS: &str = "action: test_echo_server | result: success\n";
 const FAIL: &str = "action: test_echo_server | result: fail\n";
 /// The script detects a mute or dead server within 5 s; a slow machine gets more.
 const VALIDATION_BOUND: Duration = Duration::from_secs(15);
 
-/// Runs the script with each shell that it must support, with `docker` as the docker program; `None` is no such program.
+/// Runs the script with each shell that it must support, with `docker` as the docker program; `None` is no such
+/// program.
 fn validate(docker: Option<&str>) -> Vec<(String, Option<i32>)> {
+    validate_with(&project(VALIDATE), docker, "exec /bin/sleep \"$@\"")
+}
+
+/// The same for a copy of the script, with `sleep` as the sleep program. No other program has a time limit: there is no
+/// timeout(1).
+fn validate_with(script: &Path, docker: Option<&str>, sleep: &str) -> Vec<(String, Option<i32>)> {
     let bin = tempfile::tempdir().unwrap();
-    for program in ["sh", "bash", "timeout", "date", "sleep", "printf", "env", "cat"] {
+    for program in ["sh", "bash", "date", "dirname", "printf", "env", "cat", "sed", "tr"] {
         let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
             .map(|dir| dir.join(program))
             .find(|path| path.is_file());
         symlink(found.unwrap(), bin.path().join(program)).unwrap();
     }
+    write_file(&bin.path().join("sleep.sh"), format!("#!/bin/sh\n{sleep}\n"));
+    install(&bin.path().join("sleep.sh"), &bin.path().join("sleep"));
     if let Some(docker) = docker {
         let text = bin.path().join("docker.sh");
         write_file(&text, format!("#!/bin/sh\n{docker}\n"));
         install(&text, &bin.path().join("docker"));
     }
-    let script = project("validar-echo-server.sh");
+    let script = script.to_owned();
     let ways = [vec![script.clone()], vec!["sh".into(), script.clone()], vec!["bash".into(), script]];
     let outcomes = ways.map(|way| {
         let bin = bin.path().to_owned();
@@ -264,6 +328,48 @@ fn a_docker_that_hangs_is_an_invalid_echo_in_time() {
 #[test]
 fn a_server_that_is_mute_is_an_invalid_echo_in_time() {
     assert_fails(Some("[ $1 != run ] || exec sleep 60"));
+}
+
+#[test]
+fn a_sleep_of_whole_seconds_is_enough() {
+    let whole = "case $1 in *.*) exit 1 ;; esac; exec /bin/sleep \"$1\"";
+    let slow = "[ $1 != run ] || /bin/sleep 1; for message; do :; done; echo \"$message\"";
+    assert_eq!(validate_with(&project(VALIDATE), Some(slow), whole), vec![(SUCCESS.to_owned(), Some(0)); 3]);
+    let outcomes = validate_with(&project(VALIDATE), Some("[ $1 != run ] || exec /bin/sleep 60"), whole);
+    assert_eq!(outcomes, vec![(FAIL.to_owned(), Some(1)); 3]);
+}
+
+/// A docker whose server answers at one port only. The port is the last argument but one of `docker run`.
+fn answers_at(port: &str) -> String {
+    format!(
+        "[ $1 = run ] || exit 0; while [ $# -gt 2 ]; do shift; done; [ \"$1\" != {port} ] || printf '%s\\n' \"$2\""
+    )
+}
+
+#[test]
+fn the_echo_is_asked_at_the_port_of_the_settings() {
+    for (settings, port) in [
+        ("[DEFAULT]\nSERVER_PORT = 8080\n", "8080"),
+        ("[DEFAULT]\r\nserver_port:8080\r\nSERVER_IP = server\r\n", "8080"),
+        ("[DEFAULT]\n  Server_Port =\t8080", "8080"),
+        ("[DEFAULT]\n# SERVER_PORT = 8080\n; SERVER_PORT = 8080\n", "12345"),
+        ("[DEFAULT]\nSERVER_IP = server\n", "12345"),
+    ] {
+        let dir = alone(VALIDATE);
+        fs::create_dir(dir.path().join("server")).unwrap();
+        write_file(&dir.path().join("server/config.ini"), settings);
+        let outcomes =
+            validate_with(&dir.path().join(VALIDATE), Some(&answers_at(port)), "exec /bin/sleep \"$@\"");
+        assert_eq!(outcomes, vec![(SUCCESS.to_owned(), Some(0)); 3], "{settings:?}");
+    }
+}
+
+#[test]
+fn without_settings_the_echo_is_asked_at_the_default_port() {
+    let dir = alone(VALIDATE);
+    let outcomes =
+        validate_with(&dir.path().join(VALIDATE), Some(&answers_at("12345")), "exec /bin/sleep \"$@\"");
+    assert_eq!(outcomes, vec![(SUCCESS.to_owned(), Some(0)); 3]);
 }
 
 // ---- scripts/ramas.sh --------------------------------------------------------------------------------------------
@@ -343,6 +449,44 @@ fn a_changed_branch_is_moved_only_by_force() {
     assert_eq!(clone.heads(), made);
     let wrong = clone.branches(&["--hard"]);
     assert!(wrong.status.code() == Some(2) && text(&wrong.stderr).contains("usage: "), "{wrong:?}");
+}
+
+// ---- clones ------------------------------------------------------------------------------------------------------
+
+/// A clone of the work tree, with files that are not committed yet, made with the settings that Git has on Windows.
+fn clone_with_settings_of_windows() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let (origin, clone) = (dir.path().join("origin"), dir.path().join("clone"));
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let author = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
+        let output = command.args(author).args(arguments).current_dir(project("")).output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {output:?}");
+    };
+    let (origin, clone) = (origin.to_str().unwrap(), clone.to_str().unwrap());
+    let git_dir = &*format!("--git-dir={origin}/.git");
+    let work_tree = &*format!("--work-tree={}", project("").display());
+    git(&["init", "--quiet", "--template=", origin]);
+    git(&[git_dir, work_tree, "add", "--all"]);
+    git(&[git_dir, work_tree, "commit", "--quiet", "--message=The work tree"]);
+    git(&["clone", "--quiet", "-c", "core.autocrlf=true", "-c", "core.symlinks=false", origin, clone]);
+    dir
+}
+
+#[test]
+fn settings_of_git_change_no_file_of_a_clone() {
+    let dir = clone_with_settings_of_windows();
+    let clone = dir.path().join("clone");
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(&clone).output().unwrap();
+    let paths: Vec<_> = text(&listed.stdout).split_terminator('\0').map(str::to_owned).collect();
+    assert!(paths.iter().any(|path| path == GENERATE), "{paths:?}");
+    for path in paths {
+        assert!(fs::read(clone.join(&path)).unwrap() == fs::read(project(&path)).unwrap(), "{path} differs");
+    }
+    let (file, shell) = ("docker-compose-dev.yaml", Some("sh"));
+    assert!(generate(&clone, shell, &[file, "5"]).status.success());
+    assert_eq!(fs::read(clone.join(file)).unwrap(), fs::read(project(file)).unwrap());
 }
 
 // ---- dataset -----------------------------------------------------------------------------------------------------

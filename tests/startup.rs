@@ -1,5 +1,5 @@
-//! Arguments, settings and log targets from outside: a wrong one is reported in one line with exit code 2 before any file is
-//! opened, and a right one has its effect.
+//! Arguments, settings and log targets from outside: a wrong one is reported in one line with exit code 2 before any
+//! file is opened, and a right one has its effect.
 #![allow(clippy::unwrap_used)]
 
 mod support;

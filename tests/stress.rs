@@ -1,7 +1,8 @@
-//! The state of a server's parent after a hundred thousand connections of every kind, and the end of servers that get SIGTERM
-//! at a thousand random moments.
+//! The state of a server's parent after a hundred thousand connections of every kind, and the end of servers that get
+//! SIGTERM at a thousand random moments.
 //!
-//! Takes minutes: `make stress`. CONNECTIONS and STOPS set the numbers. SEED sets the random choices; the seed is printed.
+//! Takes minutes: `make stress`. CONNECTIONS and STOPS set the numbers. SEED sets the random choices; the seed is
+//! printed.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
-//! The Wireshark dissector, on real captures of the loopback device: sessions of the server, and of a socket that sends bytes
-//! which the server never sends. The dissector must show every message, field by field, and nothing more.
+//! The Wireshark dissector, on real captures of the loopback device: sessions of the server, and of a socket that sends
+//! bytes which the server never sends. The dissector must show every message, field by field, and nothing more.
 
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance reaches #[test] functions only
 
@@ -7,7 +7,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,6 +52,66 @@ fn the_port_is_registered() {
     let decodes = tshark(&["-G", "decodes"]);
     let own: Vec<_> = decodes.lines().filter(|line| line.ends_with("\tloteria")).collect();
     assert_eq!(own, ["tcp.port\t12345\tloteria"]);
+}
+
+// ---- versions of Lua ----
+
+const STUB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/wireshark.lua");
+
+/// A segment: the number of its connection, whether the client sends it, its bytes, and the message that must be shown.
+type Segment = (u8, bool, Vec<u8>, Shown);
+
+/// One message of each kind, and texts that need every pattern of the dissector.
+fn one_of_each() -> Vec<Segment> {
+    let broken = Bet { first: b"Ana\x01\x1f\x7f", last: "\u{85}".as_bytes(), birthdate: b"2023-02-29", ..lorca() };
+    let broken_shown = shown(
+        "typed",
+        "ENVIO_BATCH agency=0 count=1",
+        "type=ENVIO_BATCH (1) | agency=0 | agency_zero | count=1 | bet=Ana??? ? | bet.first_name=Ana\x01\x1f\x7f \
+         | control | bet.last_name=\u{85} | control | bet.document=30904465 | bet.birthdate=2023-02-29 | invalid_date \
+         | bet.number=7574",
+    );
+    let unknown = shown("typed", "UNKNOWN type=9 [malformed]", "type=Unknown (9) | unknown_type | undecoded=00");
+    let received = [&[7, 0, 0, 0, 1][..], &2u64.to_be_bytes(), &[1], &[0, 0, 0, 0xab]].concat();
+    vec![
+        (1, true, b"hola".to_vec(), shown("echo", "ECHO", "echo=hola")),
+        (2, true, lorca().single(1), shown_single(1, &lorca())),
+        (2, false, vec![1], shown_result(1)),
+        (3, true, untyped_batch(2, &[lorca(), nandu()]), shown_untyped(2, &[lorca(), nandu()])),
+        (4, true, batch(1, &[nandu()]), shown_batch(1, &[nandu()])),
+        (4, false, vec![2, 0], shown_code(0)),
+        (4, true, batch(0, &[broken]), broken_shown),
+        (4, true, ask(1), shown_ask(1)),
+        (4, false, vec![4], shown_not_drawn()),
+        (4, false, winners(&[u32::MAX, 7]), shown_winners(&[u32::MAX, 7])),
+        (4, true, count(1), shown_count(1)),
+        (4, false, received, shown_received(1, (2, true, 0xab))),
+        (4, true, vec![9, 0], unknown),
+    ]
+}
+
+/// Wireshark has one version of Lua, which depends on its own version and on the system.
+#[test]
+fn the_dissector_works_with_lua_5_1_to_5_4() {
+    let segments = one_of_each();
+    let side = |by_client| if by_client { "client" } else { "server" };
+    let lines = segments.iter().map(|(id, by_client, bytes, _)| format!("{id} {} {}\n", side(*by_client), hex(bytes)));
+    let input = lines.collect::<String>();
+    let expected: Vec<_> = segments.iter().map(|(_, _, _, shown)| vec![shown.clone()]).collect();
+    for lua in ["lua5.1", "lua5.2", "lua5.3", "lua5.4"] {
+        if !has_program(lua) {
+            skipped(WHAT, &format!("{lua} is not installed"));
+            continue;
+        }
+        let mut command = Command::new(lua);
+        command.args([STUB, SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut run = command.spawn().unwrap();
+        run.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = run.wait_with_output().unwrap();
+        assert!(output.status.success(), "{lua}: {}", String::from_utf8_lossy(&output.stderr));
+        let shown = String::from_utf8(output.stdout).unwrap();
+        same(&shown.lines().map(|line| vec![line.to_owned()]).collect::<Vec<_>>(), &expected);
+    }
 }
 
 // ---- sessions ----

@@ -6,6 +6,10 @@
 
 local loteria = Proto("loteria", "Lotería Nacional")
 
+-- Wireshark has Lua 5.1 to 5.4, by version and system. Lua 5.1 has no table.unpack, and a NUL ends its patterns: %z
+-- matches one in all of them.
+local unpack = table.unpack or unpack
+
 local PORT = 12345
 local MAX_NAME = 30 -- bytes in a batch, NUL included
 local MAX_BIRTHDATE = 11
@@ -178,7 +182,7 @@ end
 
 -- With its control characters replaced.
 local function printable(text)
-  return (text:gsub("[\0-\31\127]", "?"):gsub("\194[\128-\159]", "?"))
+  return (text:gsub("[%z\1-\31\127]", "?"):gsub("\194[\128-\159]", "?"))
 end
 
 local function check_name(item)
@@ -407,7 +411,7 @@ local function list(pinfo, text)
 end
 
 local function describe(r)
-  return table.concat({ r.name, table.unpack(r.summary) }, " ")
+  return table.concat({ r.name, unpack(r.summary) }, " ")
 end
 
 local function show(r, generation, pinfo, tree)

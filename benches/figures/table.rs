@@ -16,7 +16,7 @@ pub fn table<const N: usize>(title: &str, figures: [&str; N], pairs: &[[[f64; N]
 }
 
 fn line([figure, server, floor, ratio, lowest, highest]: [String; 6]) -> String {
-    format!("  {figure:<28}{server:>10}{floor:>10}{ratio:>9}{lowest:>9}{highest:>9}\n")
+    format!("  {figure:<34}{server:>10}{floor:>10}{ratio:>9}{lowest:>9}{highest:>9}\n")
 }
 
 /// The median of `values`, of which there is at least one.

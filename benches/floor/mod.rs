@@ -1,9 +1,9 @@
 //! The floor: the least that a server of this architecture can do. The real server is compared with it.
 //!
-//! Owns a server that forks a child per connection with the project's own mechanism, and leaves out everything that it can.
-//! Started by [`super::traffic`] as a process of its own (the same program, executed again), because only a process with
-//! one thread may fork. It parses nothing: each message follows its length, and its type is one byte. The additional work
-//! of the project's own fork, such as closing inherited descriptors, is part of the floor.
+//! Owns a server that forks a child per connection with the project's own mechanism, and leaves out everything that it
+//! can. Started by [`super::traffic`] as a process of its own (the same program, executed again), because only a
+//! process with one thread may fork. It parses nothing: each message follows its length, and its type is one byte. The
+//! additional work of the project's own fork, such as closing inherited descriptors, is part of the floor.
 //!
 //! | message | the child |
 //! |---|---|
@@ -80,8 +80,9 @@ fn wait(listener: &TcpListener, stop: &SignalSource) -> io::Result<Wake> {
     Ok(if fds[1].any() == Some(false) { Wake::Connection } else { Wake::Stop })
 }
 
-/// A pipe that reports to the children when all agencies have ended. Each child holds the writing end until its own agency
-/// has ended, and the parent holds it until the last agency has connected. Then the reading end is at its end of file.
+/// A pipe that reports to the children when all agencies have ended. Each child holds the writing end until its own
+/// agency has ended, and the parent holds it until the last agency has connected. Then the reading end is at its end of
+/// file.
 struct Ends {
     all_ended: PipeReader,
     writer: Option<PipeWriter>,

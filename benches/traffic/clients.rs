@@ -62,8 +62,8 @@ impl Agency {
         self.batches.iter().map(Vec::len).sum()
     }
 
-    /// Runs the whole conversation, with `repeat` repetitions of the file. Each batch is sent after the acknowledgement of
-    /// the previous one.
+    /// Runs the whole conversation, with `repeat` repetitions of the file. Each batch is sent after the acknowledgement
+    /// of the previous one.
     pub fn play(&self, port: u16, side: Side, repeat: u32) -> io::Result<Times> {
         let start = Instant::now();
         let mut server = connect(port)?;
@@ -130,7 +130,8 @@ fn await_winners(server: &mut TcpStream) -> io::Result<()> {
     if read == documents { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// For `length`: connects, sends a line, and reads the answer to the end of the stream. Returns the number of connections.
+/// For `length`: connects, sends a line, and reads the answer to the end of the stream. Returns the number of
+/// connections.
 ///
 /// The server closes first. So this side keeps no port in TIME_WAIT, where it would be unusable for a minute.
 pub fn echo(port: u16, length: Duration) -> io::Result<u64> {

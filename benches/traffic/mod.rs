@@ -1,4 +1,5 @@
-//! Servers and their clients: starts either server as a process in a directory of its own, and drives both in the same way.
+//! Servers and their clients: starts either server as a process in a directory of its own, and drives both in the same
+//! way.
 //!
 //! Used by [`super`]. Knows no runs and no tables.
 //!

@@ -1,8 +1,8 @@
-//! The agency's file: each line is a bet, or it is refused and its number is logged. No bet is cut or changed. Reading the
-//! file again gives the same bets and their tally.
+//! The agency's file: each line is a bet, or it is refused and its number is logged. No bet is cut or changed. Reading
+//! the file again gives the same bets and their tally.
 //!
-//! Input: the most bets of a batch, one byte; the number of bets to skip, two bytes; then the file. In the file, the byte
-//! [`REPEAT`] followed by n repeats the byte before it 16 n times, so that short inputs can have long lines.
+//! Input: the most bets of a batch, one byte; the number of bets to skip, two bytes; then the file. In the file, the
+//! byte [`REPEAT`] followed by n repeats the byte before it 16 n times, so that short inputs can have long lines.
 
 use std::sync::{Mutex, Once, PoisonError};
 
@@ -14,7 +14,8 @@ use loteria::protocol::batch::Batch;
 use loteria::protocol::typed;
 use loteria::row::Tally;
 
-use super::oracle::{crc32, csv, number};
+use super::oracle::csv;
+use super::oracle::numbers::{crc32, number};
 use super::scratch;
 
 /// Never part of valid UTF-8. Inputs can use other invalid bytes for invalid text.

@@ -1,5 +1,5 @@
-//! The settings: no text makes the parsers panic. Accepted settings have the values of the text, within their ranges. An
-//! error is one line that names the key or the file.
+//! The settings: no text makes the parsers panic. Accepted settings have the values of the text, within their ranges.
+//! An error is one line that names the key or the file.
 //!
 //! Input: `i` and an INI file of the server, `y` and a YAML file of the client, or `d` and a duration.
 
@@ -15,7 +15,8 @@ use loteria::config::{Error, client, parse_duration};
 use loteria::durability::Durability;
 use loteria::logging::{Level, value};
 
-use super::oracle::{decimal, ini};
+use super::oracle::ini;
+use super::oracle::numbers::decimal;
 use super::scratch;
 
 type Settings = BTreeMap<String, String>;

@@ -1,5 +1,5 @@
-//! The protocol: compares the incremental decoder with the reference in `page`, for any split of the stream, and checks its
-//! memory. Also decodes the stream as answers, and encodes them again.
+//! The protocol: compares the incremental decoder with the reference in `page`, for any split of the stream, and checks
+//! its memory. Also decodes the stream as answers, and encodes them again.
 //!
 //! Input: a byte whose low half is the number of piece lengths; the piece lengths, one byte each; the stream.
 
@@ -13,8 +13,8 @@ use super::oracle::{answers, page};
 
 /// Memory besides the buffer, for any stream: the decoder's own fields, and the few requests of a short stream.
 const SLACK: usize = 4096;
-/// Bytes of memory for requests per byte of the stream. The worst case is queries of five bytes in a vector that has just
-/// doubled its capacity.
+/// Bytes of memory for requests per byte of the stream. The worst case is queries of five bytes in a vector that has
+/// just doubled its capacity.
 const PER_BYTE: usize = 64;
 /// Number of cuts at which the reference reads the stream so far. Its time grows with the square of this number.
 const CUTS: usize = 32;

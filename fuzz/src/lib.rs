@@ -1,8 +1,8 @@
-//! Compares the parsers of foreign bytes with slow, simple parsers. Each fuzz target has one `check`, which panics if the
-//! two results differ.
+//! Compares the parsers of foreign bytes with slow, simple parsers. Each fuzz target has one `check`, which panics if
+//! the two results differ.
 //!
-//! Used by the fuzz targets (`make fuzz`), and by the project's own tests, which run the committed corpus through the same
-//! checks without a fuzzer (`tests/fuzz_corpus.rs` includes this file).
+//! Used by the fuzz targets (`make fuzz`), and by the project's own tests, which run the committed corpus through the
+//! same checks without a fuzzer (`tests/fuzz_corpus.rs` includes this file).
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a check fails")]
 

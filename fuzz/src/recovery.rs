@@ -1,6 +1,6 @@
-//! A start of the server on files with any content. The start keeps the longest run of whole valid rows from the start of
-//! the file, and moves the rest aside, byte for byte. It ignores damaged records. A second start finds the same and changes
-//! nothing. After that the store accepts bets and ends.
+//! A start of the server on files with any content. The start keeps the longest run of whole valid rows from the start
+//! of the file, and moves the rest aside, byte for byte. It ignores damaged records. A second start finds the same and
+//! changes nothing. After that the store accepts bets and ends.
 //!
 //! Input: a byte of [`Options`]; then bets.csv, ends, draw and bets.lock, with [`SEPARATOR`] between them.
 
@@ -14,7 +14,8 @@ use loteria::row::Tally;
 use loteria::storage::start::{self, Adopted};
 use loteria::storage::{Error, Paths, Store};
 
-use super::oracle::{crc32, csv, number, records};
+use super::oracle::numbers::{crc32, number};
+use super::oracle::{csv, records};
 use super::scratch;
 
 /// Separates the files of an input. Never part of valid UTF-8.
@@ -110,8 +111,8 @@ fn split(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The content of bets.lock, and the committed length if its record is valid. If the options ask for a record, `raw` holds
-/// the committed length in two bytes, and then the number of the bit to flip.
+/// The content of bets.lock, and the committed length if its record is valid. If the options ask for a record, `raw`
+/// holds the committed length in two bytes, and then the number of the bit to flip.
 fn lock_of(paths: &Paths, options: &Options, raw: Vec<u8>) -> (Vec<u8>, Option<usize>) {
     if !options.has_record() && !options.has_flipped_record() {
         return (raw, None);

@@ -1,7 +1,7 @@
 //! The batches of the agency's file, limited in bets and in bytes.
 //!
-//! Owns the bets of one batch, and the bet that no longer fitted into it. Used by the conversations that send bets. Knows
-//! the length of a bet on the wire but not its bytes; knows no server.
+//! Owns the bets of one batch, and the bet that no longer fitted into it. Used by the conversations that send bets.
+//! Knows the length of a bet on the wire but not its bytes; knows no server.
 
 use super::error::Error;
 use super::reader::Reader;
@@ -84,8 +84,8 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    /// As [`Batches::restart_after`], but also returns the tally of the skipped bets: the number and the checksum of their
-    /// rows, as a server stores them.
+    /// As [`Batches::restart_after`], but also returns the tally of the skipped bets: the number and the checksum of
+    /// their rows, as a server stores them.
     ///
     /// # Errors
     /// As [`Reader::next_bet`].

@@ -3,8 +3,8 @@
 //! Owns the progress of the delivery, over any number of connections. Used by [`super::draw_mode`]. Knows nothing of
 //! winners.
 //!
-//! With `resume`, each connection first asks for the tally of the agency's bets on the server. If it is the tally of the
-//! first bets of this file, the agency sends the bets after them: so each bet is stored once, whatever failed before.
+//! With `resume`, each connection first asks for the tally of the agency's bets on the server. If it is the tally of
+//! the first bets of this file, the agency sends the bets after them: so each bet is stored once, even after a failure.
 //! Without `resume`, the agency sends the bets after the last acknowledged batch.
 
 use std::collections::VecDeque;
@@ -25,6 +25,10 @@ use crate::row::Tally;
 /// The next step for the operator if the server has never answered message 6.
 const TRY_WITHOUT_RESUME: &str =
     "; message 6 was never answered: for a server that knows only messages 1 to 5, set resume to false";
+
+/// The next step for the operator if the server holds the bets of another lottery.
+const NEW_LOTTERY: &str = "; a new lottery begins with `server --new-draw`, or in containers after `docker compose down`, \
+     which deletes the server's bets";
 
 /// The delivery of one agency's bets.
 #[derive(Debug)]
@@ -87,8 +91,8 @@ impl<'a> Delivery<'a> {
     /// of rows that were refused.
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::Unexpected`] or [`Error::Malformed`] after such an answer; [`Error::ResumeUnknown`] if
-    /// the server does not know message 6; [`Error::Mismatch`] if its bets are not the first ones of the file;
+    /// [`Error::Refused`], [`Error::Unexpected`] or [`Error::Malformed`] after such an answer; [`Error::ResumeUnknown`]
+    /// if the server does not know message 6; [`Error::Mismatch`] if its bets are not the first ones of the file;
     /// [`Error::GaveUp`] if it cannot be reached for the configured time; [`Error::File`] if the file cannot be read;
     /// [`Error::Stopped`] after a request to stop.
     pub fn run<'s>(mut self, dialer: Dialer<'s>, retry: &Retry<'_>) -> Result<(Connection<'s>, u64), Error> {
@@ -171,7 +175,7 @@ impl<'a> Delivery<'a> {
         let (agency, path) = (self.agency, self.bets.reader().path().display());
         let Tally { count, crc } = tally;
         Err(Error::Mismatch(format!(
-            "the server holds {count} bets of agency {agency} (CRC-32 {crc:08x}, ended: {ended}), {difference}: {path}"
+            "the server holds {count} bets of agency {agency} (CRC-32 {crc:08x}, ended: {ended}), {difference}: {path}{NEW_LOTTERY}"
         )))
     }
 
@@ -185,8 +189,8 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// (1 → 2)*, with up to a window of batches that are not yet acknowledged. Only their counts are kept, because another
-    /// connection reads the file again.
+    /// (1 → 2)*, with up to a window of batches that are not yet acknowledged. Only their counts are kept, because
+    /// another connection reads the file again.
     fn send_batches(&mut self, connection: &mut Connection<'_>, retry: &Retry<'_>) -> Result<(), Error> {
         let mut unacknowledged: VecDeque<u8> = VecDeque::new();
         loop {

@@ -14,8 +14,8 @@ use crate::protocol::{DecodeError, echo};
 /// Sends `loop.amount` lines, each followed by a pause of `loop.period`.
 ///
 /// # Errors
-/// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Malformed`] if an answer is not a
-/// line of text; [`Error::Stopped`] after a request to stop.
+/// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Malformed`] if an answer is not
+/// a line of text; [`Error::Stopped`] after a request to stop.
 pub fn run(config: &Config, stop: &StopSignal) -> Result<(), Error> {
     let dialer = Dialer { address: &config.server_address, used_for: Use::Exchange, stop };
     let retry = Retry::new(config.retry_timeout, stop);

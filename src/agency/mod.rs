@@ -1,7 +1,7 @@
 //! The client: one betting agency, which sends its bets to the national lottery and asks for its winners.
 //!
-//! One thread, whose only wait is poll(2) over the socket and the signals; only the resolver has a thread of its own. Used
-//! by `bin/client`.
+//! One thread, whose only wait is poll(2) over the socket and the signals; only the resolver has a thread of its own.
+//! Used by `bin/client`.
 //!
 //! ```text
 //!   agency file ─▶ reader ─▶ batches ─▶ delivery (6/7, 1/2) ─▶ winners (3/4/5)     mode draw
@@ -10,8 +10,8 @@
 //!   all of them ─▶ retry (pauses, gives up) ─▶ connection (bytes, deadlines) ─▶ stop (every wait)
 //! ```
 //!
-//! A connection and the file log their closing when they are dropped. So a request to stop needs only `?`: it leaves each
-//! wait as [`Error::Stopped`] and arrives in [`main`].
+//! A connection and the file log their closing when they are dropped. So a request to stop needs only `?`: it leaves
+//! each wait as [`Error::Stopped`] and arrives in [`main`].
 //!
 //! # Modules, from the bottom up
 //!
@@ -91,6 +91,7 @@ fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
         loop_period = config.loop_period_text,
         log_level = config.log_level.as_str(),
         mode = config.mode.as_str(),
+        batch_max_amount = config.batch_max_amount,
     );
     let result = run_mode(config, stop);
     if result.is_ok() {

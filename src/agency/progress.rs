@@ -1,8 +1,8 @@
 //! The progress bar `N of M bets sent` on a terminal.
 //!
 //! Owns the bar. Used by the conversations that send the agency's file. The bar exists only if standard error is a
-//! terminal. It is hidden while a log line is written to the same terminal. A stopped terminal (Ctrl-S) loses pictures of
-//! the bar but never blocks the agency. Knows no bet.
+//! terminal. It is hidden while a log line is written to the same terminal. A stopped terminal (Ctrl-S) loses pictures
+//! of the bar but never blocks the agency. Knows no bet.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, stderr};
@@ -23,8 +23,8 @@ const TEMPLATE: &str = "{wide_bar} {human_pos} of {human_len} bets sent";
 pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// A bar for the bets of `reader`. With a terminal, reads the file once to count its lines; blank lines and bad rows
-    /// count too.
+    /// A bar for the bets of `reader`. With a terminal, reads the file once to count its lines; blank lines and bad
+    /// rows count too.
     ///
     /// # Errors
     /// As [`Reader::count_lines`].

@@ -1,8 +1,8 @@
 //! The agency's file as a stream of its valid bets.
 //!
-//! Owns the file, the position in it, and which of its rows were refused. A refused row is logged and counted once, even
-//! if the file is read again. Used by [`super::batches`] and [`super::progress`]. Knows no server. Memory: one buffer and
-//! one line, for a file of any size.
+//! Owns the file, the position in it, and which of its rows were refused. A refused row is logged and counted once,
+//! even if the file is read again. Used by [`super::batches`] and [`super::progress`]. Knows no server. Memory: one
+//! buffer and one line, for a file of any size.
 //!
 //! No field of a valid bet holds a line break, so a row is a line: an unclosed quote spoils only its own row.
 
@@ -105,8 +105,8 @@ impl<'a> Reader<'a> {
         self.refused.count
     }
 
-    /// The next bet that a batch can carry; `None` at the end of the file. Refuses the rows before it that are not bets;
-    /// skips blank lines.
+    /// The next bet that a batch can carry; `None` at the end of the file. Refuses the rows before it that are not
+    /// bets; skips blank lines.
     ///
     /// # Errors
     /// [`Error::File`] if the file cannot be read; [`Error::Stopped`] after a request to stop.

@@ -1,7 +1,7 @@
 //! Retries with growing, random pauses, until nothing has progressed for a configured time.
 //!
-//! Owns the clock of an outage: it starts at the first failure and ends with progress. Used by the conversations for each
-//! step that needs a connection. Knows only one thing about an error: whether it is temporary.
+//! Owns the clock of an outage: it starts at the first failure and ends with progress. Used by the conversations for
+//! each step that needs a connection. Knows only one thing about an error: whether it is temporary.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use super::error::Error;
 use super::stop::StopSignal;
 use crate::event;
 
-/// First and longest pause while the server cannot be reached. The first is short, because a restart takes much less than
-/// a second.
+/// First and longest pause while the server cannot be reached. The first is short, because a restart takes much less
+/// than a second.
 const OUTAGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// First and longest pause before the draw.
 const DRAW: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));

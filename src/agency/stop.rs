@@ -1,8 +1,8 @@
 //! The request to stop (SIGTERM or SIGINT), and all waits of the agency.
 //!
-//! Owns the subscription to these signals. Every module that waits uses it, so a signal ends each wait at once: the wait
-//! returns [`Error::Stopped`], and `?` carries the error up through all values that must be closed. This module does not
-//! know what the agency waits for.
+//! Owns the subscription to these signals. Every module that waits uses it, so a signal ends each wait at once: the
+//! wait returns [`Error::Stopped`], and `?` carries the error up through all values that must be closed. This module
+//! does not know what the agency waits for.
 
 use std::cell::Cell;
 use std::io;
@@ -13,6 +13,8 @@ use ipc::events::{self, PollFd, PollFlags};
 use ipc::signals::{Signal, SignalSource};
 
 use super::error::Error;
+
+const KNOWN_EVENTS: &str = "poll(2) returns only requested events, errors and hang-ups";
 
 /// Whether this process was asked to stop. A request stays set.
 #[derive(Debug)]
@@ -56,14 +58,15 @@ impl StopSignal {
         if self.requested() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// Waits until `fd` is ready for one of `events`. Returns the events that occurred: none if `deadline` passed first.
+    /// Waits until `fd` is ready for one of `events`. Returns the events that occurred: none if `deadline` passed
+    /// first.
     ///
     /// # Errors
     /// [`Error::Stopped`] after a request to stop; [`Error::Wait`] if poll(2) fails.
     pub fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> Result<PollFlags, Error> {
         let mut fds = [self.watched(), PollFd::new(fd, events)];
         self.poll(&mut fds, deadline)?;
-        Ok(fds[1].revents().unwrap_or(PollFlags::empty()))
+        Ok(fds[1].revents().expect(KNOWN_EVENTS))
     }
 
     /// Waits for `length`.
@@ -78,14 +81,14 @@ impl StopSignal {
         PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)
     }
 
-    /// Polls `fds`, whose first element is [`StopSignal::watched`]. A request that [`StopSignal::requested`] has already
-    /// read from the pipe still counts.
+    /// Polls `fds`, whose first element is [`StopSignal::watched`]. A request that [`StopSignal::requested`] has
+    /// already read from the pipe still counts.
     fn poll(&self, fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Error> {
         if self.requested.get() {
             return Err(Error::Stopped);
         }
         events::wait(fds, deadline).map_err(Error::Wait)?;
-        let signalled = fds.first().and_then(PollFd::any).unwrap_or(false);
+        let signalled = fds[0].any().expect(KNOWN_EVENTS);
         if signalled { self.check() } else { Ok(()) }
     }
 }

@@ -1,7 +1,7 @@
 //! Modes bet and batch, exercises 5 and 6: each message has its own connection, and its answer is one byte.
 //!
-//! Owns both modes. Used by [`super::main`]. These forms have no query, so a message whose answer is lost is sent again:
-//! each bet is stored at least once.
+//! Owns both modes. Used by [`super::main`]. These forms have no query, so a message whose answer is lost is sent
+//! again: each bet is stored at least once.
 
 use super::batches::{Batches, Limits};
 use super::connection::{Dialer, SILENCE, Use};
@@ -19,8 +19,8 @@ use crate::protocol::{Code, DecodeError, Malformed, batch, single};
 /// Sends one bet.
 ///
 /// # Errors
-/// [`Error::Refused`] or [`Error::Malformed`] after such an answer; [`Error::GaveUp`] if the server cannot be reached for
-/// the configured time; [`Error::Stopped`] after a request to stop.
+/// [`Error::Refused`] or [`Error::Malformed`] after such an answer; [`Error::GaveUp`] if the server cannot be reached
+/// for the configured time; [`Error::Stopped`] after a request to stop.
 pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Error> {
     let message = single::encode(bet).expect("the configuration accepts names of at most 255 bytes");
     Exchanges::new(config, stop).run(Question::Bet, &message)?;

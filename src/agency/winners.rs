@@ -1,8 +1,8 @@
 //! Exercises 7 and 8, second half: asks for the winners, 3 → 5, and repeats the query after each 4.
 //!
-//! Owns the wait for the draw, which has no limit. Used by [`super::draw_mode`] once the end is acknowledged. From then on
-//! the agency sends only message 3, also after a reconnect. A server may close the connection after the end or after each
-//! 4, as servers of exercise 7 do. Then the next query opens a new connection; this is not a failure.
+//! Owns the wait for the draw, which has no limit. Used by [`super::draw_mode`] once the end is acknowledged. From then
+//! on the agency sends only message 3, also after a reconnect. A server may close the connection after the end or after
+//! each 4, as servers of exercise 7 do. Then the next query opens a new connection; this is not a failure.
 
 use std::time::{Duration, Instant};
 
@@ -72,8 +72,8 @@ impl<'a> WinnersQuery<'a> {
         }
     }
 
-    /// The server closed `connection` after its last answer: asks on a new one. Happens at most once in a row, because no
-    /// connection is kept now.
+    /// The server closed `connection` after its last answer: asks on a new one. Happens at most once in a row, because
+    /// no connection is kept now.
     fn ask_again(&mut self, connection: Connection<'_>, lost: &Lost, retry: &Retry<'_>) -> Result<Answer, Error> {
         event!(Debug, "connect", in_progress, reason = lost);
         drop(connection);

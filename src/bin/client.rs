@@ -1,4 +1,4 @@
-//! `client`: one betting agency. All it does is in `loteria::agency`.
+//! The program `client`: one betting agency. Its code is in `loteria::agency`.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use loteria::{agency, cli};
 #[derive(clap::Parser)]
 #[command(name = "client", version)]
 struct Arguments {
-    /// Settings; variables that begin with CLI_ overrule them [default: config/client.yaml, if it is there]
+    /// Settings file; environment variables CLI_… override it [default: config/client.yaml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `dataset`: writes synthetic agency files. All it does is in `loteria::dataset`.
+//! The program `dataset`: writes synthetic agency files. Its code is in `loteria::dataset`.
 #![forbid(unsafe_code)]
 
 use std::io;

@@ -1,4 +1,4 @@
-//! `server`: the national lottery. All it does is in `loteria::server`.
+//! The program `server`: the national lottery. Its code is in `loteria::server`.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use loteria::{cli, server};
 
-/// The national lottery: takes the bets of all agencies and holds the draw.
+/// The national lottery: receives the bets of all agencies and holds the draw.
 #[derive(clap::Parser)]
 #[command(name = "server", version)]
 struct Arguments {
-    /// Settings [default: config/server.ini, if it is there]
+    /// Settings file; environment variables override it [default: config/server.ini, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Move the files of an earlier lottery aside and begin a new one
+    /// Move the files of an earlier lottery aside and start a new one
     #[arg(long)]
     new_draw: bool,
 }

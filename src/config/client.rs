@@ -15,8 +15,24 @@ use crate::logging::Level;
 
 /// The file that is read if the command line names none.
 pub const DEFAULT_FILE: &str = "config/client.yaml";
+/// Every key.
+pub const KEYS: [&str; 12] = [
+    "id",
+    "mode",
+    "server.address",
+    "loop.amount",
+    "loop.period",
+    "log.level",
+    "log.settle",
+    "batch.maxAmount",
+    "batch.window",
+    "data.path",
+    "retry.timeout",
+    "resume",
+];
 const MODES: &str = "echo, bet, batch or draw";
-/// In the modes bet and batch, agency numbers are below this: the server recognizes their messages by a first byte of 0.
+/// In the modes bet and batch, agency numbers are below this: the server recognizes their messages by a first byte of
+/// 0.
 const UNTYPED_AGENCIES: u32 = 1 << 24;
 
 /// The exercise that the client runs.
@@ -176,6 +192,13 @@ mod tests {
         let file: BTreeMap<_, _> = file.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let settings = Settings { file, path: "f".into(), variable: |key| format!("UNSET_{key}") };
         Config::from_settings(&settings).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_keys_are_those_that_the_program_asks_for() {
+        let file = BTreeMap::from([("id".to_owned(), "1".to_owned())]);
+        let asked = crate::config::settings::asked::keys(file, Config::from_settings);
+        assert_eq!(asked, KEYS.map(str::to_owned).into());
     }
 
     #[test]

@@ -11,8 +11,8 @@ const HOUR: (&str, f64) = ("h", 3600.0);
 /// The limit of Go: 63 bits of nanoseconds, 292 years. An `Instant` can be moved by this much.
 const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
-/// Parses `0`, or a sequence of numbers with units (`1m30s`, `1.5h`), up to 292 years. `None` for any other text, such as
-/// a negative duration.
+/// Parses `0`, or a sequence of numbers with units (`1m30s`, `1.5h`), up to 292 years. `None` for any other text, such
+/// as a negative duration.
 pub fn parse(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);

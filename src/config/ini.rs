@@ -1,9 +1,9 @@
 //! The format of the server's file: a part of Python's ConfigParser. Used by the server's settings.
 //!
-//! The only section is `[DEFAULT]`. A key is written `key = value` or `key: value`, and its case does not matter. A line
-//! that starts with `#` or `;` is a comment. Values are literal: no inline comments, quotes or escapes. The rest of
-//! ConfigParser's format (other sections, values over several lines) is an error, and so is a key that is given twice: a
-//! setting must not be ignored silently.
+//! The only section is `[DEFAULT]`. A key is written `key = value` or `key: value`, and its case does not matter. A
+//! line that starts with `#` or `;` is a comment. Values are literal: no inline comments, quotes or escapes. The rest
+//! of ConfigParser's format (other sections, values over several lines) is an error, and so is a key that is given
+//! twice: a setting must not be ignored silently.
 
 use std::collections::BTreeMap;
 

@@ -156,6 +156,14 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_are_those_that_the_program_asks_for() {
+        let mut asked = crate::config::settings::asked::keys(BTreeMap::new(), Config::from_settings);
+        // The course's files have this key, which changes nothing.
+        asked.insert("SERVER_IP".to_owned());
+        assert_eq!(asked, KEYS.map(str::to_owned).into());
+    }
+
+    #[test]
     fn defaults_are_as_documented() {
         let config = from(&[]).unwrap();
         assert_eq!((config.port, config.listen_backlog, config.client_amount), (12345, 5, 5));

@@ -101,3 +101,23 @@ impl Settings {
         }
     }
 }
+
+/// For tests of the two programs: which keys they ask for.
+#[cfg(test)]
+pub(super) mod asked {
+    use super::{Keys, Settings};
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local!(static ASKED: RefCell<BTreeSet<String>> = RefCell::default());
+
+    /// The keys that `read` asks for, from a file that sets only `file`.
+    pub(in crate::config) fn keys<T>(file: Keys, read: impl FnOnce(&Settings) -> T) -> BTreeSet<String> {
+        let variable = |key: &str| {
+            ASKED.with_borrow_mut(|asked| asked.insert(key.to_owned()));
+            format!("UNSET_{key}")
+        };
+        read(&Settings { file, path: "f".into(), variable });
+        ASKED.take()
+    }
+}

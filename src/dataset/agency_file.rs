@@ -21,8 +21,8 @@ pub(super) struct AgencyFile {
 }
 
 impl AgencyFile {
-    /// Writes the file into `folder`, first under a temporary name: so the final name always refers to a whole file, even
-    /// for a reader at the same time or after a crash. Returns the path.
+    /// Writes the file into `folder`, first under a temporary name: so the final name always refers to a whole file,
+    /// even for a reader at the same time or after a crash. Returns the path.
     ///
     /// # Errors
     /// [`Error::Write`] if the file cannot be written.

@@ -1,7 +1,7 @@
 //! The random numbers of one agency.
 //!
-//! Used by [`super::people`] and [`super::agency_file`]. Knows no names. ChaCha8 returns the same numbers on every machine
-//! and in every version, so the files stay the same.
+//! Used by [`super::people`] and [`super::agency_file`]. Knows no names. ChaCha8 returns the same numbers on every
+//! machine and in every version, so the files stay the same.
 
 use std::collections::BTreeSet;
 

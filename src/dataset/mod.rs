@@ -1,8 +1,8 @@
 //! Synthetic agency files like those of the course: people and their numbers, drawn from a seed.
 //!
-//! Owns the names, their frequencies, and the arguments of the `dataset` program. Used only by `bin/dataset`. Knows neither
-//! the wire, nor the storage, nor the settings: the client reads these files like any other. Shape, sizes and winners are
-//! those of the course's files.
+//! Owns the names, their frequencies, and the arguments of the `dataset` program. Used only by `bin/dataset`. Knows
+//! neither the wire, nor the storage, nor the settings: the client reads these files like any other. Shape, sizes and
+//! winners are those of the course's files.
 //!
 //! # Modules, from the bottom up
 //!

@@ -1,7 +1,7 @@
 //! The levels of a log line, in Python's words, and how the `log` crate carries them.
 //!
-//! Used by the settings, by [`event!`](crate::event) and by the targets. Trap: Python has a level CRITICAL, which the `log`
-//! crate does not have. It travels as the crate's level `Error` under a target of its own.
+//! Used by the settings, by [`event!`](crate::event) and by the targets. Trap: Python has a level CRITICAL, which the
+//! `log` crate does not have. It travels as the crate's level `Error` under a target of its own.
 
 use std::str::FromStr;
 

@@ -11,7 +11,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use super::level::Level;
 use super::outputs::{Outputs, Targets};
 use super::sink::Sink;
-use crate::event;
 
 struct Logger {
     level: Level,

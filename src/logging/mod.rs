@@ -1,8 +1,8 @@
 //! The log: one line per event, `YYYY-MM-DD HH:MM:SS LEVEL     action: X | result: Y | key: value | …`.
 //!
 //! Owns the form of a line, the levels, and the two targets, under the interface of the `log` crate. Every module logs
-//! through [`event!`](crate::event). A line is one write(2) of at most [`LINE_MAX`] bytes, so lines of several processes
-//! never mix. Knows nothing of the lottery.
+//! through [`event!`](crate::event). A line is one write(2) of at most [`LINE_MAX`] bytes, so lines of several
+//! processes never mix. Knows nothing of the lottery.
 //!
 //! # Modules, from the bottom up
 //!
@@ -17,6 +17,8 @@
 //! | `logger` | the logger of the process |
 
 mod escape;
+// Before `logger`, which uses the macro by its textual scope: a folder's module does not import from its own folder.
+#[macro_use]
 mod event;
 mod level;
 mod lines;

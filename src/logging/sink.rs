@@ -2,11 +2,11 @@
 //!
 //! Owns the queue and the count of lost lines. Used by [`super::outputs`].
 //!
-//! A pipe without a reader would block every process at its next line, and so also the answer to SIGTERM. But dropping a
-//! line at the first EAGAIN loses lines in normal service, when a reader is only slower than a burst. So a process that
-//! may wait (a child, a client) waits a moment for the reader, and an event loop queues lines. Only after that are lines
-//! dropped. Then no line waits until the log is writable again, and one line reports how many were lost. A child that
-//! ends before that passes the number to its parent.
+//! A pipe without a reader would block every process at its next line, and so also the answer to SIGTERM. But dropping
+//! a line at the first EAGAIN loses lines in normal service, when a reader is only slower than a burst. So a process
+//! that may wait (a child, a client) waits a moment for the reader, and an event loop queues lines. Only after that are
+//! lines dropped. Then no line waits until the log is writable again, and one line reports how many were lost. A child
+//! that ends before that passes the number to its parent.
 
 use std::io;
 use std::mem;
@@ -16,7 +16,7 @@ use super::lines::lost_lines;
 use super::stdout::Stdout;
 
 /// How long a line waits for a reader in a process that may wait.
-const PATIENCE: Duration = Duration::from_millis(200);
+const READER_TIMEOUT: Duration = Duration::from_millis(200);
 /// Most bytes in the queue of a process that may not wait.
 const QUEUE_MAX: usize = 64 * 1024;
 
@@ -24,13 +24,23 @@ const QUEUE_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Sink {
     stdout: Stdout,
-    may_wait: bool,
+    patience: Patience,
     /// Bytes to write first: lines, in a process that may not wait, or the rest of a line that was accepted in part.
     queue: Vec<u8>,
     /// Lines that were lost and not yet reported.
     lost: u32,
-    /// The parent of this child has lost lines, so waiting is useless until a line is accepted.
-    stuck: bool,
+}
+
+/// What a process does with a line that standard output does not accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Waits for a reader.
+    Wait,
+    /// Drops the line: the parent of this child has lost lines, so waiting is useless until standard output accepts bytes
+    /// again. Then the process waits.
+    Drop,
+    /// Queues the line: the process must never wait.
+    Queue,
 }
 
 impl Sink {
@@ -39,21 +49,20 @@ impl Sink {
     /// # Errors
     /// The error of fstat(2) or fcntl(2).
     pub fn stdout() -> io::Result<Self> {
-        Ok(Self { stdout: Stdout::open()?, may_wait: true, queue: Vec::new(), lost: 0, stuck: false })
+        Ok(Self { stdout: Stdout::open()?, patience: Patience::Wait, queue: Vec::new(), lost: 0 })
     }
 
     /// From now on, lines are queued instead of waiting for a reader.
     pub fn queue_instead_of_waiting(&mut self) {
-        self.may_wait = false;
+        self.patience = Patience::Queue;
     }
 
     /// In a forked child: forgets the queue, which the parent will write. The child may wait, except if the parent has
     /// already lost lines: otherwise each of a thousand children would wait.
     pub fn forked(&mut self) {
         self.queue = Vec::new();
-        self.stuck = self.lost > 0;
+        self.patience = if self.lost > 0 { Patience::Drop } else { Patience::Wait };
         self.lost = 0;
-        self.may_wait = true;
     }
 
     /// Writes one line, line feed included, in one write(2); otherwise queues it, or counts it as lost.
@@ -65,14 +74,12 @@ impl Sink {
         }
         self.queue.extend(line);
         self.flush();
-        if self.may_wait {
-            if !self.stuck {
-                self.wait_for_reader();
-            }
-            if self.queue.len() == line.len() {
-                self.queue.clear();
-                self.lose(1);
-            }
+        if self.patience == Patience::Wait {
+            self.wait_for_reader();
+        }
+        if self.patience != Patience::Queue && self.queue.len() == line.len() {
+            self.queue.clear();
+            self.lose(1);
         }
     }
 
@@ -95,7 +102,9 @@ impl Sink {
         if self.queue.is_empty() && self.lost > 0 {
             written += self.report_lost();
         }
-        self.stuck &= written == 0;
+        if self.patience == Patience::Drop && written > 0 {
+            self.patience = Patience::Wait;
+        }
     }
 
     /// Adds `lines` to the lost ones.
@@ -127,11 +136,14 @@ impl Sink {
     }
 
     fn has_room_for(&self, line: &[u8]) -> bool {
-        if self.may_wait { !self.is_queued() } else { self.queue.len() + line.len() <= QUEUE_MAX }
+        match self.patience {
+            Patience::Wait | Patience::Drop => !self.is_queued(),
+            Patience::Queue => self.queue.len() + line.len() <= QUEUE_MAX,
+        }
     }
 
     fn wait_for_reader(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + READER_TIMEOUT;
         while self.is_queued() && Instant::now() < deadline && self.stdout.is_writable_by(deadline) {
             self.flush();
         }

@@ -46,9 +46,9 @@ impl Stdout {
         })
     }
 
-    /// Writes as much of `line` as is accepted now. Returns how many of its bytes need no further attempt: 0 if none were
-    /// accepted; some of them if a terminal or a stream socket accepted a part; all of them if they were accepted, or
-    /// never will be, because the reader is gone (EPIPE) or the disk is full.
+    /// Writes as much of `line` as is accepted now. Returns how many of its bytes need no further attempt: 0 if none
+    /// were accepted; some of them if a terminal or a stream socket accepted a part; all of them if they were accepted,
+    /// or never will be, because the reader is gone (EPIPE) or the disk is full.
     pub(super) fn write(self, line: &[u8]) -> usize {
         loop {
             match self.write_once(line) {
@@ -84,8 +84,8 @@ fn descriptor() -> BorrowedFd<'static> {
     STDOUT.get_or_init(io::stdout).as_fd()
 }
 
-/// Sets O_APPEND on the inherited open file description of a regular file. Otherwise lines of several processes overwrite
-/// each other, and lines of a shell that writes to the same file are overwritten.
+/// Sets O_APPEND on the inherited open file description of a regular file. Otherwise lines of several processes
+/// overwrite each other, and lines of a shell that writes to the same file are overwritten.
 fn append_always() -> nix::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl::fcntl(descriptor(), FcntlArg::F_GETFL)?);
     fcntl::fcntl(descriptor(), FcntlArg::F_SETFL(flags | OFlag::O_APPEND)).map(drop)

@@ -1,7 +1,7 @@
 //! The bytes on the wire: one codec for each generation of clients, and the rule that distinguishes the generations.
 //!
 //! Pure and incremental. Every decoder takes the bytes that have arrived so far and needs no socket. The server's session
-//! uses [`decoder::Decoder`] and [`Answer::encode`]; the agency uses [`typed`], [`batch`], [`single`] and [`echo`]. This
+//! uses [`decoder::Decoder`] and [`encoder::encode`]; the agency uses [`typed`], [`batch`], [`single`] and [`echo`]. This
 //! module knows nothing about claims, locks or draws. All integers are unsigned and big-endian; `docs/protocol.md` shows
 //! every byte.
 //!

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn typed_messages_for_another_agency_than_the_claimed_one_are_refused() {
+    fn typed_messages_for_another_agency_are_refused() {
         let held = Claim::Held { agency: id(2), intake: Intake::Open };
         assert_eq!(codes(false, held, 1), [0, 0, 6, 1, 1, 6, 6, 6, 6]);
     }

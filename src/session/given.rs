@@ -36,7 +36,7 @@ pub struct Common {
     pub paths: Paths,
     /// The tallies of the rows that were there when the server started.
     pub tallies: Tallies,
-    /// Locked for as long as any process has it open: while a child of this server lives, no other server starts.
+    /// Locked until the last process closes it: while a child of this server lives, no other server starts.
     pub server_lock: File,
 }
 

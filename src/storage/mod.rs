@@ -10,7 +10,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `paths`, `reader`, `identity` | errors; names of the files; reading at an offset; which file a name refers to |
+//! | `error`, `paths`, `reader` | errors; names of the files; reading at an offset |
+//! | `identity` | which file a name refers to |
 //! | `record`, `ends`, `results`, `tallies` | the formats of `bets.lock`, `ends` and `draw`; counting rows |
 //! | `files` | one process's open files |
 //! | `commit`, `queries` | changes under the data lock; reading committed rows |

@@ -1,4 +1,5 @@
-//! One agency of a run: its client, which is started again as often as it is killed, and the answers that its logs report.
+//! One agency of a run: its client, which is started again as often as it is killed, and the answers that its logs
+//! report.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The faults of a plan, inflicted on what is there at that moment.
+//! How each fault of a plan is inflicted on the processes that exist at that moment.
 
 use std::fs::File;
 use std::thread::{sleep, yield_now};
@@ -213,7 +213,8 @@ impl Run {
         Ok(1)
     }
 
-    /// Restarts all clients, as an operator would where a power cut may lose an acknowledged end: such a client waits for ever.
+    /// Restarts all clients, as an operator would where a power cut may lose an acknowledged end: such a client waits
+    /// for ever.
     fn restart_clients(&mut self) {
         for agency in self.agencies.iter_mut().filter(|agency| agency.pid().is_some()) {
             agency.kill(&mut self.reaper);

@@ -1,8 +1,8 @@
 //! Chaos: whole lotteries under random faults, with checks at the end of each. `make chaos RUNS=200 SEED=1`.
 //!
-//! A run has a server, one client per agency, and a plan that is a pure function of the run's seed. It runs in a process of
-//! its own with its own mount namespace, which reaps all processes of the run. Run `n` of seed `s` equals the only run of seed
-//! `s + n - 1`.
+//! A run has a server, one client per agency, and a plan that is a pure function of the run's seed. It runs in a
+//! process of its own with its own mount namespace, which reaps all processes of the run. Run `n` of seed `s` equals
+//! the only run of seed `s + n - 1`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a run fails by the one and reports by the other")]
 

@@ -1,5 +1,5 @@
-//! The plan of one run: agencies and their rows, settings, and a list of faults. A pure function of the seed; it knows no
-//! process and no file.
+//! The plan of one run: agencies and their rows, settings, and a list of faults. A pure function of the seed; it knows
+//! no process and no file.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::RangeInclusive;
@@ -68,7 +68,8 @@ pub enum Fault {
     Children { all: bool },
     /// SIGSTOP of a child, which then continues or is killed.
     Stall { time: Duration, kill: bool },
-    /// SIGSTOP of all children; meanwhile a client is killed and started again, while its old connection still has batches.
+    /// SIGSTOP of all children; meanwhile a client is killed and started again, while its old connection still has
+    /// batches.
     Swap { time: Duration, kill: bool },
     /// kill -9 of a client, started again at once.
     Client,

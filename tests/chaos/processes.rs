@@ -1,5 +1,5 @@
-//! Processes by their pid: signals, ends and children. A run reaps all processes that it starts, children and orphans, so that
-//! it sees every end.
+//! Processes by their pid: signals, ends and children. A run reaps all processes that it starts, children and orphans,
+//! so that it sees every end.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! One run from start to end: the agencies and their server, the faults of the plan, and then no more faults, so that the
-//! lottery ends by itself.
+//! One run from start to end: the agencies and their server, the faults of the plan, and then no more faults, so that
+//! the lottery ends by itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -65,7 +65,7 @@ fn nothing_is_sent_if_the_server_has_other_bets() {
         peer.message();
         peer.send(&answer);
         assert_eq!(peer.rest(), b"");
-        client.end().failed(1, &[held, why, "nothing is sent"]);
+        client.end().failed(1, &[held, why, "server --new-draw", "docker compose down", "nothing is sent"]);
     }
 }
 

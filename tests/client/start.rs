@@ -55,7 +55,7 @@ fn help_and_version_are_printed_even_with_wrong_settings() {
 fn the_first_log_line_repeats_the_settings_of_the_file() {
     let server = PlayedServer::new();
     let file = format!(
-        "id: 7\nserver:\n  address: \"{}\"\nloop:\n  amount: 0\n  period: \"1m0.5s\"\nlog:\n  level: \"INFO\"\nmode: echo\n",
+        "id: 7\nserver:\n  address: \"{}\"\nloop:\n  amount: 0\n  period: \"1m0.5s\"\nlog:\n  level: \"INFO\"\nmode: echo\nbatch:\n  maxAmount: 12\n",
         server.address()
     );
     let setup = ClientSetup::new("").without("CLI_ID").without("CLI_LOOP_PERIOD").without("CLI_LOG_LEVEL");
@@ -65,7 +65,7 @@ fn the_first_log_line_repeats_the_settings_of_the_file() {
         "INFO     action: config | result: success | client_id: 7 | server_address: {} | loop_amount: 0 | loop_period: 1m0.5s | log_level: INFO",
         server.address()
     );
-    assert!(line.contains(&expected), "{line}");
+    assert!(line.contains(&expected) && line.ends_with(" | batch_max_amount: 12"), "{line}");
     let ended = client.end();
     ended.succeeded();
     assert_eq!(ended.log.len(), 3, "{ended:?}");

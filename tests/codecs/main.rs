@@ -1,4 +1,4 @@
-//! The codecs against each other, against bytes written by hand from `docs/protocol.md`, and against a slow decoder that
+//! The codecs, compared with each other, with bytes written by hand from `docs/protocol.md`, and with a slow decoder that
 //! follows that page to the letter (`page.rs`).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
@@ -40,7 +40,7 @@ fn nandu(agency: u32) -> Bet {
 }
 
 #[test]
-fn requests_are_the_bytes_of_the_page() {
+fn requests_have_the_bytes_of_the_page() {
     let one = AgencyId::new(1).unwrap();
     let five = AgencyId::new(0x0102_0305).unwrap();
     let two_bets = [lorca(), nandu(1)];
@@ -70,7 +70,7 @@ fn requests_are_the_bytes_of_the_page() {
 }
 
 #[test]
-fn answers_are_the_bytes_of_the_page() {
+fn answers_have_the_bytes_of_the_page() {
     let tally = Tally { count: 26_936, crc: 0x89ab_cdef };
     let typed_answers = [
         ("02 00", Answer::Confirmation(Ok(()))),
@@ -105,7 +105,7 @@ fn answers_are_the_bytes_of_the_page() {
 }
 
 #[test]
-fn answers_that_are_none_are_told_at_once() {
+fn malformed_answers_are_refused_at_once() {
     for (bytes, malformed) in [
         ("02 08", Malformed::UnknownCode(8)),
         ("00", Malformed::UnknownType(0)),
@@ -121,7 +121,7 @@ fn answers_that_are_none_are_told_at_once() {
 }
 
 #[test]
-fn the_kind_of_an_untyped_message_is_told_by_the_byte_that_decides_and_not_before() {
+fn the_deciding_byte_decides_the_kind_of_an_untyped_message() {
     for (decided, kind) in [
         ("00000001 00", Kind::UntypedBatch),
         ("00000001 02 00", Kind::UntypedBatch),
@@ -140,10 +140,10 @@ fn the_kind_of_an_untyped_message_is_told_by_the_byte_that_decides_and_not_befor
     }
 }
 
-// ---- what is malformed, and what is merely invalid ----
+// ---- malformed messages, and invalid bets ----
 
 #[test]
-fn unknown_types_and_those_of_the_server_are_malformed_at_their_first_byte() {
+fn unknown_types_and_server_types_fail_at_their_first_byte() {
     for kind in (1..=0xff).filter(|kind| ![1, 3, 6].contains(kind)) {
         let malformed =
             if [2, 4, 5, 7].contains(&kind) { Malformed::WrongDirection(kind) } else { Malformed::UnknownType(kind) };
@@ -157,7 +157,7 @@ fn unknown_types_and_those_of_the_server_are_malformed_at_their_first_byte() {
 }
 
 #[test]
-fn a_text_that_is_too_long_is_malformed_as_soon_as_that_is_seen() {
+fn a_text_is_malformed_as_soon_as_it_is_too_long() {
     let name = format!("{} 00", "61".repeat(29));
     for (front, limit) in [
         (String::new(), 29),
@@ -182,7 +182,7 @@ fn a_text_that_is_too_long_is_malformed_as_soon_as_that_is_seen() {
 }
 
 #[test]
-fn an_invalid_bet_is_told_when_the_whole_batch_is_there() {
+fn an_invalid_bet_is_reported_when_its_batch_is_complete() {
     let bad = |name: &str, date: &str| hex(&format!("{name} 00 42 00 00000001 {date} 00 00000007"));
     let good_date = "313939392d30332d3137";
     for (bet, defect) in [
@@ -199,14 +199,14 @@ fn an_invalid_bet_is_told_when_the_whole_batch_is_there() {
         for cut in 0..message.len() {
             assert_eq!(decode(&message[..cut]), (vec![], None));
         }
-        // The connection is understood still: it is the session that closes it.
+        // The decoder can still decode the connection: the session closes it.
         let next = hex("03 00000009");
         assert_eq!(decode(&[message, next].concat()), (vec![refused, Request::Winners { agency: 9 }], None));
     }
 }
 
 #[test]
-fn an_invalid_single_bet_is_told_when_it_is_complete() {
+fn an_invalid_single_bet_is_reported_when_it_is_complete() {
     let single = |first: &str, date: &str| hex(&format!("00000001 {first} 01 42 00000001 {date} 00000007"));
     for (message, defect) in [
         (single("02 41ff", "0a 313939392d30332d3137"), InvalidBet::NotUtf8("first name")),
@@ -238,7 +238,7 @@ fn agency_0_is_decoded_and_left_to_the_session() {
 }
 
 #[test]
-fn batches_of_255_bets_of_79_bytes_arrive_one_behind_the_other() {
+fn batches_of_255_bets_of_79_bytes_follow_each_other() {
     let long = "ñ".repeat(14) + "x";
     let bets = vec![bet(0x00ff_ffff, &long, &long, u32::MAX, "9999-12-31", u32::MAX); 255];
     let agency = AgencyId::new(0x00ff_ffff).unwrap();
@@ -253,7 +253,7 @@ fn batches_of_255_bets_of_79_bytes_arrive_one_behind_the_other() {
 // ---- echo ----
 
 #[test]
-fn an_echo_holds_1024_bytes_and_not_one_more() {
+fn an_echo_has_at_most_1024_bytes() {
     let most = "x".repeat(1024);
     let echo = Request::Echo(most.clone());
     assert_eq!(decode(most.as_bytes()), (vec![], None));
@@ -265,7 +265,7 @@ fn an_echo_holds_1024_bytes_and_not_one_more() {
 }
 
 #[test]
-fn an_echo_loses_its_trailing_white_space_alone() {
+fn an_echo_loses_only_its_trailing_white_space() {
     let echoed = |line: &str| decode(line.as_bytes()).0;
     assert_eq!(echoed("  a \tb \t\r\u{b}\u{c} \n"), [Request::Echo("  a \tb".into())]);
     assert_eq!(echoed("a\u{a0}\u{85}\u{2003}\n"), [Request::Echo("a\u{a0}\u{85}\u{2003}".into())]);
@@ -273,7 +273,7 @@ fn an_echo_loses_its_trailing_white_space_alone() {
 }
 
 #[test]
-fn the_end_of_the_stream_closes_an_echo_and_nothing_else() {
+fn the_end_of_the_stream_completes_only_an_echo() {
     let mut echo = fed("Año \r".as_bytes());
     assert_eq!(echo.next_request(), Ok(None));
     assert_eq!(echo.end_of_stream(), Ok(Some(Request::Echo("Año".into()))));
@@ -294,7 +294,7 @@ fn the_end_of_the_stream_closes_an_echo_and_nothing_else() {
 }
 
 #[test]
-fn whatever_follows_the_one_message_of_a_connection_is_swallowed() {
+fn bytes_after_the_only_message_are_ignored() {
     for message in [hex("41 0a"), hex(SINGLE), hex("00000001 00"), hex(&format!("00000001 01 {LORCA}"))] {
         let mut decoder = fed(&message);
         assert!(decoder.next_request().unwrap().is_some());
@@ -325,7 +325,7 @@ proptest! {
     }
 
     #[test]
-    fn a_request_is_there_with_its_last_byte_and_not_before(conversation in conversation()) {
+    fn a_request_is_complete_with_its_last_byte(conversation in conversation()) {
         let mut decoder = Decoder::new();
         for (n, message) in conversation.iter().enumerate() {
             for (cut, byte) in (1..).zip(message) {
@@ -377,7 +377,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(10_000) })]
 
     #[test]
-    fn single_bets_are_never_taken_for_batches_nor_left_undecided(bet in any_bet(255)) {
+    fn single_bets_are_never_decoded_as_batches(bet in any_bet(255)) {
         let message = single::encode(&bet).unwrap();
         prop_assert_eq!(detect::kind(&message), Some(Kind::Single));
         let seen = (0..message.len()).map(|cut| detect::kind(&message[..cut]));
@@ -385,13 +385,13 @@ proptest! {
     }
 
     #[test]
-    fn untyped_batches_are_never_taken_for_single_bets_nor_left_undecided(
+    fn untyped_batches_are_never_decoded_as_single_bets(
         bets in vec(any_bet(29), 0..4), count in any::<u8>(), agency in 1..0x0100_0000_u32,
     ) {
         let mut message = batch::encode(AgencyId::new(agency).unwrap(), sent(&bets));
         prop_assert_eq!(detect::kind(&message), Some(Kind::UntypedBatch));
         if !bets.is_empty() {
-            // As in the longer batch that this is the beginning of, any number of bets may be announced.
+            // This may be the beginning of a longer batch, which announces any number of bets.
             message[4] = count.max(bets.len() as u8);
         }
         prop_assert_eq!(detect::kind(&message), Some(Kind::UntypedBatch));
@@ -403,7 +403,7 @@ proptest! {
     }
 }
 
-// ---- what is sent ----
+// ---- messages ----
 
 prop_compose! {
     /// Names have 1 to `longest` bytes; most are short.
@@ -462,7 +462,7 @@ fn answer() -> impl Strategy<Value = Answer> {
 
 // ---- helpers ----
 
-/// What a batch has announced of which `bytes` have arrived.
+/// The count of the batch that begins with `bytes`.
 fn announced(bytes: &[u8]) -> Option<u8> {
     match kind_by_the_page(bytes)? {
         Kind::UntypedBatch => bytes.get(4).copied(),
@@ -471,7 +471,7 @@ fn announced(bytes: &[u8]) -> Option<u8> {
     }
 }
 
-/// Everything that a connection says which brings `stream` in pieces of these lengths, over and over.
+/// The requests of a connection that receives `stream` in pieces of these lengths, repeated as often as needed.
 fn deliver(mut stream: &[u8], pieces: Vec<usize>) -> (Vec<Request>, Option<Malformed>) {
     let mut decoder = Decoder::new();
     let mut requests = Vec::new();
@@ -498,14 +498,14 @@ fn decode(stream: &[u8]) -> (Vec<Request>, Option<Malformed>) {
     deliver(stream, vec![usize::MAX])
 }
 
-/// A decoder that has got `bytes`, and was not asked yet.
+/// A decoder that has received `bytes` and returned no request yet.
 fn fed(bytes: &[u8]) -> Decoder {
     let mut decoder = Decoder::new();
     put(&mut decoder, bytes);
     decoder
 }
 
-/// What does not fit is not put.
+/// Puts as many bytes as fit.
 fn put(decoder: &mut Decoder, bytes: &[u8]) {
     let space = decoder.space();
     let len = bytes.len().min(space.len());

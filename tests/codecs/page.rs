@@ -1,12 +1,12 @@
-//! `docs/protocol.md` to the letter: requests read from all bytes at once, without hurry, and bets judged by rules spelt
-//! out anew.
+//! A slow decoder that follows `docs/protocol.md` to the letter: it reads requests from all bytes at once, and checks bets by
+//! rules of its own.
 //!
-//! What the incremental decoder is compared with, by its tests and by the fuzz targets in `fuzz/`. Both include this
-//! file, so it takes the names of requests and bets from whichever module includes it. It must not call the codecs.
+//! The tests of the codecs and the fuzz targets in `fuzz/` compare the incremental decoder with it. Both include this file,
+//! so it takes the names of requests and bets from the module that includes it. It must not call the codecs.
 
 use super::{AgencyId, Bet, Form, InvalidBet, Kind, Malformed, Request};
 
-/// What a connection says that brings `stream`, and what is malformed behind that.
+/// The requests in `stream`, and the defect that follows them, if there is one.
 pub fn reference(stream: &[u8]) -> (Vec<Request>, Option<Malformed>) {
     let mut requests = Vec::new();
     let mut rest = stream;
@@ -29,7 +29,7 @@ pub fn reference(stream: &[u8]) -> (Vec<Request>, Option<Malformed>) {
     }
 }
 
-/// "Telling the generations apart", sentence by sentence.
+/// The rule of the first bytes, sentence by sentence.
 pub fn kind_by_the_page(stream: &[u8]) -> Option<Kind> {
     match stream.first()? {
         0x01..=0x1f => return Some(Kind::Typed),
@@ -69,7 +69,7 @@ pub fn judge(agency: u32, names: [&[u8]; 2], document: u32, birthdate: &[u8], nu
     bet
 }
 
-/// Ten bytes `YYYY-MM-DD` that a calendar has, from the year 1 on.
+/// Whether `text` is ten bytes `YYYY-MM-DD` that name a real day, from the year 1 on.
 fn is_a_day(text: &[u8]) -> bool {
     let digits: Vec<u32> = text.iter().filter(|b| b.is_ascii_digit()).map(|b| u32::from(b - b'0')).collect();
     let hyphens: Vec<usize> = (0..text.len()).filter(|&i| text[i] == b'-').collect();
@@ -86,7 +86,7 @@ fn is_a_day(text: &[u8]) -> bool {
     year > 0 && (1..=days).contains(&(d1 * 10 + d2))
 }
 
-/// A request, or `Some` defect, or `None` where the bytes end too early.
+/// A value; or `Some` defect; or `None` if the bytes end too early.
 type Read<T> = Result<T, Option<Malformed>>;
 
 fn read_echo(rest: &[u8]) -> Read<Request> {
@@ -160,7 +160,7 @@ fn read<'a>(rest: &mut &'a [u8], len: usize) -> Read<&'a [u8]> {
     if rest.len() < len {
         return Err(None);
     }
-    let (front, behind) = rest.split_at(len);
-    *rest = behind;
+    let (front, after) = rest.split_at(len);
+    *rest = after;
     Ok(front)
 }

@@ -21,7 +21,8 @@ pub struct Ran {
     pub took: Duration,
 }
 
-/// The command `words` in `dir`, for `limit` at most, without variables of git, of compose and of the agencies' settings.
+/// The command `words` in `dir`, for `limit` at most, without variables of git, of compose and of the agencies'
+/// settings.
 pub fn command<W: AsRef<OsStr>>(dir: &Path, limit: Duration, words: &[W]) -> Command {
     let mut command = Command::new("timeout");
     command.arg(KILL_AFTER).arg(limit.as_secs().to_string()).args(words).current_dir(dir).stdin(Stdio::null());

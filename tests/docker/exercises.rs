@@ -171,8 +171,8 @@ pub fn endless() -> ClientFile {
     ClientFile { loop_amount: 500, loop_period: "150ms", ..ClientFile::default() }
 }
 
-/// Exercise 4: stops one of two after ten lines, then the other. A client then waits for a name that is not resolved any
-/// more.
+/// Exercise 4: stops one of two after ten lines, then the other. A client then waits for a name that is not resolved
+/// any more.
 fn stop_one(scratch: &Scratch, container: &str) {
     let system = Deployment::new(scratch, 4, 1).client(endless()).up();
 
@@ -214,7 +214,7 @@ fn stop_both(scratch: &Scratch) {
         assert_eq!(system.exit_code(container), 0, "{}", system.log(container));
         assert!(system.log(container).ends_with("action: exit | result: success\n"), "{}", system.log(container));
     }
-    logs.until("somebody's end", |event| event.action == "exit" && event.result == "success");
+    logs.until("the first end", |event| event.action == "exit" && event.result == "success");
     system.down(&[]);
 }
 

@@ -1,12 +1,12 @@
-//! The system in containers, from outside: the requirements of the assignment's eight exercises, each on its branch, and
-//! further traps. `make test-docker`; needs a Docker engine.
+//! The system in containers, from outside: the requirements of the assignment's eight exercises, each on its branch,
+//! and further traps. `make test-docker`; needs a Docker engine.
 //!
-//! The cases work in a repository of their own and remove the containers that they start. They use the system's real names,
-//! network and image tags, since these are tested as well. So the system must not be running, the cases run one after
-//! another, and `server:latest` and `client:latest` are built again.
+//! The cases work in a repository of their own and remove the containers that they start. They use the system's real
+//! names, network and image tags, since these are tested as well. So the system must not be running, the cases run one
+//! after another, and `server:latest` and `client:latest` are built again.
 //!
-//! A case works like a user at a terminal: switch to the branch, generate the compose file, edit the two configurations, put
-//! the agencies' files in place, run `docker compose up -d`, and only then follow the logs.
+//! A case works like a user at a terminal: switch to the branch, generate the compose file, edit the two
+//! configurations, put the agencies' files in place, run `docker compose up -d`, and only then follow the logs.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

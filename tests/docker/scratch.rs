@@ -1,5 +1,5 @@
-//! A repository for the cases, with the files of the project's work tree and the branches of `make ramas`. The project's own
-//! repository and files are only read.
+//! A repository for the cases, with the files of the project's work tree and the branches of `make ramas`. The
+//! project's own repository and files are only read.
 
 use std::fs;
 use std::path::{Path, PathBuf};

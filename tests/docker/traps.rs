@@ -1,5 +1,5 @@
-//! Cases beyond the exercises: traps of Docker and compose, the containers' confinement, the health check, and the commands
-//! of the README.
+//! Cases beyond the exercises: traps of Docker and compose, the containers' confinement, the health check, and the
+//! commands of the README.
 
 use std::fs;
 use std::time::Duration;

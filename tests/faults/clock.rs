@@ -56,7 +56,8 @@ fn seconds_off(server: &Server) -> i64 {
     (stamp - chrono::Utc::now().naive_utc()).num_seconds()
 }
 
-/// A library to be preloaded. The first byte of the file JUMP sets the wall clock; the monotonic clock stays the kernel's.
+/// A library to be preloaded. The first byte of the file JUMP sets the wall clock; the monotonic clock stays the
+/// kernel's.
 const JUMPING_CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -46,8 +46,9 @@ fn an_interrupted_start_adopts_the_existing_files() {
     assert!(!server.stop().contains("result: fail"));
 }
 
-/// Plays a whole lottery in which every other of these calls of each process is interrupted, and each call at least once.
-/// `a|b` is one call, of which a machine has one form or the other. `restrict` returns further options for strace.
+/// Plays a whole lottery in which every other of these calls of each process is interrupted, and each call at least
+/// once. `a|b` is one call, of which a machine has one form or the other. `restrict` returns further options for
+/// strace.
 fn a_lottery_of_interruptions(calls: &str, restrict: impl Fn(&Server) -> Vec<String>) {
     let server = Setup::new(2).set("DURABILITY", "batch").set("SHUTDOWN_GRACE", FOREVER).start();
     let (fault, options) = (format!("inject={}:error=EINTR:when=1+2", calls.replace('|', ",")), restrict(&server));

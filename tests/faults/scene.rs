@@ -57,8 +57,8 @@ impl Scene {
     }
 }
 
-/// Changes a limit of a running process, in the form of prlimit(1); false if this machine cannot do that, which has been
-/// reported.
+/// Changes a limit of a running process, in the form of prlimit(1); false if this machine cannot do that, which has
+/// been reported.
 pub fn limit(pid: i32, limit: &str) -> bool {
     let changed = Command::new("prlimit").arg(format!("--pid={pid}")).arg(limit).output();
     let works = changed.as_ref().is_ok_and(|output| output.status.success());

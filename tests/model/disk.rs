@@ -1,4 +1,5 @@
-//! A file with respect to power cuts: the content that processes read, and the contents that may be on the disk afterwards.
+//! A file with respect to power cuts: the content that processes read, and the contents that may be on the disk
+//! afterwards.
 //!
 //! Used by the world for `bets.csv`, `ends`, `draw` and the record in `bets.lock`. Knows nothing of their contents.
 
@@ -7,8 +8,9 @@ use std::rc::Rc;
 
 use super::mix::mixed;
 
-/// The content that is read (the page cache), and every content that may be on the disk if the power fails now: all contents
-/// since the last sync, since the kernel writes back at any time. Shared by the many states in which it is the same.
+/// The content that is read (the page cache), and every content that may be on the disk if the power fails now: all
+/// contents since the last sync, since the kernel writes back at any time. Shared by the many states in which it is the
+/// same.
 #[derive(Debug, Clone)]
 pub struct File<T> {
     of: Rc<Contents<T>>,

@@ -143,7 +143,7 @@ fn disconnections(world: &World, agency: Agency, settings: &Settings) -> Vec<Wor
     arrived.collect()
 }
 
-/// A write without room, for all of it or for its second half: taken back, code 4 (`Store::append`, `ends::append`).
+/// A write without room, for all of it or for its second half: taken back, code 4 (`Locked::append`, `ends::append`).
 fn no_room(world: &World, settings: &Settings, faults: &mut Faults) {
     let keep = !settings.has(Mechanism::TakeBack);
     for (index, session) in world.sessions.iter().enumerate() {

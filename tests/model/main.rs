@@ -1,38 +1,38 @@
-//! A model of the storage and of the end of a lottery. A search covers every order of steps of two agencies, their children,
-//! the parent and the draw's child, with faults at any step.
+//! A model of the storage and of the end of a lottery. A search covers every order of steps of two agencies, their
+//! children, the parent and the draw's child, with faults at any step.
 //!
-//! It contains no code of the program. Each of its steps stands for one system call, or for several between which a fault
-//! makes no difference. It shows which mechanism keeps which promise: with all mechanisms, every promise holds in every state;
-//! without any one of them, a promise breaks (except for two, which are named). It proves the design, not the program: that
-//! the program makes these steps in this order is tested by `tests/faults` and others.
+//! It contains no code of the program. Each of its steps stands for one system call, or for several between which a
+//! fault makes no difference. It shows which mechanism keeps which promise: with all mechanisms, every promise holds in
+//! every state; without any one of them, a promise breaks (except for two, which are named). It proves the design, not
+//! the program: that the program makes these steps in this order is tested by `tests/faults` and others.
 //!
 //! | step of the model | in the program |
 //! |---|---|
 //! | connects | `Server::fork_session`; `Delivery::attempt`, `WinnersQuery::ask` |
-//! | gets the count of its stored bets | `Session::claim`, `Claims::claim`, `Session::received`, `Store::holding` |
-//! | takes the lock, cuts the tail | `Store::lock`, `Store::committed` |
-//! | writes its rows; the record | `Store::append`, `Record::write` |
-//! | syncs its batch; acknowledges it | `Store::store_bets`; `Session::typed_batch` |
-//! | takes its end; syncs the bets; writes its end; syncs the ends | `Session::end_of_agency`; `Store::end`, `ends::append` |
+//! | gets the count of its stored bets | `Session::claim`, `Claims::claim`, `Session::tally`, `Committed::tally` |
+//! | takes the lock, cuts the tail | `Locked::take`, `Locked::committed` |
+//! | writes its rows; the record | `Locked::append`, `Record::write` |
+//! | syncs its batch; acknowledges it | `Store::store_bets`; `Session::store_bets` |
+//! | takes its end; syncs the bets; writes its end; syncs the ends | `Session::end`; `Store::end`, `Locked::append_end` |
 //! | finds its agency ended | `Store::sync_ends`, for an end that another process recorded |
 //! | acknowledges the end | `ChildEnd::report_ended`, then the answer |
 //! | gets its winners | `Session::winners`, `Store::winners` |
 //! | its child closes | `Session::close`; `Server::session_ended`, `Claims::release` |
-//! | the draw's child … | `Server::hold_draw_if_due`, `try_hold`, `Store::write_result` |
+//! | the draw's child … | `Server::hold_draw_if_due`, `drawing::try_hold`, `Store::write_result` |
 //! | the parent logs sorteo and announces it | `Server::draw_child_ended` |
-//! | the server starts | `lock_out_others`, `start::prepare`, `read_from_disk`, `adopt` |
+//! | the server starts | `start::lock_out_others`, `start::prepare`, `start::drop_cache`, `Locked::adopt` |
 //! | an orphan dies | `ipc::process::spawn`: PR_SET_PDEATHSIG |
 //! | `its child is killed` adopts ends | `Server::adopt_ends` |
 //! | reports a failed sync | `Report::StorageBroken`, `Server::break_down` |
 //!
-//! Simplifications that are sound: a message has arrived or not, since half of one is never served. A report and the death of
-//! a child reach the parent at once: it reads a child's reports before it forgets the child. A claim that is refused after a
-//! second is one that waits. A process that waits for the lock does not have it. A start is one step: it can be repeated at
-//! any point. Limits: two agencies, some batches, as many faults as are allowed; no untyped messages, no other programs that
-//! change the files, no disk that returns data that was never written.
+//! Simplifications that are sound: a message has arrived or not, since half of one is never served. A report and the
+//! death of a child reach the parent at once: it reads a child's reports before it forgets the child. A claim that is
+//! refused after a second is one that waits. A process that waits for the lock does not have it. A start is one step:
+//! it can be repeated at any point. Limits: two agencies, some batches, as many faults as are allowed; no untyped
+//! messages, no other programs that change the files, no disk that returns data that was never written.
 //!
-//! The search is breadth first and its own ([`search`], some 120 lines). It checks that the end can be reached from every
-//! state, which existing checkers (stateright) do not offer, and it needs no further dependency.
+//! The search is breadth first and its own ([`search`], some 120 lines). It checks that the end can be reached from
+//! every state, which existing checkers (stateright) do not offer, and it needs no further dependency.
 //!
 //! `cargo test --release --test model NAME -- --nocapture` prints the trace that breaks the promise; `make model` goes
 //! deeper, for minutes.
@@ -112,8 +112,8 @@ fn every_promise_holds_over_three_crashes() {
     }
 }
 
-/// The kernel reports a failed sync once and drops the data, but shows the data until they leave the cache. The server ends
-/// with code 4; the next one, in the same boot, must not rely on them.
+/// The kernel reports a failed sync once and drops the data, but shows the data until they leave the cache. The server
+/// ends with code 4; the next one, in the same boot, must not rely on them.
 fn syncs_that_drop_data(level: Level) -> Settings {
     let kinds = vec![Fault::SyncFails, Fault::PowerCut, Fault::KillChild, Fault::KillParent];
     Settings { sync_lies: true, kinds, ..all_faults(level, SMALL, 2) }
@@ -294,8 +294,8 @@ fn without_the_boot_id_an_old_record_is_believed() {
 
 // ---- mechanisms that no promise needs -----------------------------------------------------------------------------
 
-/// Taking a write back only frees room on a full disk. The next writer, or the next end, makes sure that the batch does not
-/// count.
+/// Taking a write back only frees room on a full disk. The next writer, or the next end, makes sure that the batch does
+/// not count.
 #[test]
 fn a_failed_write_that_is_not_taken_back_breaks_no_promise() {
     holds(&without(Mechanism::TakeBack, Level::End, 2), 300_000);

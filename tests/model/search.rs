@@ -1,7 +1,7 @@
 //! Breadth first through all states, so that the trace to a broken promise is the shortest there is.
 //!
-//! States are identified by a hash of 64 bits and not kept; a trace is found by repeating its steps. At the end, the search
-//! goes backwards from the finished states: a state that reaches none of them without a further fault is stuck.
+//! States are identified by a hash of 64 bits and not kept; a trace is found by repeating its steps. At the end, the
+//! search goes backwards from the finished states: a state that reaches none of them without a further fault is stuck.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

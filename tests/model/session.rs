@@ -1,4 +1,4 @@
-//! The steps of a session's child (`src/session/serve.rs`, `Store::store_bets`, `Store::end`, `Store::holding`).
+//! The steps of a session's child (`src/session/serve.rs`, `Store::store_bets`, `Store::end`, `Store::tally`).
 
 use super::client::Answer;
 use super::settings::{Level, Mechanism, Settings};
@@ -136,7 +136,7 @@ fn query(mut world: World, index: usize, settings: &Settings) -> Option<(&'stati
     Some(("gets its winners", answered(world, index, Answer::Winners, settings)))
 }
 
-/// `Store::lock`, `Store::committed`.
+/// `Locked::take`, `Locked::committed`.
 fn lock(mut world: World, index: usize, settings: &Settings, next: Next) -> Option<(&'static str, World)> {
     if world.is_locked(settings) {
         return None;
@@ -147,7 +147,7 @@ fn lock(mut world: World, index: usize, settings: &Settings, next: Next) -> Opti
     Some(at("takes the lock, cuts the tail", world, index, next))
 }
 
-/// `Store::committed`: of rows that are gone, or where a sync has failed.
+/// `Locked::committed`: of rows that are gone, or where a sync has failed.
 fn refused(world: World, index: usize, settings: &Settings) -> (&'static str, World) {
     if world.dropped && settings.has(Mechanism::DoubtRecord) {
         at("finds the record doubtful", world, index, Next::ReportBroken)

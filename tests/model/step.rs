@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::world::{Agency, World};
 use super::{faults, server, session};
 
-/// What happened.
+/// The event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label {
     pub what: &'static str,

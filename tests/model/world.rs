@@ -192,7 +192,7 @@ impl World {
         self.sessions.iter().any(|session| session.next.holds_lock(settings))
     }
 
-    /// The rows that a reader counts as bets (`Store::lines` up to `Store::committed_len`).
+    /// The rows that a reader counts as bets (`queries::Committed`).
     pub fn visible(&self, settings: &Settings) -> &[Row] {
         let rows = self.bets.read();
         if !settings.has(Mechanism::CommittedLength) {
@@ -211,7 +211,7 @@ impl World {
         AGENCIES.map(|agency| of(agency).count() as u8)
     }
 
-    /// Under the lock: `Store::committed`. `None` if it refuses all writes, since committed rows are or may be lost.
+    /// Under the lock: `Locked::committed`. `None` if it refuses all writes, since committed rows are or may be lost.
     pub fn repair(&mut self, settings: &Settings) -> Option<()> {
         if self.dropped && settings.has(Mechanism::DoubtRecord) {
             return None;
@@ -232,7 +232,7 @@ impl World {
         Some(())
     }
 
-    /// `Store::recover` within the committed length.
+    /// `Locked::recover` within the committed length.
     pub fn shorten_record(&mut self, settings: &Settings) {
         let whole = valid_run(self.bets.read()) as u8;
         let committed = self.record.read().map_or(whole, |committed| committed.min(whole));
@@ -284,7 +284,7 @@ impl World {
     }
 }
 
-/// `Store::recover`: the longest run of whole rows.
+/// `Locked::recover`: the longest run of whole rows.
 fn valid_run(rows: &[Row]) -> usize {
     rows.iter().take_while(|row| **row != Row::Torn).count()
 }

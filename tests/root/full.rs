@@ -1,5 +1,5 @@
-//! Disks without room. Tests that depend on one block use only a tmpfs: a full ext4 may keep a block in reserve and give it
-//! back later.
+//! Disks without room. Tests that depend on one block use only a tmpfs: a full ext4 may keep a block in reserve and
+//! give it back later.
 
 use std::fs::{self, File};
 use std::time::Duration;

@@ -15,7 +15,8 @@ const A_WHILE: Duration = Duration::from_secs(1);
 struct Wall;
 
 impl Wall {
-    /// A network of this thread's own, without rules yet; `None` if the machine cannot do that, which has been reported.
+    /// A network of this thread's own, without rules yet; `None` if the machine cannot do that, which has been
+    /// reported.
     fn new() -> Option<Self> {
         let chain = "add chain inet wall input { type filter hook input priority 0; }";
         let made = own::network() && can("nft", &["add", "table", "inet", "wall"]) && can("nft", &[chain]);

@@ -1,5 +1,5 @@
-//! Mounts and networks that belong only to the thread of a test and to the processes that it starts. The kernel removes them
-//! with the last of these.
+//! Mounts and networks that belong only to the thread of a test and to the processes that it starts. The kernel removes
+//! them with the last of these.
 
 use std::ffi::OsStr;
 use std::fmt::Debug;

@@ -1,5 +1,5 @@
-//! Power cuts: data that had not reached the disk is gone, and the next boot has another id. Each `DURABILITY` keeps what it
-//! promises.
+//! Power cuts: data that had not reached the disk is gone, and the next boot has another id. Each `DURABILITY` keeps
+//! what it promises.
 
 use crate::own;
 use crate::scene::*;

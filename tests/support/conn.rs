@@ -20,8 +20,8 @@ impl Conn {
         Self::patient(stream)
     }
 
-    /// Connects with a small receive buffer, which takes hardly more from the server than the test reads: for clients that
-    /// read slowly, or never.
+    /// Connects with a small receive buffer, which takes hardly more from the server than the test reads: for clients
+    /// that read slowly, or never.
     pub fn narrow(port: u16) -> Self {
         let stream = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
         setsockopt(&stream, sockopt::RcvBuf, &4096).unwrap();

@@ -1,9 +1,10 @@
 //! Small disks that become full, fail or lose power, and the boot after that.
 //!
-//! Everything is mounted in the mount namespace of the caller, which must be its own, so that nothing remains when it ends.
+//! Everything is mounted in the mount namespace of the caller, which must be its own, so that nothing remains when it
+//! ends.
 //!
-//! A power cut is what xfstests' `godown` does: the file system stops at once, and not even its log is written. The next
-//! mount replays the journal. No safe Rust function makes that ioctl(2), so a Python process makes it.
+//! A power cut is what xfstests' `godown` does: the file system stops at once, and not even its log is written. The
+//! next mount replays the journal. No safe Rust function makes that ioctl(2), so a Python process makes it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -34,7 +35,7 @@ const UNWRITTEN: &str = "16384";
 /// Why this machine cannot do something.
 pub type Outcome<T = ()> = Result<T, String>;
 
-/// What a disk is, and what it is for.
+/// The kind of a disk, and its purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {
     /// A tmpfs of 4 MB, to be filled.
@@ -86,8 +87,8 @@ impl Disk {
     fn make(&self) -> Outcome {
         match self.medium {
             Medium::Tmpfs => mount_tmpfs("4m", &self.store()),
-            // No blocks reserved for root, or the disk of a server that is root would never be full. All metadata is written
-            // now, so that it has its room in the image.
+            // No blocks reserved for root, or the disk of a server that is root would never be full. All metadata is
+            // written now, so that it has its room in the image.
             Medium::SmallExt4 => {
                 mount_tmpfs("8m", &self.images())?;
                 let options = ["-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"];
@@ -200,8 +201,8 @@ impl Disk {
         Ok(copy)
     }
 
-    /// A write to a device that may have few unwritten pages sleeps between two pages, and there a kill tears it. If the
-    /// kernel does not allow this setting, the disk is merely faster.
+    /// A write to a device that may have few unwritten pages sleeps between two pages, and there a kill tears it. If
+    /// the kernel does not allow this setting, the disk is merely faster.
     fn throttle(&self, pace: Pace) {
         if self.medium != Medium::SlowExt4 {
             return;

@@ -1,5 +1,5 @@
-//! Shared parts of the black-box tests. They start the real programs in temporary directories, and exchange raw bytes with
-//! them that are written from the protocol's description, without the library's code.
+//! Shared parts of the black-box tests. They start the real programs in temporary directories, and exchange raw bytes
+//! with them that are written from the protocol's description, without the library's code.
 //!
 //! | file | owns |
 //! |---|---|

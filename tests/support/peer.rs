@@ -61,8 +61,8 @@ impl Reserved {
         PlayedServer(self.0.into())
     }
 
-    /// Listens with a full queue, so that the kernel does not answer the next client. Returns the connections that fill the
-    /// queue.
+    /// Listens with a full queue, so that the kernel does not answer the next client. Returns the connections that fill
+    /// the queue.
     pub fn listen_and_ignore(self) -> (PlayedServer, Vec<TcpStream>) {
         socket::listen(&self.0, Backlog::new(0).unwrap()).unwrap();
         let server = PlayedServer(self.0.into());

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 
-/// A port that is not bound and that no other caller gets. It lies outside the range from which the kernel gives ports to
-/// clients.
+/// A port that is not bound and that no other caller gets. It lies outside the range from which the kernel gives ports
+/// to clients.
 pub fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id() * 7 + 1000 * GIVEN.fetch_add(1, Ordering::Relaxed);

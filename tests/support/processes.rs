@@ -23,7 +23,8 @@ pub fn children_of(parent: i32) -> Vec<i32> {
     }
 }
 
-/// Stops the process, then its children, and returns the children. A system call that one of them is in may still finish.
+/// Stops the process, then its children, and returns the children. A system call that one of them is in may still
+/// finish.
 pub fn freeze(parent: i32) -> Vec<i32> {
     let stop = |pid| {
         let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);

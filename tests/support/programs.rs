@@ -29,8 +29,8 @@ pub fn clean_command<W: AsRef<OsStr>>(under: &[W], binary: PathBuf, dir: &Path) 
 
 /// Copies a program to a path from which it can be started.
 ///
-/// Trap: if this process had the copy open, a child that another thread forks at that moment would inherit the descriptor,
-/// and the kernel executes no file that is open for writing. So install(1) copies it.
+/// Trap: if this process had the copy open, a child that another thread forks at that moment would inherit the
+/// descriptor, and the kernel executes no file that is open for writing. So install(1) copies it.
 pub fn install(from: &Path, to: &Path) {
     assert!(Command::new("install").args(["-m", "755"]).args([from, to]).status().unwrap().success());
 }

@@ -258,7 +258,8 @@ impl Server {
         status
     }
 
-    /// Sends SIGTERM and checks an orderly end: exit code 0, the right last line, every line well formed. Returns the log.
+    /// Sends SIGTERM and checks an orderly end: exit code 0, the right last line, every line well formed. Returns the
+    /// log.
     #[track_caller]
     pub fn stop(self) -> String {
         self.stop_and_keep().0
@@ -276,8 +277,8 @@ impl Server {
         (log, std::mem::replace(&mut self.setup, Setup::new(0)))
     }
 
-    /// Sends SIGKILL and waits until the server and its children are gone. Returns the setup, which can be started again on
-    /// the same files.
+    /// Sends SIGKILL and waits until the server and its children are gone. Returns the setup, which can be started
+    /// again on the same files.
     pub fn kill(mut self) -> Setup {
         let children = self.children();
         self.child.kill().unwrap();

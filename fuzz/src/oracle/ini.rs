@@ -1,5 +1,5 @@
-//! Python's ConfigParser (as `ConfigParser(interpolation=None).read(file)`), line by line, and the part of its format that
-//! the server accepts.
+//! Python's ConfigParser (as `ConfigParser(interpolation=None).read(file)`), line by line, and the part of its format
+//! that the server accepts.
 
 use std::collections::BTreeMap;
 

@@ -9,8 +9,6 @@ pub mod records;
 #[path = "../../../tests/codecs/page.rs"]
 pub mod page;
 
-pub use numbers::{crc32, decimal, number};
-
 // The names that `page` takes from the module that includes it.
 use loteria::bet::{AgencyId, Bet, InvalidBet};
 use loteria::protocol::detect::Kind;

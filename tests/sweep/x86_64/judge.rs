@@ -1,7 +1,7 @@
 //! The checks after each run.
 //!
-//! Owns the promises of `docs/promises.md`, as far as a single fault can break them. Used by the sweep; sees the results of a
-//! run, not its course.
+//! Owns the promises of `docs/promises.md`, as far as a single fault can break them. Used by the sweep; sees the
+//! results of a run, not its course.
 
 use ipc::process::Exit;
 use nix::errno::Errno;
@@ -116,7 +116,7 @@ fn ending(aim: Aim, hit: Hit, (pid, role, exit): (i32, Role, Exit), played: &Pla
         Role::Parent | Role::Client | Role::Resolver => return Ok(()),
     };
     let logged = played.hit_log.contains(&line) || hit.on == On::Log || killed_parent(aim, played).is_some();
-    demand(exit == Exit::Code(0) || logged, &format!("nobody logged that {role:?} {pid} ended with {exit:?}"))
+    demand(exit == Exit::Code(0) || logged, &format!("no line reports that {role:?} {pid} ended with {exit:?}"))
 }
 
 /// A child that would outlive its parent, or still has foreign descriptors, does not serve.
@@ -183,7 +183,8 @@ fn breaks_storage(aim: Aim) -> bool {
     is_sync && matches!(aim.fault, Fault::Error(errno) if errno != Errno::EINTR)
 }
 
-/// Whether the program may give up: a server at its start, or a client, but not after a fault of the network or without any.
+/// Whether the program may give up: a server at its start, or a client, but not after a fault of the network or without
+/// any.
 fn may_give_up(aim: Aim, hit: Hit) -> bool {
     const NETWORK: [i64; 7] = [
         libc::SYS_socket,
@@ -213,7 +214,7 @@ fn others(scene: Scene, aim: Aim, hit: Hit, played: &Played) -> Verdict {
         demand(concerned || !lost, &format!("agency {agency} lost its connection"))?;
     }
     let noticed = aimed || (other && !stopped) || ended;
-    demand(!is_unnoticeable(aim, hit) || !noticed, "somebody noticed")
+    demand(!is_unnoticeable(aim, hit) || !noticed, "the fault was noticed")
 }
 
 /// The agency that may lose its connection, or get none at first. A connection that one accept(2) misses comes later.

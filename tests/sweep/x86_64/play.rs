@@ -1,8 +1,8 @@
 //! One run: a lottery in which at most one call is hit, played to its end as an operator would.
 //!
-//! Owns the order of events and the restart of the program that was hit. Used by the sweep; `judge` owns the checks. When the
-//! second client begins, the first one has sent everything and waits for the draw, so that the calls of each role come in the
-//! same order in every run.
+//! Owns the order of events and the restart of the program that was hit. Used by the sweep; `judge` owns the checks.
+//! When the second client begins, the first one has sent everything and waits for the draw, so that the calls of each
+//! role come in the same order in every run.
 
 use std::fs;
 use std::path::Path;

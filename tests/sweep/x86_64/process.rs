@@ -1,6 +1,7 @@
 //! A program of the sweep, started normally or under the tracer, and its end.
 //!
-//! Owns the command line, the environment and the target of the output. Used by the play; does not know which program it is.
+//! Owns the command line, the environment and the target of the output. Used by the play; does not know which program
+//! it is.
 
 use std::ffi::OsString;
 use std::fs::File;

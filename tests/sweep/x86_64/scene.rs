@@ -1,7 +1,7 @@
 //! The start of a run: files, agencies, and how server and clients are started.
 //!
-//! Owns the bets of the agencies, and so the rows that must be stored and the winners. Used by the play and by the judge;
-//! knows the layout of the server's files from `docs/storage.md`, not from the server's code.
+//! Owns the bets of the agencies, and so the rows that must be stored and the winners. Used by the play and by the
+//! judge; knows the layout of the server's files from `docs/storage.md`, not from the server's code.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,9 +1,9 @@
 //! The faults of each system call that server and client make, in one table.
 //!
-//! Owns the calls, their errors, and how calls with the same name are distinguished. Used by the tracer, which sees the calls,
-//! and by the sweep, which makes the list of faults. A call that is in neither table is an error of the sweep. Every call can
-//! be the last one of its process. The errors are those of its man page that can happen to these programs, one of each kind
-//! that they could distinguish.
+//! Owns the calls, their errors, and how calls with the same name are distinguished. Used by the tracer, which sees the
+//! calls, and by the sweep, which makes the list of faults. A call that is in neither table is an error of the sweep.
+//! Every call can be the last one of its process. The errors are those of its man page that can happen to these
+//! programs, one of each kind that they could distinguish.
 
 use std::fs;
 use std::path::PathBuf;

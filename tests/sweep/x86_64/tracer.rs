@@ -1,8 +1,9 @@
 //! One program under ptrace(2), and one fault in it.
 //!
-//! Owns the stops of the traced processes: it counts their system calls by role, and makes one of them fail, be cut short, or
-//! be the last one. Used by the play; knows the calls from the table, and of the programs only how their roles are
-//! distinguished. The tracing thread starts the program, since a tracee reports only to the thread that has seized it.
+//! Owns the stops of the traced processes: it counts their system calls by role, and makes one of them fail, be cut
+//! short, or be the last one. Used by the play; knows the calls from the table, and of the programs only how their
+//! roles are distinguished. The tracing thread starts the program, since a tracee reports only to the thread that has
+//! seized it.
 //!
 //! | fault | at the entry | at the exit |
 //! |---|---|---|
@@ -84,8 +85,8 @@ pub struct Hit {
     pub serving: bool,
     /// Whether its process has sent bytes over its connection since.
     pub answered: bool,
-    /// The role that the call concerns: its own process; or, for a parent, the child on the link of the call, or else the
-    /// next child.
+    /// The role that the call concerns: its own process; or, for a parent, the child on the link of the call, or else
+    /// the next child.
     pub about: Role,
 }
 
@@ -107,7 +108,8 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// Starts `program`, which stops itself before it executes the traced program; `role` is the role of its first process.
+    /// Starts `program`, which stops itself before it executes the traced program; `role` is the role of its first
+    /// process.
     ///
     /// # Errors
     /// The reason why it cannot be traced.
