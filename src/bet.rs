@@ -7,8 +7,6 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str;
 
-use chrono::NaiveDate;
-
 /// The number of an agency: 1 or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgencyId(NonZeroU32);
@@ -42,15 +40,27 @@ impl Birthdate {
     /// `None` for another form, and for a day that does not exist.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text: [u8; Self::LEN] = text.try_into().ok()?;
-        let [y @ .., b'-', m1, m2, b'-', d1, d2] = &text else { return None };
-        let year = i32::try_from(decimal(y)?).ok().filter(|&year| year >= 1)?;
-        NaiveDate::from_ymd_opt(year, decimal(&[*m1, *m2])?, decimal(&[*d1, *d2])?)?;
-        Some(Self(text))
+        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };
+        let [year, month, day] = [decimal(&[y1, y2, y3, y4])?, decimal(&[m1, m2])?, decimal(&[d1, d2])?];
+        let is_real = year >= 1 && (1..=days_in(month, year)).contains(&day);
+        is_real.then_some(Self(text))
     }
 
     /// The date as `YYYY-MM-DD`.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("parse accepts only ASCII digits and hyphens")
+    }
+}
+
+/// The number of days of a month in the Gregorian calendar; 0 for a month that does not exist.
+fn days_in(month: u32, year: u32) -> u32 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap => 29,
+        2 => 28,
+        _ => 0,
     }
 }
 
@@ -173,6 +183,17 @@ mod tests {
             "１999-3-1",
         ] {
             assert_eq!(Birthdate::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_calendar_is_that_of_a_calendar_crate() {
+        for year in 0..=9999 {
+            for (month, day) in (0..=13).flat_map(|month| (0..=32).map(move |day| (month, day))) {
+                let text = format!("{year:04}-{month:02}-{day:02}");
+                let expected = year > 0 && chrono::NaiveDate::from_ymd_opt(year, month, day).is_some();
+                assert_eq!(Birthdate::parse(text.as_bytes()).is_some(), expected, "{text}");
+            }
         }
     }
 

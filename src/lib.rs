@@ -27,7 +27,7 @@
 //! |---|---|
 //! | [`bet`], [`logging`], [`tcp`], [`durability`], [`exit_code`] | valid bets; log lines; socket options; levels of durability; the table of exit codes |
 //! | [`row`], [`draw`], [`messages`], [`cli`] | a bet as a row of `bets.csv`; the ledger and the winners; messages between child and parent; command lines |
-//! | [`protocol`], [`config`] | the bytes on the wire; settings |
+//! | [`protocol`], [`config`], [`row_scan`] | the bytes on the wire; settings; rows checked at speed |
 //! | [`storage`] | the files: a batch is stored whole or not at all, up to the committed length |
 //! | [`session`] | one connection, in its child |
 //! | [`server`] | the parent: listener, children, claims, draw, orderly end |
@@ -50,6 +50,7 @@ pub mod logging;
 pub mod messages;
 pub mod protocol;
 pub mod row;
+pub mod row_scan;
 pub mod server;
 pub mod session;
 pub mod storage;

@@ -11,6 +11,10 @@ use crate::bet::{AgencyId, Bet, decimal};
 /// The line terminator of a row.
 pub const TERMINATOR: &[u8] = b"\r\n";
 
+/// Most bytes of a row, its terminator included. The longest row of a bet that a message can carry, with two names of 255
+/// quotes each, needs 1,071.
+pub const MAX_LEN: usize = 4096;
+
 /// Bytes that few rows exceed, so that memory is reserved once a batch.
 const USUAL_LEN: usize = 64;
 
@@ -26,9 +30,14 @@ pub struct Tally {
 impl Tally {
     /// Adds one row, given with its terminator.
     pub fn add(&mut self, row: &[u8]) {
+        self.add_rows(row, 1);
+    }
+
+    /// Adds `count` rows that follow each other in `rows`.
+    pub fn add_rows(&mut self, rows: &[u8], count: u64) {
         let mut crc = crc32fast::Hasher::new_with_initial(self.crc);
-        crc.update(row);
-        *self = Self { count: self.count + 1, crc: crc.finalize() };
+        crc.update(rows);
+        *self = Self { count: self.count + count, crc: crc.finalize() };
     }
 }
 
@@ -51,6 +60,9 @@ pub fn format(bets: &[Bet]) -> Vec<u8> {
 /// The bet in `line`, which includes its terminator; `None` if `line` is not a valid row. A row without its terminator is
 /// not valid: a torn `7574` may once have been `75741`.
 pub fn parse(line: &[u8]) -> Option<Bet> {
+    if line.len() > MAX_LEN {
+        return None;
+    }
     let fields = line.strip_suffix(TERMINATOR)?;
     if fields.contains(&b'"') {
         from_fields(quoted_fields(fields)?.iter())

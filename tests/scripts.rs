@@ -154,7 +154,8 @@ fn missing_agency_files_are_a_warning_with_the_next_step() {
                 assert_eq!(errors, "");
                 continue;
             };
-            let command = format!("cargo run --release --bin dataset -- --agencies {clients} --out .data --seed 7574\n");
+            let command =
+                format!("cargo run --release --bin dataset -- --agencies {clients} --out .data --seed 7574\n");
             assert!(errors.contains(warning) && errors.ends_with(&command), "{errors}");
         }
     }
@@ -341,9 +342,7 @@ fn a_sleep_of_whole_seconds_is_enough() {
 
 /// A docker whose server answers at one port only. The port is the last argument but one of `docker run`.
 fn answers_at(port: &str) -> String {
-    format!(
-        "[ $1 = run ] || exit 0; while [ $# -gt 2 ]; do shift; done; [ \"$1\" != {port} ] || printf '%s\\n' \"$2\""
-    )
+    format!("[ $1 = run ] || exit 0; while [ $# -gt 2 ]; do shift; done; [ \"$1\" != {port} ] || printf '%s\\n' \"$2\"")
 }
 
 #[test]
@@ -358,8 +357,7 @@ fn the_echo_is_asked_at_the_port_of_the_settings() {
         let dir = alone(VALIDATE);
         fs::create_dir(dir.path().join("server")).unwrap();
         write_file(&dir.path().join("server/config.ini"), settings);
-        let outcomes =
-            validate_with(&dir.path().join(VALIDATE), Some(&answers_at(port)), "exec /bin/sleep \"$@\"");
+        let outcomes = validate_with(&dir.path().join(VALIDATE), Some(&answers_at(port)), "exec /bin/sleep \"$@\"");
         assert_eq!(outcomes, vec![(SUCCESS.to_owned(), Some(0)); 3], "{settings:?}");
     }
 }
@@ -367,8 +365,7 @@ fn the_echo_is_asked_at_the_port_of_the_settings() {
 #[test]
 fn without_settings_the_echo_is_asked_at_the_default_port() {
     let dir = alone(VALIDATE);
-    let outcomes =
-        validate_with(&dir.path().join(VALIDATE), Some(&answers_at("12345")), "exec /bin/sleep \"$@\"");
+    let outcomes = validate_with(&dir.path().join(VALIDATE), Some(&answers_at("12345")), "exec /bin/sleep \"$@\"");
     assert_eq!(outcomes, vec![(SUCCESS.to_owned(), Some(0)); 3]);
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //!
-//! - This module never knows what a child does: it calls a closure, and reports how the process ended.
+//! - This module knows nothing about the work of a child: it calls a closure, and reports how the process ended.
 //! - A child never returns into the code of its parent.
 //! - A child holds the standard streams, its [`Handover`] and its signal pipe, and no other descriptor.
 //! - A child never lives longer than its parent.
@@ -42,12 +42,12 @@ static UNREAPED: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 ///
 /// # Trap: a destructor runs in the parent and in the child
 ///
-/// Both processes drop their copy. A `BufWriter` or a `csv::Writer` would flush the same bytes twice. The destructor of
-/// a handover must only close descriptors.
+/// The parent and the child each drop their copy of the handover. A `BufWriter` or a `csv::Writer` in it would flush
+/// the same bytes twice. The destructor of a handover must only close descriptors.
 ///
-/// The same trap for all other values: [`spawn`] ends the child without returning, so the child drops nothing that its
-/// parent owns. But it ends by exit(3), which drops thread-locals and flushes `io::stdout`. A thread-local must
-/// therefore not write anything when it is dropped, and `io::stdout` must be flushed before a fork.
+/// The child does not drop the other values that it inherits, because [`spawn`] never returns in the child. But the
+/// child ends by exit(3), which drops thread-locals and flushes `io::stdout`. A thread-local must therefore not write
+/// anything when it is dropped, and `io::stdout` must be flushed before a fork.
 pub trait Handover: 'static {
     /// Returns each descriptor that the child keeps. The standard streams stay open without being listed.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
@@ -64,15 +64,15 @@ pub enum Exit {
     ///
     /// # Trap: nix does not know real-time signals
     ///
-    /// If a real-time signal killed a child, nix reaps the child but returns EINVAL, without the pid. [`reap`] then looks
-    /// for the child among those that it has not reported yet: it is the one for which waitid(2) returns ECHILD.
+    /// If a real-time signal killed a child, nix reaps the child but returns EINVAL, without the pid. [`reap`] then
+    /// looks for the child among those that it has not reported yet: it is the one for which waitid(2) returns ECHILD.
     KilledByRealTimeSignal,
 }
 
 /// Forks a child that calls `run` and exits with the code that `run` returns. Returns the child's pid.
 ///
-/// `handover` moves into the child: the parent's copy is dropped before this function returns. The child also gets a new
-/// [`SignalSource`] for `signals` (see [the trap](crate::signals#trap-a-signal-pipe-survives-a-fork)). `run` cannot
+/// `handover` moves into the child: the parent's copy is dropped before this function returns. The child also gets a
+/// new [`SignalSource`] for `signals` (see [the trap](crate::signals#trap-a-signal-pipe-survives-a-fork)). `run` cannot
 /// borrow from the parent. If `run` panics, the child exits with [`PANICKED`].
 ///
 /// # Trap: a fork copies only one thread
@@ -83,19 +83,19 @@ pub enum Exit {
 ///
 /// # Trap: a child outlives its parent
 ///
-/// The kernel does not end a child when its parent dies. The child therefore asks for it (`PR_SET_PDEATHSIG`), and then
-/// compares getppid(2) with the pid of its parent: the parent may have died before the request. Such a child exits with
-/// [`NOT_SET_UP`].
+/// By default the kernel does not end a child when its parent dies. The child therefore asks the kernel for SIGKILL at
+/// the death of its parent (`PR_SET_PDEATHSIG`). The parent may have died before this request, so the child then
+/// compares getppid(2) with the pid of its parent. If they differ, the child exits with [`NOT_SET_UP`].
 ///
 /// # Trap: a child inherits the links of earlier children
 ///
-/// It inherits the parent's ends of all links, and so hides the end of the stream from the earlier children: their
-/// links stay open after the parent has closed its ends. Close-on-exec has no effect without an exec. The child therefore
+/// A child inherits the parent's ends of all links. As long as it keeps them open, the earlier children see no end of
+/// stream, even after the parent has closed its ends. Close-on-exec has no effect without an exec. The child therefore
 /// closes each descriptor that is not listed in [`Handover::descriptors`].
 ///
 /// # Errors
-/// Any error of fork(2): EAGAIN if there are too many processes, ENOMEM if memory is short. `handover` is dropped in
-/// this case as well.
+/// Any error of fork(2): EAGAIN if there are too many processes, ENOMEM if memory is short. An error also drops
+/// `handover`.
 pub fn spawn<H, F>(handover: H, signals: &[Signal], run: F) -> io::Result<Pid>
 where
     H: Handover,
@@ -204,11 +204,11 @@ fn reaped_without_pid() -> Option<Pid> {
 
 /// Sends SIGKILL to a child. The child must not be reaped yet: afterwards the pid may belong to another process.
 pub fn kill(child: Pid) {
-    // The only possible failure: the child has ended and is reaped, which the caller excludes.
+    // kill(2) fails only if the child is already reaped, and the caller excludes this.
     let _ = signal::kill(child, Signal::SIGKILL);
 }
 
 fn unreaped() -> MutexGuard<'static, BTreeSet<Pid>> {
-    // A panic cannot leave the set half changed, so a poisoned lock is still good.
+    // A panic cannot leave the set half changed, so the set is valid even if the mutex is poisoned.
     UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
 }

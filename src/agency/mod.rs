@@ -1,17 +1,19 @@
 //! The client: one betting agency, which sends its bets to the national lottery and asks for its winners.
 //!
-//! One thread, whose only wait is poll(2) over the socket and the signals; only the resolver has a thread of its own.
-//! Used by `bin/client`.
+//! One thread does the work. It waits only in poll(2), for the socket and the signals. A second thread resolves the
+//! server's name. Used by `bin/client`.
 //!
 //! ```text
-//!   agency file ─▶ reader ─▶ batches ─▶ delivery (6/7, 1/2) ─▶ winners (3/4/5)     mode draw
-//!                                  └──▶ untyped (a batch a connection)             mode batch; mode bet without a file
-//!                                       echo                                       mode echo
-//!   all of them ─▶ retry (pauses, gives up) ─▶ connection (bytes, deadlines) ─▶ stop (every wait)
+//!   mode draw:   agency file ─▶ reader ─▶ batches ─▶ delivery (messages 6, 7, 1, 2) ─▶ winners (messages 3, 4, 5)
+//!   mode batch:  agency file ─▶ reader ─▶ batches ─▶ untyped (one batch per connection)
+//!   mode bet:    untyped (the bet of the settings)
+//!   mode echo:   echo
+//!
+//!   every mode ─▶ retry (pauses, gives up) ─▶ connection (bytes, deadlines) ─▶ stop (every wait)
 //! ```
 //!
-//! A connection and the file log their closing when they are dropped. So a request to stop needs only `?`: it leaves
-//! each wait as [`Error::Stopped`] and arrives in [`main`].
+//! After a request to stop, every wait returns [`Error::Stopped`], and `?` passes it up to [`main`]. The connection and
+//! the agency's file log their closing when they are dropped, so a stop needs no other code.
 //!
 //! # Modules, from the bottom up
 //!
@@ -54,8 +56,8 @@ use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging::{self, Targets};
 
-/// Runs the program. `arguments` returns the settings file from the command line, or the exit code after `--help` or
-/// wrong arguments. It is called after the subscription to signals.
+/// Runs the client. `arguments` returns the settings file from the command line, or the exit code after `--help` or
+/// wrong arguments. This function subscribes to signals before it calls `arguments`.
 pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> ExitCode {
     let stop = StopSignal::subscribe().map_err(Error::Signals);
     let named = match arguments() {
@@ -79,7 +81,7 @@ fn prepare(named: Option<PathBuf>) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Does the work of the agency, from the first log line to the last.
+/// Runs the configured mode between the first and the last log line. Returns the exit status.
 fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
     event!(
         Info,
@@ -104,7 +106,7 @@ fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
     status
 }
 
-/// Runs the configured mode. Returns the number of rows of the agency's file that were refused.
+/// Runs the configured mode. Returns the number of rows of the agency's file that the reader refused.
 fn run_mode(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     match &config.mode {
         Mode::Echo => echo::run(config, stop).map(|()| 0),
@@ -114,7 +116,7 @@ fn run_mode(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     }
 }
 
-/// Logs the last line, and returns the exit status that it reports.
+/// Logs the last line, and returns the matching exit status.
 fn conclude(result: Result<u64, Error>, stop: &StopSignal) -> ExitStatus {
     match result {
         Err(error) if !stop.requested() => {

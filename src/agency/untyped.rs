@@ -1,7 +1,7 @@
 //! Modes bet and batch, exercises 5 and 6: each message has its own connection, and its answer is one byte.
 //!
-//! Owns both modes. Used by [`super::main`]. These forms have no query, so a message whose answer is lost is sent
-//! again: each bet is stored at least once.
+//! Owns the two modes. Used by [`super::main`]. Untyped messages include no query for the stored bets. So if an answer
+//! is lost, the client sends the message again, and the server may store its bets twice.
 
 use super::batches::{Batches, Limits};
 use super::connection::{Dialer, SILENCE, Use};
@@ -16,11 +16,12 @@ use crate::config::client::Config;
 use crate::event;
 use crate::protocol::{Code, DecodeError, Malformed, batch, single};
 
-/// Sends one bet.
+/// Mode bet: sends `bet` until the server has acknowledged it.
 ///
 /// # Errors
-/// [`Error::Refused`] or [`Error::Malformed`] after such an answer; [`Error::GaveUp`] if the server cannot be reached
-/// for the configured time; [`Error::Stopped`] after a request to stop.
+/// [`Error::Refused`] if the server answers with an error code; [`Error::Malformed`] if its answer is not a known code;
+/// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Stopped`] after a request to
+/// stop.
 pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Error> {
     let message = single::encode(bet).expect("the configuration accepts names of at most 255 bytes");
     Exchanges::new(config, stop).run(Question::Bet, &message)?;
@@ -28,10 +29,11 @@ pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Erro
     Ok(())
 }
 
-/// Sends the agency's file. Returns the number of its rows that were refused.
+/// Mode batch: sends all valid bets of the agency's file. Returns the number of rows that the reader refused because
+/// they are not valid bets.
 ///
 /// # Errors
-/// As [`run_bet`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read.
+/// The errors of [`run_bet`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read.
 pub fn run_batches(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     let exchanges = Exchanges::new(config, stop);
     let mut reader = Reader::open(config.id, &config.data_path, stop)?;
@@ -63,7 +65,7 @@ impl<'a> Exchanges<'a> {
         Self { dialer, retry: Retry::new(config.retry_timeout, stop) }
     }
 
-    /// Sends `message` until it is acknowledged.
+    /// Sends `message`, each time on another connection, until the server has acknowledged it.
     fn run(&self, question: Question, message: &[u8]) -> Result<(), Error> {
         self.retry.run(|| {
             let mut connection = self.dialer.connect()?;
@@ -76,6 +78,7 @@ impl<'a> Exchanges<'a> {
     }
 }
 
+/// Decodes an answer of one byte. Returns the result and its length, 1.
 fn decode_result(bytes: &[u8]) -> Result<(Result<(), Code>, usize), DecodeError> {
     let &byte = bytes.first().ok_or(DecodeError::Incomplete)?;
     let result = Code::from_byte(byte).ok_or(DecodeError::Malformed(Malformed::UnknownCode(byte)))?;

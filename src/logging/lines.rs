@@ -1,6 +1,6 @@
 //! The form of a log line on standard output: `YYYY-MM-DD HH:MM:SS LEVEL     event`.
 //!
-//! Owns the time stamp and the greatest length. Used by the targets.
+//! Owns the time stamp and the maximum length of a line. Used by `outputs`, `sink` and `syslog`. Knows no target.
 
 use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,11 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::escape::SHORTENED;
 use super::level::Level;
 
-/// Most bytes of a line, line feed included: the bytes that a pipe accepts in one piece (PIPE_BUF). So lines of several
-/// processes never mix.
+/// Maximum length of a line in bytes, line feed included. It equals PIPE_BUF: a pipe never mixes the bytes of two
+/// writes of at most this length, so lines of several processes never mix.
 pub const LINE_MAX: usize = 4096;
 
-/// Builds lines, one after the other, in the same buffer.
+/// Builds lines. All of them use the same buffer, one after the other.
 #[derive(Debug)]
 pub(super) struct Line {
     clock: Clock,
@@ -20,29 +20,30 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// An empty buffer.
+    /// Reserves the buffer: [`LINE_MAX`] bytes.
     pub(super) fn new() -> Self {
         Self { clock: Clock::default(), text: String::with_capacity(LINE_MAX) }
     }
 
-    /// The line of `event`, with its line feed, shortened to [`LINE_MAX`].
+    /// Builds the line of `event`, line feed included. A line longer than [`LINE_MAX`] is shortened.
     pub(super) fn build(&mut self, level: Level, event: &fmt::Arguments<'_>) -> &[u8] {
         self.text.clear();
-        // Writing to a string fails only if a `Display` of the event fails; then the line ends there.
+        // Writing to a string fails only if the `Display` of a value fails. Then the line ends at that value.
         let _ = write!(self.text, "{} {:<8} {event}", self.clock.now(), level.as_str());
         terminate(&mut self.text);
         self.text.as_bytes()
     }
 }
 
-/// The line that reports `count` lost lines.
+/// Builds the line that reports `count` lost lines: lines that this process dropped because nobody read the log in
+/// time.
 pub(super) fn lost_lines(count: u32) -> String {
     let mut line = Line::new();
     line.build(Level::Warning, &format_args!("action: log | result: fail | lost_lines: {count}"));
     line.text
 }
 
-/// Shortens `line` to fit, and appends its line feed.
+/// Appends the line feed. If `line` would then exceed [`LINE_MAX`], shortens and marks it first.
 fn terminate(line: &mut String) {
     if line.len() >= LINE_MAX {
         line.truncate(line.floor_char_boundary(LINE_MAX - 1 - SHORTENED.len_utf8()));
@@ -51,7 +52,7 @@ fn terminate(line: &mut String) {
     line.push('\n');
 }
 
-/// Local time as text, formatted once per second.
+/// Local time as text, formatted at most once per second.
 #[derive(Debug, Default)]
 struct Clock {
     second: u64,

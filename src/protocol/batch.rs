@@ -1,7 +1,10 @@
-//! Exercise 6, one batch a connection: `u32 agency | u8 count | count × bet` → `u8 result`. The typed batches of exercises
-//! 7 and 8 carry the same bytes after their type byte.
+//! Exercise 6, one batch per connection: `u32 agency | u8 count | count × bet` → `u8 result`. The typed batches of
+//! exercises 7 and 8 carry the same bytes after their type byte.
 //!
 //! bet = `cstr(30) first_name | cstr(30) last_name | u32 document | cstr(11) birthdate | u32 number`, at most 79 bytes.
+//! `cstr(n)` is a text that ends with a NUL, at most n bytes with the NUL.
+//!
+//! Used by the decoder and by the agency. Knows no socket.
 
 use super::fields::{DecodeError, Fields};
 use super::generation::Form;
@@ -10,9 +13,9 @@ use crate::bet::{AgencyId, Bet, Birthdate, InvalidBet};
 
 /// Most bytes of a name in a batch, without its NUL.
 pub const MAX_NAME: usize = 29;
-/// Bytes of agency and count, before the bets.
+/// Bytes of the header: agency and count.
 pub const HEADER: usize = 5;
-/// Bytes of a bet besides its two names: two NULs, document, birthdate with its NUL, number.
+/// Bytes of a bet without its two names: the NULs of the names, document, birthdate with its NUL, number.
 const FIXED: usize = 2 + 4 + Birthdate::LEN + 1 + 4;
 
 /// At most 255 bets, each of which the batch formats can carry.
@@ -23,7 +26,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// `None` for more than 255 bets, or if one of them does not pass [`check_len`].
+    /// Returns `None` if there are more than 255 bets, or if one of them fails [`check_len`].
     pub fn new(bets: &'a [Bet]) -> Option<Self> {
         let count = u8::try_from(bets.len()).ok()?;
         bets.iter().all(|bet| check_len(bet).is_ok()).then_some(Self { bets, count })
@@ -45,7 +48,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Whether the batch formats can carry this bet.
+/// Checks that the batch formats can carry `bet`.
 ///
 /// # Errors
 /// [`InvalidBet::TooLong`] if a name has more than [`MAX_NAME`] bytes.
@@ -58,19 +61,19 @@ pub fn check_len(bet: &Bet) -> Result<(), InvalidBet> {
     Ok(())
 }
 
-/// Bytes of this bet in a batch.
+/// Bytes of `bet` in a batch.
 pub fn encoded_len(bet: &Bet) -> usize {
     bet.first_name.len() + bet.last_name.len() + FIXED
 }
 
-/// The message of a batch without a type byte.
+/// Encodes the whole message of exercise 6.
 pub fn encode(agency: AgencyId, batch: Batch<'_>) -> Vec<u8> {
     let mut message = Vec::with_capacity(batch.encoded_len());
     encode_into(&mut message, agency, batch);
     message
 }
 
-/// Appends the batch to `message`, without a type byte.
+/// Appends the batch to `message`. The caller has already added the type byte, if there is one.
 pub(super) fn encode_into(message: &mut Vec<u8>, agency: AgencyId, batch: Batch<'_>) {
     message.extend(agency.get().to_be_bytes());
     message.push(batch.count);
@@ -86,7 +89,8 @@ pub(super) fn encode_into(message: &mut Vec<u8>, agency: AgencyId, batch: Batch<
     }
 }
 
-/// A batch that is still arriving. It takes its bets one by one, so memory grows only with the bytes that a client sent.
+/// A batch of which only a part may have arrived. It decodes each bet as soon as it is complete, so the memory depends
+/// on the bytes that the client has sent, and not on the announced count.
 #[derive(Debug)]
 pub struct Arriving {
     form: Form,
@@ -97,10 +101,10 @@ pub struct Arriving {
 }
 
 impl Arriving {
-    /// Reads the header at the front of `bytes`; also returns its length.
+    /// Decodes the header at the front of `bytes`. Also returns the length of the header.
     ///
     /// # Errors
-    /// [`DecodeError::Incomplete`].
+    /// [`DecodeError::Incomplete`] if the header has not arrived completely.
     pub fn start(form: Form, bytes: &[u8]) -> Result<(Self, usize), DecodeError> {
         let mut fields = Fields(bytes);
         let agency = fields.u32()?;
@@ -113,8 +117,8 @@ impl Arriving {
         self.count
     }
 
-    /// Takes the whole bets at the front of `bytes`; returns their length in bytes. An invalid bet is kept as the
-    /// defect of the batch until the batch is complete.
+    /// Decodes the complete bets at the front of `bytes`. Returns their length in bytes. The first invalid bet becomes
+    /// the defect of the batch, which [`Arriving::finish`] returns.
     ///
     /// # Errors
     /// [`DecodeError::Malformed`] if a text has no NUL within its greatest length.
@@ -131,7 +135,8 @@ impl Arriving {
         Ok(bytes.len() - fields.0.len())
     }
 
-    /// The request, once all bets have been taken; `None` before.
+    /// The request, once [`Arriving::take`] has decoded all bets; `None` before. A typed batch without bets is
+    /// [`Request::End`].
     pub fn finish(&mut self) -> Option<Request> {
         if self.left > 0 {
             return None;
@@ -154,6 +159,8 @@ impl Arriving {
     }
 }
 
+/// Decodes one bet and removes it from `fields`. The outer error means that the bytes are not a complete bet; then
+/// `fields` is unchanged. The inner error means that the bet is complete but invalid.
 fn decode_bet(fields: &mut Fields<'_>, agency: u32) -> Result<Result<Bet, InvalidBet>, DecodeError> {
     let mut ahead = *fields;
     let names = [ahead.cstr(MAX_NAME + 1)?, ahead.cstr(MAX_NAME + 1)?];

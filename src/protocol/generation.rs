@@ -1,6 +1,8 @@
-//! The three generations of clients, and the forms in which bets arrive.
+//! The generations of clients, and the forms of the messages that carry bets.
+//!
+//! Owns two enums. Used by the decoder, the encoder and the session. Knows no bytes.
 
-/// What a client speaks. The first bytes of its connection decide ([`super::detect`]).
+/// The protocol that a client uses on its connection. The first byte of the connection decides ([`super::detect`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
     /// Text, exercises 1–4.
@@ -18,6 +20,6 @@ pub enum Form {
     Single,
     /// A batch without a type byte.
     UntypedBatch,
-    /// A batch of type 1.
+    /// A batch with a type byte (message 1).
     TypedBatch,
 }

@@ -1,12 +1,15 @@
-//! Exercise 5, one bet a connection:
+//! Exercise 5, one bet per connection:
 //! `u32 agency | pstr first_name | pstr last_name | u32 document | pstr birthdate | u32 number` → `u8 result`.
+//! `pstr` is one length byte and then the bytes of a text.
+//!
+//! Used by the decoder and by the agency. Knows no socket.
 
 use super::fields::{DecodeError, Fields};
 use super::generation::Form;
 use super::request::Request;
 use crate::bet::{AgencyId, Bet, InvalidBet};
 
-/// The message of one bet. `None` if a name has more than 255 bytes.
+/// Encodes the whole message. Returns `None` if a name has more than 255 bytes.
 pub fn encode(bet: &Bet) -> Option<Vec<u8>> {
     let mut message = bet.agency.get().to_be_bytes().to_vec();
     push_pstr(&mut message, &bet.first_name)?;
@@ -17,10 +20,11 @@ pub fn encode(bet: &Bet) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// The request at the front of `bytes`. A bet may be invalid; no bytes are malformed in this form.
+/// Decodes the request at the front of `bytes`. The request holds the bet, or the defect that makes it invalid.
 ///
 /// # Errors
-/// [`DecodeError::Incomplete`].
+/// [`DecodeError::Incomplete`] if the message has not arrived completely. Never [`DecodeError::Malformed`]: any bytes
+/// can be the beginning of this message.
 pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
     let mut fields = Fields(bytes);
     let agency = fields.u32()?;
@@ -35,6 +39,7 @@ pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
     Ok(Request::Bets { form: Form::Single, agency, count: 1, bets })
 }
 
+/// Appends `text` as a `pstr`. Returns `None` if it has more than 255 bytes.
 fn push_pstr(message: &mut Vec<u8>, text: &str) -> Option<()> {
     message.push(text.len().try_into().ok()?);
     message.extend(text.as_bytes());

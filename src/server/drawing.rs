@@ -1,7 +1,11 @@
-//! Holding the draw, in a child that is forked for it: the parent never waits for a disk.
+//! The draw child: the parent forks it to hold the draw, because the parent must never wait for a disk.
 //!
-//! The child scans the bets once, writes the result and makes it durable. Only then does the parent log `sorteo` and inform
-//! the waiting children. If the child dies or fails, the parent empties the result and forks another child after a pause.
+//! Owns the attempts to hold the draw, at most one at a time, and the pauses between them. Used only by the parent's
+//! event loop.
+//!
+//! The draw child scans the bets once, writes the result to the file `draw`, and makes it durable. Then the parent logs
+//! `sorteo` and informs the waiting children. If the draw child dies or fails, the parent empties `draw` and forks
+//! another one after a pause. After a failed sync the server stops instead.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -15,22 +19,23 @@ use crate::session::Common;
 use crate::storage::{self, Store, Terms};
 use crate::{draw, event, logging};
 
-/// The first pause between attempts, and the longest; each is twice the one before.
+/// Pause after the first failed attempt. Each later pause is twice the previous one, up to [`PAUSE_LONGEST`].
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause between two attempts.
 const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 
-/// The result of an attempt.
+/// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
     /// The draw is held, and its result is durable.
     Held,
-    /// The attempt failed. [`Drawing::deadline`] is the time of the next one.
+    /// The attempt failed. The next one may begin at [`Drawing::deadline`].
     Retry,
-    /// A sync failed: nothing may be acknowledged any more.
+    /// A sync failed: the server must acknowledge nothing more, and must stop.
     Broken,
 }
 
-/// The attempts to hold the draw.
+/// The attempts to hold the draw: the running one, or the pause before the next one.
 #[derive(Debug)]
 pub struct Drawing {
     state: State,
@@ -41,29 +46,29 @@ pub struct Drawing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
-    /// This child holds the draw.
+    /// The draw child with this pid runs.
     Running(Pid),
     /// No attempt begins before this time.
     Resting(Instant),
 }
 
 impl Drawing {
-    /// No attempt has been made.
+    /// The state before the first attempt.
     pub fn new() -> Self {
         Self { state: State::Idle, pause: PAUSE_FIRST }
     }
 
-    /// Whether an attempt runs.
+    /// Whether a draw child runs.
     pub fn is_running(&self) -> bool {
         matches!(self.state, State::Running(_))
     }
 
-    /// Whether `pid` is the attempt that runs.
+    /// Whether `pid` is the running draw child.
     pub fn is_child(&self, pid: Pid) -> bool {
         self.state == State::Running(pid)
     }
 
-    /// When the pause between two attempts is over; `None` outside of pauses.
+    /// The end of the current pause; `None` if there is no pause now.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Resting(until) => Some(until),
@@ -71,14 +76,15 @@ impl Drawing {
         }
     }
 
-    /// Kills the attempt that runs.
+    /// Kills the draw child, if one runs.
     pub fn kill(&self) {
         if let State::Running(pid) = self.state {
             process::kill(pid);
         }
     }
 
-    /// Forks a child that holds the draw, unless one runs or the pause after the last one is not over.
+    /// Forks a draw child. Does nothing if one already runs, or if the current pause is not over at `now`. If the fork
+    /// fails, logs the error and starts a pause.
     pub fn begin(&mut self, common: &Rc<Common>, now: Instant) {
         if self.is_running() || self.deadline().is_some_and(|until| now < until) {
             return;
@@ -96,14 +102,16 @@ impl Drawing {
         }
     }
 
-    /// Judges the attempt whose child was reaped with `exit`.
+    /// Ends the running attempt, after its draw child was reaped with `exit`. If the attempt failed, empties `draw` and
+    /// starts a pause.
     pub fn ended(&mut self, exit: Exit, store: &Store) -> Attempt {
         if ExitStatus::Done.is_of(exit) && matches!(store.result(), Ok(Some(_))) {
             *self = Self::new();
             return Attempt::Held;
         }
         event!(Error, "sorteo", in_progress, error = format!("the process that held it ended: {exit:?}"));
-        // The child may have written all of it: a server that stops now would leave a result that was never announced.
+        // The draw child may have written a whole result before it failed. The next start would adopt that result as
+        // final, although it was never announced.
         if let Err(e) = store.discard_result() {
             event!(Error, "sorteo", in_progress, error = e);
         }
@@ -111,13 +119,14 @@ impl Drawing {
         if ExitStatus::StorageBroken.is_of(exit) { Attempt::Broken } else { Attempt::Retry }
     }
 
+    /// Starts a pause, and doubles the next one.
     fn rest(&mut self) {
         self.state = State::Resting(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(PAUSE_LONGEST);
     }
 }
 
-/// What the child gets from the parent. It opens its own files.
+/// The values that a draw child gets from the parent. It opens its own files.
 struct Task(Rc<Common>);
 
 impl Handover for Task {
@@ -126,7 +135,7 @@ impl Handover for Task {
     }
 }
 
-/// The whole work of the child.
+/// Holds the draw, in the draw child. Logs a failure, and returns the exit status of the draw child.
 fn hold(common: &Common) -> ExitStatus {
     match try_hold(common) {
         Ok(()) => ExitStatus::Done,

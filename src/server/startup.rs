@@ -1,5 +1,12 @@
-//! From settings to a server that listens: lock, bind, adopt, listen. A step that fails leaves a running server, and the
-//! files of other programs, untouched.
+//! The start of a server, in four steps: lock, bind, adopt, listen.
+//!
+//! 1. Lock: take `server.lock`, so that no second server uses the same files.
+//! 2. Bind: reserve the port.
+//! 3. Adopt: continue the lottery that an earlier server left in the files, or make the files.
+//! 4. Listen: let clients connect.
+//!
+//! Used only by the server's `main`. Until steps 1 and 2 have succeeded, the start touches no file except
+//! `server.lock`. So a second server does not disturb a server that already runs.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -19,36 +26,41 @@ use crate::session::Common;
 use crate::storage::start::{self, Adopted, Lockout};
 use crate::storage::{Paths, Store};
 
-/// How long to wait for the children of a server that has just been killed; they die within milliseconds.
+/// How long to wait for `server.lock`. If a server was just killed, its children still hold the lock for some
+/// milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two attempts to take `server.lock`.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// Descriptors of the parent besides one for each child: standard streams, files, listener, epoll, pipes, and one
-/// connection between accept and fork.
+/// Descriptors that the parent needs in addition to one link for each child: standard streams, files, listener, epoll,
+/// pipes, and one connection between accept and fork.
 const OWN_DESCRIPTORS: u64 = 32;
 
-/// Whether the files of an earlier lottery are moved aside before the start.
+/// Whether the server starts a new lottery instead of continuing the one in the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewDraw {
-    /// They are adopted.
+    /// The server adopts the files that it finds.
     No,
-    /// They are moved aside.
+    /// The server first renames the files that it finds, with a time stamp.
     Yes,
 }
 
 impl From<bool> for NewDraw {
-    /// The meaning of the flag `--new-draw`.
+    /// `flag` is whether the command line has `--new-draw`.
     fn from(flag: bool) -> Self {
         if flag { Self::Yes } else { Self::No }
     }
 }
 
-/// Starts a server.
+/// Runs the four steps of the module's documentation. Returns a server that listens.
 ///
 /// # Errors
-/// Every variant of [`Error`] but [`Error::StorageBroken`].
+/// [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS; [`Error::StorageName`] if
+/// two files of the lottery would have the same path; [`Error::Locked`] if another server still holds `server.lock`
+/// after 5 s; [`Error::Listen`] if the port cannot be used; [`Error::Storage`] if the files cannot be used;
+/// [`Error::Stopped`] after a stop signal; [`Error::System`] if any other system call fails.
 pub fn start(config: Config, new_draw: NewDraw, stop: SignalSource) -> Result<Server, Error> {
     raise_descriptor_limit(config.max_connections)?;
-    // A file-size limit must be an error of write(2), not the end of the process.
+    // By default SIGXFSZ kills a process that exceeds the file-size limit. Without it, write(2) returns EFBIG.
     signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
     let paths = Paths::beside(&config.storage);
@@ -72,7 +84,7 @@ pub fn start(config: Config, new_draw: NewDraw, stop: SignalSource) -> Result<Se
     Server::new(Common { config, paths, tallies, server_lock }, listener, store, ledger, [stop, child_ended])
 }
 
-/// Takes the server lock.
+/// Takes `server.lock`. Waits for it up to [`LOCK_PATIENCE`].
 fn lock(paths: &Paths, stop: &SignalSource) -> Result<File, Error> {
     let mut server_lock = start::open_server_lock(paths)?;
     let deadline = Instant::now() + LOCK_PATIENCE;
@@ -97,10 +109,10 @@ fn bind(config: &Config) -> Result<Listener, Error> {
     Listener::bind(config.port).map_err(refused(config))
 }
 
-/// Makes missing files, adopts the others, and logs what they hold.
+/// Makes the missing files, reads the existing ones, and logs a summary of their content.
 fn adopt(paths: &Paths, config: &Config, stop: &SignalSource) -> Result<(Store, Adopted), Error> {
     let prepared = start::prepare(paths, config.durability);
-    // A stop that came meanwhile matters more than a failure.
+    // If a stop signal has arrived meanwhile, the start ends as stopped, even if the files could not be used.
     pause(stop, Instant::now())?;
     let (store, adopted) = prepared?;
     log_adopted(&adopted, config);
@@ -114,12 +126,13 @@ fn listen(listener: &Listener, config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
+/// Adds the port to an error of bind(2) or listen(2).
 fn refused(config: &Config) -> impl FnOnce(std::io::Error) -> Error {
     let port = config.port;
     move |source| Error::Listen { port, source }
 }
 
-/// Lets time pass until `until`. A stop signal, also an earlier one, ends the start with [`Error::Stopped`].
+/// Waits until `until`. If a stop signal arrives during the wait, or has arrived before it, returns [`Error::Stopped`].
 fn pause(stop: &SignalSource, until: Instant) -> Result<(), Error> {
     let mut stop_ready = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
     match events::wait(&mut stop_ready, Some(until)).map_err(system("poll"))? {
@@ -128,7 +141,8 @@ fn pause(stop: &SignalSource, until: Instant) -> Result<(), Error> {
     }
 }
 
-/// Every child costs the parent one descriptor.
+/// Raises the soft limit of descriptors as far as `max_connections` requires. The parent holds one descriptor for each
+/// child: its end of the link.
 fn raise_descriptor_limit(max_connections: u32) -> Result<(), Error> {
     let needed = u64::from(max_connections) + OWN_DESCRIPTORS;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| system("getrlimit")(e.into()))?;
@@ -141,6 +155,7 @@ fn raise_descriptor_limit(max_connections: u32) -> Result<(), Error> {
     Ok(())
 }
 
+/// Logs one line about the files, unless they are empty, and a warning if their draw was held with other settings.
 fn log_adopted(adopted: &Adopted, config: &Config) {
     if adopted.is_empty() {
         return;

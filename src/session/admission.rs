@@ -1,18 +1,21 @@
-//! Which request is allowed when.
+//! The rules that decide whether a request is allowed.
 //!
-//! Pure: it decides by the ledger that the session inherited and by the claim that it holds. The storage looks up the
-//! agency's end once more, under the data lock, before it appends a bet.
+//! Owns the table of requirements. Used by [`super::serve`]. Pure: the decision depends only on the ledger that the
+//! session inherited (number of agencies, draw held or not) and on the claim that the session holds. For bets the
+//! decision is not final: the storage looks up the agency's end in its file, under the data lock, before it appends.
 //!
 //! | request | requires, in the order of the checks |
 //! |---|---|
 //! | echo | – |
 //! | single bet, untyped batch | known agency (2), valid bets (1), open intake (3) |
-//! | typed batch (1) | known agency (2), no other claim (6), claim (5), valid bets (1), open intake (3) |
-//! | end (1 with count 0) | known agency (2), no other claim (6), claim (5) |
-//! | winners (3) | known agency (2), no other claim (6) |
-//! | tally (6) | known agency (2), no other claim (6), claim (5) |
+//! | typed batch, message 1 | known agency (2), no other claim (6), claim (5), valid bets (1), open intake (3) |
+//! | end, message 1 with count 0 | known agency (2), no other claim (6), claim (5) |
+//! | winners, message 3 | known agency (2), no other claim (6) |
+//! | tally, message 6 | known agency (2), no other claim (6), claim (5) |
 //!
-//! The number in parentheses is the code of the refusal. Malformed bytes (6) never become a request.
+//! The number in parentheses is the code of the refusal if the requirement is not met. *Open intake* means that the
+//! server still takes bets of the agency. Malformed bytes are refused earlier, with code 6: they never become a
+//! request.
 
 use super::outcome::Refusal;
 use crate::bet::{AgencyId, Bet, InvalidBet};
@@ -23,7 +26,7 @@ use crate::protocol::{Code, Form, Request};
 /// Something that a request requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Requirement {
-    /// The agency takes part.
+    /// The agency takes part: its number is from 1 to N.
     KnownAgency,
     /// The connection has not claimed another agency.
     NoOtherClaim,
@@ -31,13 +34,13 @@ enum Requirement {
     Claim,
     /// All bets are valid.
     ValidBets,
-    /// The server still takes bets of the agency. An empty batch does not need it.
+    /// The server still takes bets of the agency. An empty batch always meets this requirement.
     OpenIntake,
 }
 
 use Requirement::{Claim as HoldsClaim, KnownAgency, NoOtherClaim, OpenIntake, ValidBets};
 
-/// The table.
+/// The requirements of `request`, in the order of the checks. This is the table above, as code.
 fn requirements(request: &Request) -> &'static [Requirement] {
     match request {
         Request::Echo(_) => &[],
@@ -49,7 +52,7 @@ fn requirements(request: &Request) -> &'static [Requirement] {
     }
 }
 
-/// The claim of a connection.
+/// The claim that a connection holds, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// The connection holds none.
@@ -58,7 +61,7 @@ pub enum Claim {
     Held {
         /// The agency.
         agency: AgencyId,
-        /// Whether the server still takes its bets.
+        /// Whether the server still takes bets of the agency.
         intake: Intake,
     },
 }
@@ -96,7 +99,7 @@ pub enum Admitted<'r> {
     },
 }
 
-/// The state that decides about requests.
+/// The state of a session that decides which requests are allowed.
 #[derive(Debug)]
 pub struct Admission {
     ledger: Ledger,
@@ -104,23 +107,25 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// For a connection that has claimed no agency yet.
+    /// The state of a new connection, which holds no claim.
     pub fn new(ledger: Ledger) -> Self {
         Self { ledger, claim: Claim::None }
     }
 
-    /// The agency to claim before `request` can be admitted; `None` if there is nothing to claim.
+    /// The agency that the session must claim before [`Admission::admit`]. `None` if `request` requires no claim, if
+    /// the connection already holds one, or if the agency is unknown.
     pub fn to_claim(&self, request: &Request) -> Option<AgencyId> {
         let unclaimed = self.claim == Claim::None && requirements(request).contains(&HoldsClaim);
         self.known(agency(request)).ok().filter(|_| unclaimed)
     }
 
-    /// Takes over a claim that the parent granted, or the end that the session recorded.
+    /// Records the claim of `agency`. Call it when the parent has granted the claim, and again, with [`Intake::Ended`],
+    /// when the session has recorded the agency's end.
     pub fn hold(&mut self, agency: AgencyId, intake: Intake) {
         self.claim = Claim::Held { agency, intake };
     }
 
-    /// Whether the draw has been held, as far as the session knows.
+    /// Whether the session knows that the draw has been held.
     pub fn is_drawn(&self) -> bool {
         self.ledger.is_drawn()
     }
@@ -170,7 +175,9 @@ impl Admission {
         self.ledger.knows(agency).ok_or_else(unknown)
     }
 
-    /// The intake that came with the claim; without a claim, only the draw closes it here.
+    /// Whether the server still takes bets of the agency. With a claim, the parent has sent the answer. Without a
+    /// claim, the answer is [`Intake::Ended`] only if the draw has been held; the storage finds a single recorded end
+    /// later.
     fn intake(&self) -> Intake {
         match self.claim {
             Claim::Held { intake, .. } => intake,
@@ -180,7 +187,7 @@ impl Admission {
     }
 }
 
-/// The agency of a request as it was sent; 0, which no agency has, for an echo.
+/// The agency number in `request`, not checked yet. For an echo it is 0, which is no agency's number.
 fn agency(request: &Request) -> u32 {
     match *request {
         Request::Echo(_) => 0,
@@ -191,6 +198,7 @@ fn agency(request: &Request) -> u32 {
     }
 }
 
+/// The bets of `request`, or a refusal with code 1. A request that carries no bets returns an empty slice.
 fn valid_bets(request: &Request) -> Result<&[Bet], Refusal> {
     match request {
         Request::Bets { bets, .. } => valid(bets),
@@ -198,6 +206,7 @@ fn valid_bets(request: &Request) -> Result<&[Bet], Refusal> {
     }
 }
 
+/// The bets, or a refusal with code 1 that names the first defect.
 fn valid(bets: &Result<Vec<Bet>, InvalidBet>) -> Result<&[Bet], Refusal> {
     bets.as_deref().map_err(|defect| Refusal::because(Code::InvalidBet, defect))
 }
@@ -261,7 +270,7 @@ mod tests {
         }
     }
 
-    // The columns: three forms of a valid bet, three of an invalid one, end, winners, tally.
+    // The columns of the arrays below: a valid bet in three forms, an invalid bet in three forms, end, winners, tally.
 
     #[test]
     fn typed_messages_but_the_winners_query_require_the_claim() {

@@ -1,4 +1,7 @@
-//! One connection, from its first request to its end.
+//! The session: serves one connection, from its first request until it closes.
+//!
+//! Owns the order of the steps: decode, admit, carry out, log, answer. Used by the server, which runs it in a forked
+//! child. Knows neither the bytes of a message nor the format of a file.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -22,7 +25,7 @@ use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Form, Generation, Malformed, Request, encoder};
 use crate::storage::{self, Store};
 
-/// One connection.
+/// One connection, and the state that its child keeps for it.
 pub struct Session {
     connection: Connection,
     peer: IpAddr,
@@ -30,12 +33,12 @@ pub struct Session {
     common: Rc<Common>,
     admission: Admission,
     decoder: Decoder,
-    /// When the current message must be complete, or the next one must have begun.
+    /// The time at which the current message must be complete, or the next message must have begun.
     deadline: Instant,
 }
 
 impl Session {
-    /// Serves the connection to its end; returns the status with which the process ends.
+    /// Serves the connection until it closes. Returns the exit status of the child.
     pub fn run(given: Given, signals: SignalSource) -> ExitStatus {
         let Given { client, peer, link, common, ledger } = given;
         if let Err(e) = wire::configure(&client, common.config.message_timeout) {
@@ -56,7 +59,7 @@ impl Session {
         if let Close::StorageBroken = close { ExitStatus::StorageBroken } else { ExitStatus::Done }
     }
 
-    /// Serves requests until there is a reason to close.
+    /// Serves requests until there is a reason to close the connection. Returns the reason.
     fn converse(&mut self) -> Close {
         let close = loop {
             let step = match self.decoder.next_request() {
@@ -69,14 +72,14 @@ impl Session {
             }
         };
         match close {
-            Close::PeerClosed if self.decoder.mid_message() => Close::Cut("the connection was lost amid a message"),
+            Close::PeerClosed if self.decoder.mid_message() => Close::Cut("the connection was lost inside a message"),
             close => close,
         }
     }
 
     // ---- bytes ----
 
-    /// Waits for more bytes of the client and takes them.
+    /// Waits for more bytes of the client, and passes them to the decoder.
     fn receive(&mut self) -> Result<(), Close> {
         if self.connection.is_stopping() && !self.decoder.mid_message() {
             return Err(Close::Stopping);
@@ -95,7 +98,8 @@ impl Session {
             None => Ok(()),
             Some(0) => self.end_of_stream(),
             Some(len) => {
-                // The deadline of the first message counts from accept.
+                // The first message keeps its deadline, which counts from accept. Each later message gets its deadline
+                // with its first bytes.
                 if between_messages && self.decoder.generation().is_some() {
                     self.deadline = Instant::now() + self.common.config.message_timeout;
                 }
@@ -105,6 +109,7 @@ impl Session {
         }
     }
 
+    /// Handles the client's end of stream, which may complete a request: an echo without its line feed.
     fn end_of_stream(&mut self) -> Result<(), Close> {
         match self.decoder.end_of_stream() {
             Ok(Some(request)) => self.answer(&request),
@@ -116,6 +121,7 @@ impl Session {
         }
     }
 
+    /// Sends `answer` in the encoding of the client's generation. Sends nothing while the generation is unknown.
     fn send(&mut self, answer: &Answer) -> Result<(), Close> {
         let Some(generation) = self.decoder.generation() else { return Ok(()) };
         self.connection.send(&encoder::encode(answer, generation), self.common.config.message_timeout)
@@ -123,8 +129,9 @@ impl Session {
 
     // ---- answers ----
 
-    /// Serves one request and sends its answer. The request is the last one if it is refused, if its generation sends one
-    /// message a connection, or if the server is stopping.
+    /// Serves one request, and sends the answer or the refusal. Returns a reason to close if the request was refused,
+    /// if the client's generation sends only one message per connection, or if the server is stopping and the client
+    /// has already begun the next message.
     fn answer(&mut self, request: &Request) -> Result<(), Close> {
         match self.serve(request) {
             Outcome::Answer(answer) => self.send(&answer)?,
@@ -148,7 +155,7 @@ impl Session {
         self.refuse(&summary, &Refusal::because(Code::ProtocolBroken, malformed))
     }
 
-    /// Logs the refusal and sends its code.
+    /// Logs the refusal, and sends its code. Returns the reason to close.
     fn refuse(&mut self, summary: &Summary, refusal: &Refusal) -> Close {
         journal::refused(self.peer, summary, refusal);
         match self.send(&Answer::Confirmation(Err(refusal.code))) {
@@ -160,6 +167,7 @@ impl Session {
 
     // ---- requests ----
 
+    /// Carries out `request`, if the admission allows it.
     fn serve(&mut self, request: &Request) -> Outcome {
         match self.carry_out(request) {
             Ok(answer) => Outcome::Answer(answer),
@@ -167,7 +175,7 @@ impl Session {
         }
     }
 
-    /// Carries out `request` if it is admitted. `Err` is the outcome of a request that gets no answer.
+    /// As [`Session::serve`], with the answer as `Ok`. `Err` is a refusal, or a reason to close without an answer.
     fn carry_out(&mut self, request: &Request) -> Result<Answer, Outcome> {
         if let Some(agency) = self.admission.to_claim(request) {
             self.claim(agency)?;
@@ -181,7 +189,8 @@ impl Session {
         }
     }
 
-    /// Asks the parent for the claim of `agency`. If another connection holds it, the admission refuses the request.
+    /// Asks the parent for the claim of `agency`, and waits for the order. If another connection holds the claim
+    /// ([`Order::Busy`]), this is not an error yet: [`Admission::admit`] then refuses the request.
     fn claim(&mut self, agency: AgencyId) -> Result<(), Outcome> {
         self.connection.link().claim(agency).map_err(Close::from)?;
         match self.connection.wait(None, None)? {
@@ -203,7 +212,8 @@ impl Session {
         Ok(Answer::Confirmation(Ok(())))
     }
 
-    /// Records the end of `agency`, or makes sure that an end which another process recorded is durable.
+    /// Records the end of `agency`. If the end is already recorded, makes it durable: the process that recorded it may
+    /// have died before its own sync.
     fn end(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
         match intake {
             Intake::Ended => self.stored(Store::sync_ends)?,
@@ -217,9 +227,10 @@ impl Session {
         Ok(Answer::Confirmation(Ok(())))
     }
 
+    /// Waits until the draw has been held, then reads the winners of `agency` from its result.
     fn winners(&mut self, agency: AgencyId) -> Result<Answer, Outcome> {
         if !self.admission.is_drawn() {
-            // The order to stop comes once. It may have come amid this query.
+            // `Connection::wait` reports a stop only once, and may have reported it while this query arrived.
             if self.connection.is_stopping() {
                 return Err(Code::Stopping.into());
             }
@@ -233,7 +244,7 @@ impl Session {
         Ok(Answer::Winners(documents.ok_or_else(damaged)?))
     }
 
-    /// Waits for the draw. If the client ends its stream now, it is gone.
+    /// Waits for the order that follows the draw. A client that ends its stream during this wait counts as gone.
     fn await_draw(&mut self, agency: AgencyId) -> Result<Order, Outcome> {
         self.connection.link().await_draw(agency).map_err(Close::from)?;
         match self.connection.wait(Some(HANGUP), None)? {
@@ -243,6 +254,8 @@ impl Session {
         }
     }
 
+    /// Counts the stored bets of `agency`. An end that the answer reports is made durable first, as in
+    /// [`Session::end`].
     fn tally(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
         let ended = intake == Intake::Ended;
         if ended {
@@ -253,15 +266,16 @@ impl Session {
         Ok(Answer::Tally { agency: agency.get(), tally, ended })
     }
 
-    /// Calls the storage. Its failures are code 4, except for a failed sync: then nobody may acknowledge anything, and the
-    /// server stops.
+    /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3. After a failed
+    /// sync no process may acknowledge anything: the connection closes without an answer, and the parent stops the
+    /// server. Every other error is code 4.
     fn stored<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
         let store = self.store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
         call(store).map_err(|e| match e {
             storage::Error::Ended => Code::AlreadyEnded.into(),
             storage::Error::Sync { .. } => {
                 event!(Critical, "sync", fail, error = e);
-                // If this report is lost, the exit code still reaches the parent.
+                // If this report fails, the exit code of the child still informs the parent.
                 let _ = self.connection.link().report_storage_broken();
                 Close::StorageBroken.into()
             }
@@ -271,6 +285,7 @@ impl Session {
 
     // ---- the end ----
 
+    /// Logs the reason to close, and lets the client read its last answer. Reports lost log lines to the parent.
     fn close(&mut self, close: &Close) {
         journal::closed(self.peer, close, self.decoder.announced());
         if matches!(close, Close::Spent | Close::Refused | Close::Stopping) {
@@ -278,7 +293,7 @@ impl Session {
         }
         let lost = logging::take_lost();
         if lost > 0 {
-            // If the parent is gone, so is the log.
+            // If the parent is gone, no process is left to log the number.
             let _ = self.connection.link().report_lines_lost(lost);
         }
     }

@@ -1,10 +1,13 @@
 //! The commit protocol: all changes to `bets.csv` and `ends`, made under the data lock.
 //!
-//! One write(2) under flock is not atomic against SIGKILL, and a row torn from `75741` to `7574` would win. So `bets.lock`
-//! holds the committed length ([`Record`]), written after the rows and under the same lock. Bytes past that length are
-//! never read as bets, and the next writer cuts them off.
+//! Used by [`super::store`]. Knows neither messages nor durability: its caller syncs the files.
 //!
-//! | step of a batch | left by a process that dies after it |
+//! SIGKILL can interrupt a write(2), even under flock. The rest of a row may be a different valid bet: if `75741` is
+//! cut to `7574`, and 7574 is the winning number, it wins. So a writer records the committed length in `bets.lock`
+//! ([`Record`]) after it has written the rows, under the same lock. Bytes past that length are never read as bets, and
+//! the next writer cuts them off.
+//!
+//! | step of a batch | remains if the process dies after this step |
 //! |---|---|
 //! | lock | nothing; the kernel unlocks |
 //! | write the rows | bytes past the committed length; the next writer cuts them off |
@@ -27,11 +30,12 @@ use super::tallies::Tallies;
 use crate::bet::{AgencyId, Bet};
 use crate::event;
 
-/// How long to wait for the data lock. Siblings hold it for microseconds, so a longer holder is another program. Less than
-/// any useful SHUTDOWN_GRACE, so that a child that waits can still end in time.
+/// How long to wait for the data lock. The server's processes hold it only for microseconds, so after this time another
+/// program holds it. A child that waits must still end within SHUTDOWN_GRACE, so this time is shorter than any useful
+/// SHUTDOWN_GRACE.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The files while this process holds the data lock.
+/// The files of a process that holds the data lock. Dropping this value releases the lock.
 #[derive(Debug)]
 pub struct Locked<'a> {
     files: &'a Files,
@@ -42,8 +46,8 @@ impl<'a> Locked<'a> {
     /// Takes the data lock.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another process holds it for longer than [`LOCK_PATIENCE`]; [`Error::Replaced`] if the path of
-    /// the lock names another file by now; [`Error::Io`].
+    /// [`Error::Locked`] if another process holds it for longer than [`LOCK_PATIENCE`]; [`Error::Replaced`] if the path
+    /// of `bets.lock` now names another file; [`Error::Io`] if a system call fails.
     pub fn take(files: &'a Files) -> Result<Self> {
         let path = &files.paths.lock;
         let guard = lock::exclusive(&files.lock, LOCK_PATIENCE)
@@ -53,21 +57,23 @@ impl<'a> Locked<'a> {
         Ok(Self { files, _guard: guard })
     }
 
-    /// The record, after checking that it describes `bets.csv`. Cuts off bytes past the committed length; recovers a lost
-    /// record.
+    /// Returns the record, after it has checked that the record describes `bets.csv`. Cuts off bytes past the committed
+    /// length. If the record is lost, makes a new one from the valid rows.
     ///
     /// # Errors
-    /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`]; [`Error::Truncated`]; [`Error::Io`].
+    /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`] if the path of `bets.csv`, or the open file, is
+    /// not the file that the record describes; [`Error::Truncated`] if `bets.csv` is shorter than the committed length;
+    /// [`Error::Io`] if a system call fails.
     pub fn committed(&self) -> Result<Record> {
         let Files { bets, identity, paths, .. } = self.files;
         let path = &paths.bets;
-        // By path, not by descriptor: a file that was moved away is still open here.
+        // Look at the path as well as at the descriptor: this process may have a file open that was moved away.
         let found = path.metadata().map_err(Error::io("stat", path))?;
         let Some(record) = self.record()? else {
             return self.recover(found.len());
         };
         if record.doubtful {
-            let source = io::Error::other("an earlier one has failed");
+            let source = io::Error::other("an earlier sync has failed");
             return Err(Error::Sync { path: path.clone(), source });
         }
         if [Identity::of(&found), *identity].iter().any(|&file| !record.is_of(file)) {
@@ -84,13 +90,15 @@ impl<'a> Locked<'a> {
         Ok(record)
     }
 
-    /// Appends `bets`, whose rows the caller formatted before it took the lock; all or none.
+    /// Appends `rows`, the formatted rows of `bets`, all or none. The caller formats them before it takes the lock, so
+    /// that it holds the lock for a shorter time.
     ///
-    /// The agency's end is looked up here, where ends are recorded: a child that died before it could report an end has
-    /// recorded it all the same.
+    /// Reads the recorded ends from the file, because the parent may not know all of them: a child may have died after
+    /// it recorded an end and before it reported the end.
     ///
     /// # Errors
-    /// [`Error::Ended`]; the errors of [`Locked::committed`]; [`Error::Io`]. No bet of the batch counts then.
+    /// [`Error::Ended`] if the end of the agency is recorded; the errors of [`Locked::committed`]; [`Error::Io`] if a
+    /// system call fails. After any error, no bet of the batch counts.
     pub fn append_bets(&self, bets: &[Bet], rows: &[u8]) -> Result<()> {
         let record = self.committed()?;
         let ended = ends::read(&self.files.ends).map_err(Error::io("read", &self.files.paths.ends))?;
@@ -103,8 +111,8 @@ impl<'a> Locked<'a> {
     /// Records the end of `agency`; a repetition changes nothing.
     ///
     /// # Errors
-    /// The errors of [`Locked::committed`], since the end of a file that was cut or replaced would be false;
-    /// [`Error::Replaced`] for `ends` itself; [`Error::Io`].
+    /// The errors of [`Locked::committed`]: an end must not be recorded if bets of the agency are missing. Also
+    /// [`Error::Replaced`] if the path of `ends` now names another file; [`Error::Io`] if a system call fails.
     pub fn append_end(&self, agency: AgencyId) -> Result<()> {
         let Files { ends, paths, .. } = self.files;
         self.committed()?;
@@ -112,7 +120,8 @@ impl<'a> Locked<'a> {
         ends::append(ends, agency).map_err(Error::io("write", &paths.ends))
     }
 
-    /// Marks the record, if there is one, as doubtful: a sync has failed. Bytes past the committed length remain invalid.
+    /// Marks the record, if there is one, as doubtful, after a failed sync. The committed length stays in the record,
+    /// so that bytes past it remain invalid.
     pub fn doubt(&self) {
         if let Ok(Some(mut record)) = Record::read(&self.files.lock) {
             record.doubtful = true;
@@ -120,14 +129,18 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// At start: finds the committed length, and counts the committed rows.
+    /// At the start of a server: finds the committed length, and counts the committed rows. Moves the bytes past it to
+    /// `bets.csv.rejected`.
     ///
-    /// Bytes past the committed length are kept aside. Without a record of this boot and this file, the longest run of
-    /// valid rows is committed. With a doubtful record, the same holds up to its committed length: rows that the failed
-    /// sync lost are not there.
+    /// | record | committed length |
+    /// |---|---|
+    /// | of this boot and this file | the length in the record |
+    /// | the same, but doubtful: the failed sync may have lost rows | the longest run of valid rows within that length |
+    /// | any other, or none | the longest run of valid rows |
     ///
     /// # Errors
-    /// [`Error::Damaged`] if a committed row is not a bet; [`Error::Truncated`]; [`Error::Io`].
+    /// [`Error::Damaged`] if a committed row is not a bet; [`Error::Truncated`] if `bets.csv` is shorter than the
+    /// committed length; [`Error::Io`] if a system call fails.
     pub fn adopt(&self) -> Result<Tallies> {
         let Files { bets, identity, paths, .. } = self.files;
         let len = bets.metadata().map_err(Error::io("stat", &paths.bets))?.len();
@@ -145,6 +158,7 @@ impl<'a> Locked<'a> {
         self.files.valid_rows(self.recover(may_be_bets)?.committed)
     }
 
+    /// Adopts the length of a valid record. `len` is the length of `bets.csv`.
     fn adopt_committed(&self, committed: u64, len: u64) -> Result<Tallies> {
         let tallies = self.files.valid_rows(committed)?;
         if tallies.len() < committed && committed <= len {
@@ -157,8 +171,8 @@ impl<'a> Locked<'a> {
         Ok(tallies)
     }
 
-    /// Makes a new record for a lost one: the longest run of valid rows up to offset `to` is committed. The rest is kept
-    /// aside.
+    /// Makes a new record, because the old one is lost or doubtful. The longest run of valid rows up to offset `to`
+    /// becomes committed. Moves the rest to `bets.csv.rejected`.
     fn recover(&self, to: u64) -> Result<Record> {
         let Files { bets, identity, lock, paths, .. } = self.files;
         let found = bets.metadata().map_err(Error::io("stat", &paths.bets))?;
@@ -172,7 +186,7 @@ impl<'a> Locked<'a> {
         Ok(record)
     }
 
-    /// Copies the bytes of `bets.csv` between two offsets to the end of `bets.csv.rejected`.
+    /// Appends the bytes of `bets.csv` from offset `from` up to offset `to` to `bets.csv.rejected`, and syncs it.
     fn keep_aside(&self, from: u64, to: u64) -> Result<()> {
         let path = &self.files.paths.rejected;
         let mut aside = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("open", path))?;
@@ -184,7 +198,7 @@ impl<'a> Locked<'a> {
         Ok(())
     }
 
-    /// Writes the rows first, the record second. Undoes both if either fails.
+    /// Writes the rows, then the record. If one of the two writes fails, undoes both.
     fn append(&self, rows: &[u8], record: Record) -> Result<()> {
         let Files { bets, lock, paths, .. } = self.files;
         let longer = record.grown_by(rows.len() as u64);
@@ -193,7 +207,7 @@ impl<'a> Locked<'a> {
             .map_err(Error::io("write", &paths.bets))
             .and_then(|()| longer.write(lock).map_err(Error::io("write", &paths.lock)))
             .inspect_err(|_| {
-                // If this fails too, the next writer finds the same state and repeats it.
+                // If this fails too, the next writer finds bytes past the committed length, and cuts them off.
                 let _ = record.write(lock);
                 let _ = bets.set_len(record.committed);
             })

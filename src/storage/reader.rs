@@ -1,8 +1,13 @@
 //! Reading a file at an offset, whatever the descriptor's own offset is.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+
+use crate::row;
+
+/// Bytes of the buffer that lines are read into.
+const BUFFER: usize = 256 * 1024;
 
 /// The bytes of `file` from offset `from` up to offset `to`, or up to its end.
 #[derive(Debug)]
@@ -47,7 +52,8 @@ impl<'a> Range<'a> {
 
     /// The lines of the range.
     pub fn lines(self) -> Lines<'a> {
-        Lines { offset: self.from, from: BufReader::new(self), line: Vec::new() }
+        let len = usize::try_from(self.to.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        Lines { offset: self.from, buffer: vec![0; len.min(BUFFER)], start: 0, end: 0, range: self }
     }
 }
 
@@ -64,12 +70,15 @@ impl Read for Range<'_> {
     }
 }
 
-/// Lines with their line feeds, one at a time in one buffer.
+/// Lines with their line feeds, read into one buffer.
 #[derive(Debug)]
 pub struct Lines<'a> {
-    from: BufReader<Range<'a>>,
+    range: Range<'a>,
+    /// The offset in the file of the byte at `start`.
     offset: u64,
-    line: Vec<u8>,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
 }
 
 impl Lines<'_> {
@@ -78,14 +87,115 @@ impl Lines<'_> {
         self.offset
     }
 
-    /// The next line. The last one may lack its line feed.
+    /// The next line. A line without a line feed is the last one, or the front of a line that is longer than any row.
     ///
     /// # Errors
     /// The error of pread(2).
     pub fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
-        self.line.clear();
-        let len = self.from.read_until(b'\n', &mut self.line)?;
+        let mut searched = 0;
+        let len = loop {
+            let unread = &self.buffer[self.start..self.end];
+            if let Some(at) = memchr::memchr(b'\n', &unread[searched..]) {
+                break searched + at + 1;
+            }
+            searched = unread.len();
+            if searched > row::MAX_LEN || !self.fill()? {
+                break searched;
+            }
+        };
+        let line = self.start..self.start + len;
+        self.start = line.end;
         self.offset += len as u64;
-        Ok((len > 0).then_some(&self.line))
+        Ok((len > 0).then(|| &self.buffer[line]))
+    }
+
+    /// The next whole lines, as many as the buffer holds; otherwise as [`Lines::next_line`].
+    ///
+    /// # Errors
+    /// The error of pread(2).
+    pub fn next_lines(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.end - self.start <= row::MAX_LEN {
+            self.fill()?;
+        }
+        let Some(at) = memchr::memrchr(b'\n', &self.buffer[self.start..self.end]) else { return self.next_line() };
+        let lines = self.start..self.start + at + 1;
+        self.start = lines.end;
+        self.offset += lines.len() as u64;
+        Ok(Some(&self.buffer[lines]))
+    }
+
+    /// Reads more bytes after the unread ones.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let read = loop {
+            match self.range.read(&mut self.buffer[self.end..]) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        self.end += read;
+        Ok(read > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn lines(bytes: &[u8], from: u64, to: u64) -> Vec<(u64, Vec<u8>)> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        let mut lines = Range::new(&file, from, to).lines();
+        let mut found = Vec::new();
+        loop {
+            let offset = lines.offset();
+            let Some(line) = lines.next_line().unwrap() else { return found };
+            found.push((offset, line.to_vec()));
+        }
+    }
+
+    #[test]
+    fn lines_have_their_offsets_and_the_last_may_be_torn() {
+        let owned =
+            |lines: &[(u64, &str)]| lines.iter().map(|(at, line)| (*at, line.as_bytes().to_vec())).collect::<Vec<_>>();
+        assert_eq!(lines(b"one\ntwo\n\nthree", 0, 100), owned(&[(0, "one\n"), (4, "two\n"), (8, "\n"), (9, "three")]));
+        assert_eq!(lines(b"one\ntwo\n", 4, 7), owned(&[(4, "two")]));
+        assert_eq!(lines(b"one\n", 2, 2), owned(&[]));
+    }
+
+    #[test]
+    fn blocks_of_lines_end_with_a_line_feed_and_lose_nothing() {
+        let mut text: String = (0..40_000).map(|n| format!("line {n}, which is not short\n")).collect();
+        text += "torn";
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let mut lines = Range::new(&file, 0, u64::MAX).lines();
+        let mut blocks = Vec::new();
+        while let Some(block) = lines.next_lines().unwrap() {
+            blocks.push(block.to_vec());
+        }
+        assert_eq!(blocks.concat(), text.as_bytes());
+        assert!(blocks.len() < 20 && blocks.iter().rev().skip(1).all(|block| block.ends_with(b"\n")));
+        assert_eq!((lines.offset(), blocks.last().unwrap().as_slice()), (text.len() as u64, &b"torn"[..]));
+    }
+
+    #[test]
+    fn lines_across_the_ends_of_the_buffer_are_whole() {
+        let text: String = (0..40_000).map(|n| format!("line {n}, which is not short\n")).collect();
+        let found = lines(text.as_bytes(), 0, u64::MAX);
+        assert!(text.len() > 4 * BUFFER && found.len() == 40_000);
+        assert!(found.iter().flat_map(|(_, line)| line).eq(text.as_bytes()));
+        assert!(found.iter().all(|(offset, line)| text.as_bytes()[*offset as usize..].starts_with(line)));
+    }
+
+    #[test]
+    fn a_line_longer_than_any_row_is_returned_in_pieces() {
+        let long = vec![b'x'; 3 * BUFFER];
+        let found = lines(&long, 0, u64::MAX);
+        assert!(found.iter().all(|(_, piece)| piece.len() > row::MAX_LEN || piece.len() <= BUFFER));
+        assert_eq!(found.iter().map(|(_, piece)| piece.len()).sum::<usize>(), long.len());
     }
 }

@@ -5,7 +5,8 @@ use std::io;
 
 use super::reader::Lines;
 use crate::bet::AgencyId;
-use crate::row::{self, Tally};
+use crate::row::Tally;
+use crate::row_scan::{self, Run};
 
 /// The tallies of the rows in the first [`Tallies::len`] bytes. The parent makes them at start; its children inherit them
 /// and read only the rows that were appended later.
@@ -41,10 +42,13 @@ impl Tallies {
     /// # Errors
     /// The error of pread(2).
     pub(super) fn add_valid(&mut self, mut lines: Lines<'_>) -> io::Result<()> {
-        while let Some(line) = lines.next_line()? {
-            let Some(bet) = row::parse(line) else { break };
-            self.by_agency.entry(bet.agency).or_default().add(line);
-            self.len += line.len() as u64;
+        while let Some(mut rows) = lines.next_lines()? {
+            while !rows.is_empty() {
+                let Some(Run { agency, len, count }) = row_scan::first_run(rows) else { return Ok(()) };
+                self.by_agency.entry(agency).or_default().add_rows(&rows[..len], count);
+                self.len += len as u64;
+                rows = &rows[len..];
+            }
         }
         Ok(())
     }
