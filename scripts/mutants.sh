@@ -4,7 +4,7 @@
 #   one or two sentences: what is removed, and the damage
 #   Judge: the command that must fail; it runs with LOTERIA_SERVER and LOTERIA_CLIENT set to the mutant's programs
 #   Sees: an extended regular expression that the output of the judge must match
-#   a unified diff
+#   a unified diff, best with one line of context (git diff -U1): then fewer changes of the source break it
 # Usage: scripts/mutants.sh [NAME…]; without names, it runs all mutants.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +27,17 @@ digest() {
   cat "$programs/server" "$programs/client" | sha256sum
 }
 
+copy_source() {
+  rm -rf "$tree"
+  mkdir -p "$tree"
+  git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
+}
+
+# Trap: with little context, patch --reverse may find another place than the patch did. So copy the files again.
+restore() { # PATCH
+  sed -n 's,^+++ b/,,p' "$1" | xargs -d '\n' cp --parents -t "$tree"
+}
+
 judge() { # PATCH: prints the verdict
   local command regex output=$scratch/judge.log
   command=$(field Judge "$1") regex=$(field Sees "$1")
@@ -45,9 +56,7 @@ judge() { # PATCH: prints the verdict
   fi
 }
 
-rm -rf "$tree"
-mkdir -p "$tree"
-git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
+copy_source
 build
 unchanged=$(digest)
 caught=0 skipped=0 failed=0
@@ -61,11 +70,10 @@ for name; do
   if ! patch --directory="$tree" --strip=1 --quiet --batch --forward --reject-file=- <"$patch" >"$scratch/patch.log" 2>&1; then
     verdict='BROKEN: the patch does not apply'
     cat "$scratch/patch.log" >&2
-    rm -rf "$tree" && mkdir -p "$tree"
-    git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
+    copy_source
   else
     if build; then verdict=$(judge "$patch"); else verdict='BROKEN: the mutant does not compile'; fi
-    patch --directory="$tree" --strip=1 --quiet --batch --reverse <"$patch"
+    restore "$patch"
   fi
   printf '%-40s %s, %s s\n' "${name%.patch}" "$verdict" $((SECONDS - began))
   case $verdict in
