@@ -58,7 +58,7 @@ impl Ledger {
     }
 
     /// Records that the draw has been held, which is final.
-    pub fn hold_draw(&mut self) {
+    pub fn record_draw(&mut self) {
         self.drawn = true;
     }
 
@@ -100,7 +100,7 @@ mod tests {
         }
         ledger.end(id(2));
         assert!(ledger.is_due() && ledger.has_ended(id(1)) && !ledger.has_ended(id(3)));
-        ledger.hold_draw();
+        ledger.record_draw();
         assert!(!ledger.is_due() && ledger.is_drawn());
     }
 

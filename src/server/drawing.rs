@@ -97,14 +97,14 @@ impl Drawing {
             Ok(pid) => self.state = State::Running(pid),
             Err(e) => {
                 event!(Error, "sorteo", in_progress, error = e);
-                self.rest();
+                self.start_pause();
             }
         }
     }
 
     /// Ends the running attempt, after its draw child was reaped with `exit`. If the attempt failed, empties `draw` and
     /// starts a pause.
-    pub fn ended(&mut self, exit: Exit, store: &Store) -> Attempt {
+    pub fn reaped(&mut self, exit: Exit, store: &Store) -> Attempt {
         if ExitStatus::Done.is_of(exit) && matches!(store.result(), Ok(Some(_))) {
             *self = Self::new();
             return Attempt::Held;
@@ -115,12 +115,12 @@ impl Drawing {
         if let Err(e) = store.discard_result() {
             event!(Error, "sorteo", in_progress, error = e);
         }
-        self.rest();
+        self.start_pause();
         if ExitStatus::StorageBroken.is_of(exit) { Attempt::Broken } else { Attempt::Retry }
     }
 
     /// Starts a pause, and doubles the next one.
-    fn rest(&mut self) {
+    fn start_pause(&mut self) {
         self.state = State::Resting(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(PAUSE_LONGEST);
     }

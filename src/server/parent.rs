@@ -324,9 +324,9 @@ impl Server {
     }
 
     fn draw_child_ended(&mut self, exit: Exit) {
-        match self.drawing.ended(exit, &self.store) {
+        match self.drawing.reaped(exit, &self.store) {
             Attempt::Held => {
-                self.ledger.hold_draw();
+                self.ledger.record_draw();
                 event!(Info, "sorteo", success, agencias = self.common.config.client_amount);
                 for token in self.waiters.take_all() {
                     self.send(token, ParentEnd::announce_draw);

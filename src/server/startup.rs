@@ -79,7 +79,7 @@ pub fn start(mut config: Config, new_draw: NewDraw, stop: SignalSource) -> Resul
     let mut ledger = Ledger::new(config.client_amount);
     ended.iter().for_each(|&agency| ledger.end(agency));
     if drawn.is_some() {
-        ledger.hold_draw();
+        ledger.record_draw();
     }
     listen(&listener, &config)?;
     Server::new(Common { config, paths, tallies, server_lock }, listener, store, ledger, [stop, child_ended])
@@ -107,7 +107,7 @@ fn lock(paths: &Paths, stop: &SignalSource) -> Result<File, Error> {
 
 /// Reserves the port. No client can connect yet.
 fn bind(config: &Config) -> Result<Listener, Error> {
-    Listener::bind(config.port).map_err(refused(config))
+    Listener::bind(config.port).map_err(cannot_listen(config))
 }
 
 /// Makes the missing files, reads the existing ones, and logs a summary of their content.
@@ -122,13 +122,13 @@ fn adopt(paths: &Paths, config: &Config, stop: &SignalSource) -> Result<(Store, 
 
 /// Lets clients connect.
 fn listen(listener: &Listener, config: &Config) -> Result<(), Error> {
-    let port = listener.listen(config.listen_backlog).map_err(refused(config))?;
+    let port = listener.listen(config.listen_backlog).map_err(cannot_listen(config))?;
     event!(Info, "listen", success, port = port);
     Ok(())
 }
 
 /// Adds the port to an error of bind(2) or listen(2).
-fn refused(config: &Config) -> impl FnOnce(std::io::Error) -> Error {
+fn cannot_listen(config: &Config) -> impl FnOnce(std::io::Error) -> Error {
     let port = config.port;
     move |source| Error::Listen { port, source }
 }

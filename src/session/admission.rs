@@ -31,14 +31,14 @@ enum Requirement {
     /// The connection has not claimed another agency.
     NoOtherClaim,
     /// The connection holds the agency's claim.
-    Claim,
+    HoldsClaim,
     /// All bets are valid.
     ValidBets,
     /// The server still takes bets of the agency. An empty batch always meets this requirement.
     OpenIntake,
 }
 
-use Requirement::{Claim as HoldsClaim, KnownAgency, NoOtherClaim, OpenIntake, ValidBets};
+use Requirement::{HoldsClaim, KnownAgency, NoOtherClaim, OpenIntake, ValidBets};
 
 /// The requirements of `request`, in the order of the checks. This is the table above, as code.
 fn requirements(request: &Request) -> &'static [Requirement] {
@@ -131,8 +131,8 @@ impl Admission {
     }
 
     /// Records that the draw has been held.
-    pub fn hold_draw(&mut self) {
-        self.ledger.hold_draw();
+    pub fn record_draw(&mut self) {
+        self.ledger.record_draw();
     }
 
     /// Checks the requirements of `request` in their order.
@@ -224,7 +224,7 @@ mod tests {
     fn admission(drawn: bool, claim: Claim) -> Admission {
         let mut ledger = Ledger::new(AGENCIES);
         if drawn {
-            ledger.hold_draw();
+            ledger.record_draw();
         }
         Admission { ledger, claim }
     }

@@ -207,7 +207,7 @@ impl Session {
     }
 
     fn store_bets(&mut self, form: Form, bets: &[Bet]) -> Result<Answer, Outcome> {
-        self.stored(|store| store.store_bets(bets))?;
+        self.with_store(|store| store.store_bets(bets))?;
         journal::stored(form, bets);
         Ok(Answer::Confirmation(Ok(())))
     }
@@ -216,9 +216,9 @@ impl Session {
     /// have died before its own sync.
     fn end(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
         match intake {
-            Intake::Ended => self.stored(Store::sync_ends)?,
+            Intake::Ended => self.with_store(Store::sync_ends)?,
             Intake::Open => {
-                self.stored(|store| store.end(agency))?;
+                self.with_store(|store| store.end(agency))?;
                 self.admission.hold(agency, Intake::Ended);
                 self.connection.link().report_ended(agency).map_err(Close::from)?;
                 journal::ended(agency);
@@ -235,11 +235,11 @@ impl Session {
                 return Err(Code::Stopping.into());
             }
             match self.await_draw(agency)? {
-                Order::Drawn => self.admission.hold_draw(),
+                Order::Drawn => self.admission.record_draw(),
                 _ => return Ok(Answer::NotDrawn),
             }
         }
-        let documents = self.stored(|store| store.winners(agency))?;
+        let documents = self.with_store(|store| store.winners(agency))?;
         let damaged = || Refusal::because(Code::StorageFailed, "the draw's result is damaged");
         Ok(Answer::Winners(documents.ok_or_else(damaged)?))
     }
@@ -259,17 +259,17 @@ impl Session {
     fn tally(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
         let ended = intake == Intake::Ended;
         if ended {
-            self.stored(Store::sync_ends)?;
+            self.with_store(Store::sync_ends)?;
         }
         let common = self.common.clone();
-        let tally = self.stored(|store| store.tally(agency, &common.tallies))?;
+        let tally = self.with_store(|store| store.tally(agency, &common.tallies))?;
         Ok(Answer::Tally { agency: agency.get(), tally, ended })
     }
 
     /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3. After a failed
     /// sync no process may acknowledge anything: the connection closes without an answer, and the parent stops the
     /// server. Every other error is code 4.
-    fn stored<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
+    fn with_store<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
         let store = self.store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
         call(store).map_err(|e| match e {
             storage::Error::Ended => Code::AlreadyEnded.into(),

@@ -74,7 +74,7 @@ impl<'a> Locked<'a> {
         // Look at the path as well as at the descriptor: this process may have a file open that was moved away.
         let found = path.metadata().map_err(Error::io("stat", path))?;
         let Some(record) = self.record()? else {
-            return self.recover(found.len());
+            return self.rebuild_record(found.len());
         };
         if record.doubtful {
             let source = io::Error::other("an earlier sync has failed");
@@ -131,14 +131,14 @@ impl<'a> Locked<'a> {
         let Files { bets, paths, .. } = self.files;
         bets.set_len(len).map_err(Error::io("truncate", &paths.bets))?;
         bets.sync_data().map_err(|source| {
-            self.doubt();
+            self.mark_doubtful();
             Error::Sync { path: paths.bets.clone(), source }
         })
     }
 
     /// Marks the record, if there is one, as doubtful, after a failed sync. The committed length stays in the record,
     /// so that bytes past it remain invalid.
-    pub fn doubt(&self) {
+    pub fn mark_doubtful(&self) {
         if let Ok(Some(mut record)) = Record::read(&self.files.lock) {
             record.doubtful = true;
             let _ = record.write(&self.files.lock);
@@ -169,7 +169,7 @@ impl<'a> Locked<'a> {
             }
             _ => len,
         };
-        Ok(self.recover_counting(may_be_bets, stop)?.1)
+        Ok(self.rebuild_record_counting(may_be_bets, stop)?.1)
     }
 
     /// Adopts the length of a valid record. `len` is the length of `bets.csv`.
@@ -187,12 +187,12 @@ impl<'a> Locked<'a> {
 
     /// Makes a new record, because the old one is lost or doubtful. The longest run of valid rows up to offset `to`
     /// becomes committed. Moves the rest to `bets.csv.rejected`.
-    fn recover(&self, to: u64) -> Result<Record> {
-        Ok(self.recover_counting(to, &|| false)?.0)
+    fn rebuild_record(&self, to: u64) -> Result<Record> {
+        Ok(self.rebuild_record_counting(to, &|| false)?.0)
     }
 
-    /// As [`Locked::recover`]; also returns the tallies of the committed rows.
-    fn recover_counting(&self, to: u64, stop: Stop<'_>) -> Result<(Record, Tallies)> {
+    /// As [`Locked::rebuild_record`]; also returns the tallies of the committed rows.
+    fn rebuild_record_counting(&self, to: u64, stop: Stop<'_>) -> Result<(Record, Tallies)> {
         let Files { bets, identity, lock, paths, .. } = self.files;
         let found = bets.metadata().map_err(Error::io("stat", &paths.bets))?;
         let tallies = self.files.valid_rows(to, stop)?;

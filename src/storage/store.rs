@@ -172,7 +172,7 @@ impl Store {
     pub(super) fn sync(&self, file: &File, path: &Path) -> Result<()> {
         file.sync_data().map_err(|source| {
             if let Ok(locked) = self.lock() {
-                locked.doubt();
+                locked.mark_doubtful();
             }
             Error::Sync { path: path.to_owned(), source }
         })

@@ -104,7 +104,7 @@ fn a_stop_ends_a_start_that_reads_a_large_store() {
         return;
     }
     let setup = Setup::new(1);
-    write_file(&setup.path("bets.csv"), &"1,Ana,Paz,0,1999-03-17,7574\r\n".repeat(200_000));
+    write_file(&setup.path("bets.csv"), "1,Ana,Paz,0,1999-03-17,7574\r\n".repeat(200_000));
     let (trace, bets) = (setup.path("trace"), setup.path("bets.csv"));
     // Some twenty blocks: without the stop the start takes more than a minute.
     let slow = "inject=pread64:delay_enter=3s";

@@ -232,7 +232,7 @@ impl World {
         Some(())
     }
 
-    /// `Locked::recover` within the committed length.
+    /// `Locked::rebuild_record` within the committed length.
     pub fn shorten_record(&mut self, settings: &Settings) {
         let whole = valid_run(self.bets.read()) as u8;
         let committed = self.record.read().map_or(whole, |committed| committed.min(whole));
@@ -284,7 +284,7 @@ impl World {
     }
 }
 
-/// `Locked::recover`: the longest run of whole rows.
+/// `Locked::rebuild_record`: the longest run of whole rows.
 fn valid_run(rows: &[Row]) -> usize {
     rows.iter().take_while(|row| **row != Row::Torn).count()
 }
