@@ -29,6 +29,10 @@ stress: ## 100,000 connections of every kind, 1,000 stops at random moments (CON
 mutants: ## Takes mechanisms out of the program one by one: the tests must notice (MUTANTS='NAME…' for a part)
 	@scripts/mutants.sh $(MUTANTS)
 
+.PHONY: mutants-pure
+mutants-pure: ## Changes the pure modules in many small ways: their tests must notice each change (PART='0/4' for a quarter)
+	@scripts/mutants-pure.sh $(PART)
+
 model: ## Searches the model of storage and draw deeper than the tests do, for two minutes
 	cargo test --release --locked --features faults --test model
 
