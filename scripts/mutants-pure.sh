@@ -17,7 +17,7 @@ part=${1:-0/1}
 
 modules=(bet config draw messages row server session) # src/protocol has no unit tests
 scratch=$(realpath -m "${CARGO_TARGET_DIR:-target}")/mutants-pure
-memory_kib=8000000 # for each process: a mutant may fill memory in an endless loop
+memory_kib=3000000 # for each process: a mutant may fill memory in an endless loop
 file_kib=4000000   # for each file: likewise
 
 # Property tests take the same inputs in each run, and do not search for a smaller input after a failure.

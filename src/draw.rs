@@ -109,6 +109,7 @@ mod tests {
     #[test]
     fn with_0_agencies_everyone_may_bet_and_no_draw_is_due() {
         let mut ledger = Ledger::new(0);
+        assert!(!ledger.is_due());
         ledger.end(id(7));
         assert!(ledger.knows(7).is_some() && ledger.knows(0).is_none() && !ledger.is_due());
         assert!(Ledger::new(5).knows(6).is_none());

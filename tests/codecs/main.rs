@@ -250,6 +250,19 @@ fn batches_of_255_bets_of_79_bytes_arrive_one_behind_the_other() {
     assert_eq!(decode(&untyped), (vec![stored(Form::UntypedBatch, 0x00ff_ffff, &bets)], None));
 }
 
+#[test]
+fn generation_is_known_from_the_first_byte_on() {
+    for (first, generation) in [(0, Generation::Untyped), (1, Generation::Typed), (b'A', Generation::Echo)] {
+        let mut decoder = Decoder::default();
+        decoder.filled(0);
+        assert_eq!(decoder.generation(), None);
+        put(&mut decoder, &[first]);
+        assert_eq!(decoder.generation(), Some(generation));
+        put(&mut decoder, b"A");
+        assert_eq!(decoder.generation(), Some(generation));
+    }
+}
+
 // ---- the limits of a batch ----
 
 #[test]
