@@ -29,6 +29,9 @@ stress: ## 100,000 connections of every kind, 1,000 stops at random moments (CON
 mutants: ## Removes one mechanism of the program at a time: a test must fail each time (MUTANTS='NAME…' for a part)
 	@scripts/mutants.sh $(MUTANTS)
 
+mutants-pure: ## Changes the pure modules in many small ways: their tests must notice each change (PART='0/4' for a quarter)
+	@scripts/mutants-pure.sh $(PART)
+
 model: ## Searches the model of storage and draw deeper than `make test` does; takes two minutes
 	cargo test --release --locked --features faults --test model
 

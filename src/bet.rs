@@ -163,6 +163,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn agency_numbers_start_at_1() {
+        assert_eq!(AgencyId::new(0), None);
+        for number in [1, 5, u32::MAX] {
+            let agency = AgencyId::new(number).unwrap();
+            assert_eq!((agency.get(), agency.to_string()), (number, number.to_string()));
+        }
+    }
+
+    #[test]
     fn birthdates_are_real_days_in_ten_bytes() {
         for good in ["1999-03-17", "2000-02-29", "0001-01-01", "9999-12-31"] {
             assert_eq!(Birthdate::parse(good.as_bytes()).unwrap().as_str(), good);
@@ -203,6 +212,8 @@ mod tests {
             Bet::new(AgencyId::new(1).unwrap(), [first, b"Paz"], 0, b"1999-03-17", 7).map(|b| b.first_name)
         };
         assert_eq!(bet("Ñandú, \"O'Brien\" =x|".as_bytes()).unwrap(), "Ñandú, \"O'Brien\" =x|");
+        // º and ª begin with the same byte as the control character U+0085.
+        assert_eq!(bet("Mª 2º".as_bytes()).unwrap(), "Mª 2º");
         assert_eq!(bet(b""), Err(InvalidBet::Empty("first name")));
         assert_eq!(bet(b"a\nb"), Err(InvalidBet::Control("first name")));
         assert_eq!(bet("a\u{85}b".as_bytes()), Err(InvalidBet::Control("first name")));

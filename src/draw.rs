@@ -98,8 +98,10 @@ mod tests {
             ledger.end(id(agency));
             assert!(!ledger.is_due());
         }
+        assert_eq!(ledger.ended(), 1);
         ledger.end(id(2));
-        assert!(ledger.is_due() && ledger.has_ended(id(1)) && !ledger.has_ended(id(3)));
+        assert_eq!(ledger.ended(), 2);
+        assert!(ledger.is_due() && ledger.has_ended(id(1)) && !ledger.has_ended(id(3)) && !ledger.is_drawn());
         ledger.record_draw();
         assert!(!ledger.is_due() && ledger.is_drawn());
     }
@@ -107,9 +109,17 @@ mod tests {
     #[test]
     fn with_0_agencies_everyone_may_bet_and_no_draw_is_due() {
         let mut ledger = Ledger::new(0);
+        assert!(!ledger.is_due());
         ledger.end(id(7));
         assert!(ledger.knows(7).is_some() && ledger.knows(0).is_none() && !ledger.is_due());
         assert!(Ledger::new(5).knows(6).is_none());
+    }
+
+    #[test]
+    fn agencies_take_part_up_to_their_number() {
+        let ledger = Ledger::new(5);
+        assert_eq!([0, 1, 5, 6].map(|number| ledger.knows(number)), [None, Some(id(1)), Some(id(5)), None]);
+        assert_eq!([1, u32::MAX].map(|number| Ledger::new(0).knows(number)), [1, u32::MAX].map(|n| Some(id(n))));
     }
 
     #[test]

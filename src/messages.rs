@@ -232,4 +232,42 @@ mod tests {
         }
         assert_eq!(child.next_order().unwrap(), Incoming::Nothing);
     }
+
+    #[test]
+    fn every_verb_sends_its_message() {
+        let (parent, child) = link().unwrap();
+        let agency = AgencyId::new(7).unwrap();
+        child.claim(agency).unwrap();
+        child.await_draw(agency).unwrap();
+        child.report_ended(agency).unwrap();
+        child.report_storage_broken().unwrap();
+        child.report_lines_lost(9).unwrap();
+        let reports = [Report::Claim(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
+        for report in reports.into_iter().chain([Report::StorageBroken, Report::LinesLost(9)]) {
+            assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
+        }
+        assert_eq!(parent.next_report().unwrap(), Incoming::Nothing);
+
+        parent.grant_claim(Intake::Open).unwrap();
+        parent.grant_claim(Intake::Ended).unwrap();
+        parent.refuse_claim().unwrap();
+        parent.announce_draw().unwrap();
+        parent.announce_no_draw().unwrap();
+        parent.stop().unwrap();
+        let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
+        for order in granted.into_iter().chain([Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop]) {
+            assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
+        }
+        assert_eq!(child.next_order().unwrap(), Incoming::Nothing);
+    }
+
+    #[test]
+    fn packets_that_are_not_messages_are_refused() {
+        for packet in [&[][..], &[1], &[1, 0, 0, 0, 0], &[4, 0, 0, 0], &[5, 0, 0, 0, 0, 0], &[6, 0, 0, 0, 0]] {
+            assert_eq!(Report::decode(packet), None, "{packet:?}");
+        }
+        for packet in [&[][..], &[0], &[7], &[1, 1]] {
+            assert_eq!(Order::decode(packet), None, "{packet:?}");
+        }
+    }
 }

@@ -160,6 +160,12 @@ mod tests {
     }
 
     #[test]
+    fn agency_and_number_of_a_row_read_one_field() {
+        let row = b"7,neither name nor date,8\r\n";
+        assert_eq!((agency(row), number(row), parse(row)), (AgencyId::new(7), Some(8), None));
+    }
+
+    #[test]
     fn a_tally_counts_rows_and_checks_their_bytes_in_order() {
         let mut tally = Tally::default();
         assert_eq!((tally.count, tally.crc), (0, 0));

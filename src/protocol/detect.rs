@@ -16,17 +16,6 @@ pub enum Kind {
     Typed,
 }
 
-impl Kind {
-    /// The generation that sends messages of this kind.
-    pub fn generation(self) -> Generation {
-        match self {
-            Self::Echo => Generation::Echo,
-            Self::Single | Self::UntypedBatch => Generation::Untyped,
-            Self::Typed => Generation::Typed,
-        }
-    }
-}
-
 /// The generation of a connection whose first byte is `first`. Untyped messages begin with an agency number below 2^24,
 /// so their first byte is 0.
 pub fn generation(first: u8) -> Generation {

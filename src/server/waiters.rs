@@ -105,6 +105,7 @@ mod tests {
         waiters.remove(Token(1));
         assert_eq!(waiters.deadline(), None);
         assert_eq!(waiters.queue(agency(), Token(1), now + patience / 2), Waiting);
+        assert_eq!(waiters.deadline(), Some(now + patience / 2 + patience));
         assert_eq!(waiters.expired(now + patience), None);
         assert_eq!(waiters.expired(now + patience * 2), Some(Token(1)));
         assert_eq!((waiters.expired(now + patience * 2), waiters.deadline()), (None, None));

@@ -295,6 +295,41 @@ mod tests {
     }
 
     #[test]
+    fn admitted_requests_carry_their_agency_and_its_intake() {
+        let (mut admission, agency) = (Admission::new(Ledger::new(AGENCIES)), id(2));
+        for intake in [Intake::Open, Intake::Ended] {
+            admission.hold(agency, intake);
+            for (request, admitted) in [
+                (Request::End { agency: 2 }, Admitted::End { agency, intake }),
+                (Request::Winners { agency: 2 }, Admitted::Winners { agency }),
+                (Request::Tally { agency: 2 }, Admitted::Tally { agency, intake }),
+            ] {
+                assert_eq!(admission.admit(&request), Ok(admitted));
+            }
+        }
+    }
+
+    #[test]
+    fn admitted_bets_are_those_of_the_request() {
+        let admission = admission(false, Claim::Held { agency: id(1), intake: Intake::Open });
+        for form in [Form::Single, Form::UntypedBatch, Form::TypedBatch] {
+            let request = bets(form, 1, Ok(vec![bet(), bet()]));
+            assert_eq!(admission.admit(&request), Ok(Admitted::Bets { form, bets: &[bet(), bet()] }));
+        }
+    }
+
+    #[test]
+    fn a_held_draw_closes_the_intake_without_a_claim() {
+        let mut admission = Admission::new(Ledger::new(AGENCIES));
+        let single = bets(Form::Single, 1, Ok(vec![bet()]));
+        assert!(!admission.is_drawn());
+        assert_eq!(code(&admission, &single), 0);
+        admission.hold_draw();
+        assert!(admission.is_drawn());
+        assert_eq!(code(&admission, &single), 3);
+    }
+
+    #[test]
     fn only_a_missing_claim_of_a_known_agency_is_claimed() {
         let to_claim = |claim, agency| -> Vec<_> {
             let admission = admission(false, claim);

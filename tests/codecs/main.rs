@@ -250,6 +250,54 @@ fn batches_of_255_bets_of_79_bytes_follow_each_other() {
     assert_eq!(decode(&untyped), (vec![stored(Form::UntypedBatch, 0x00ff_ffff, &bets)], None));
 }
 
+#[test]
+fn generation_is_known_from_the_first_byte_on() {
+    for (first, generation) in [(0, Generation::Untyped), (1, Generation::Typed), (b'A', Generation::Echo)] {
+        let mut decoder = Decoder::default();
+        decoder.filled(0);
+        assert_eq!(decoder.generation(), None);
+        put(&mut decoder, &[first]);
+        assert_eq!(decoder.generation(), Some(generation));
+        put(&mut decoder, b"A");
+        assert_eq!(decoder.generation(), Some(generation));
+    }
+}
+
+// ---- the limits of a batch ----
+
+#[test]
+fn batch_knows_its_bets_count_and_length() {
+    let two = [lorca(), nandu(1)];
+    for bets in [&two[..0], &two[..1], &two] {
+        let batch = sent(bets);
+        assert_eq!((batch.bets(), usize::from(batch.count())), (bets, bets.len()));
+        assert_eq!(batch.encoded_len(), batch::encode(AgencyId::new(1).unwrap(), batch).len());
+    }
+    assert_eq!(batch::encoded_len(&lorca()), hex(LORCA).len());
+    assert_eq!((batch::HEADER, typed::BATCH_HEADER), (hex("00000001 00").len(), hex("01 00000001 00").len()));
+}
+
+#[test]
+fn batch_holds_at_most_255_bets() {
+    let bets = vec![lorca(); 256];
+    assert_eq!(Batch::new(&bets[..255]).map(Batch::count), Some(255));
+    assert_eq!(Batch::new(&bets), None);
+}
+
+#[test]
+fn batch_holds_names_of_at_most_29_bytes() {
+    let (most, more) = ("x".repeat(29), "ñ".repeat(15));
+    let named = |first: &str, last: &str| bet(1, first, last, 0, "1999-03-17", 7);
+    for (bet, checked) in [
+        (named(&most, &most), Ok(())),
+        (named(&more, &most), Err(InvalidBet::TooLong("first name"))),
+        (named(&most, &more), Err(InvalidBet::TooLong("last name"))),
+    ] {
+        assert_eq!(batch::check_len(&bet), checked);
+        assert_eq!(Batch::new(&[lorca(), bet]).is_some(), checked.is_ok());
+    }
+}
+
 // ---- echo ----
 
 #[test]
