@@ -324,7 +324,7 @@ mod tests {
         let single = bets(Form::Single, 1, Ok(vec![bet()]));
         assert!(!admission.is_drawn());
         assert_eq!(code(&admission, &single), 0);
-        admission.hold_draw();
+        admission.record_draw();
         assert!(admission.is_drawn());
         assert_eq!(code(&admission, &single), 3);
     }
