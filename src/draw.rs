@@ -31,7 +31,7 @@ pub fn winners<E>(bets: impl IntoIterator<Item = Result<Bet, E>>, winning_number
     Ok(winners)
 }
 
-/// Which of the agencies 1 to N have ended, and whether the draw has been held.
+/// The agencies among 1 to N that have ended, and whether the draw has been held.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     agencies: u32,

@@ -114,8 +114,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// One step towards the answer to `question`: sends what the socket accepts, and returns the next message. If there
-    /// is no whole message, waits once until bytes move in either direction.
+    /// One step towards the answer to `question`: sends what the socket accepts, and returns the next message. Without
+    /// a whole message, waits once until bytes move in either direction.
     ///
     /// # Errors
     /// As [`Connection::ask`]. A loss is returned only after every message that arrived before it.
