@@ -23,7 +23,7 @@ use ipc::lock;
 
 use super::ends;
 use super::error::{Error, Result};
-use super::files::{Files, PRIVATE, Stop, sync_directory};
+use super::files::{Files, PRIVATE, StopCheck, sync_directory};
 use super::identity::{Identity, check_in_place};
 use super::record::Record;
 use super::tallies::Tallies;
@@ -157,7 +157,7 @@ impl<'a> Locked<'a> {
     /// # Errors
     /// [`Error::Damaged`] if a committed row is not a bet; [`Error::Truncated`] if `bets.csv` is shorter than the
     /// committed length; [`Error::Stopped`] if `stop` returns true; [`Error::Io`] if a system call fails.
-    pub fn adopt(&self, stop: Stop<'_>) -> Result<Tallies> {
+    pub fn adopt(&self, stop: StopCheck<'_>) -> Result<Tallies> {
         let Files { bets, identity, paths, .. } = self.files;
         let len = bets.metadata().map_err(Error::io("stat", &paths.bets))?.len();
         let may_be_bets = match self.record()? {
@@ -173,7 +173,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Adopts the length of a valid record. `len` is the length of `bets.csv`.
-    fn adopt_committed(&self, committed: u64, len: u64, stop: Stop<'_>) -> Result<Tallies> {
+    fn adopt_committed(&self, committed: u64, len: u64, stop: StopCheck<'_>) -> Result<Tallies> {
         let tallies = self.files.valid_rows(committed, stop)?;
         if tallies.len() < committed && committed <= len {
             return Err(Error::Damaged { path: self.files.paths.bets.clone(), offset: tallies.len() });
@@ -192,7 +192,7 @@ impl<'a> Locked<'a> {
     }
 
     /// As [`Locked::rebuild_record`]; also returns the tallies of the committed rows.
-    fn rebuild_record_counting(&self, to: u64, stop: Stop<'_>) -> Result<(Record, Tallies)> {
+    fn rebuild_record_counting(&self, to: u64, stop: StopCheck<'_>) -> Result<(Record, Tallies)> {
         let Files { bets, identity, lock, paths, .. } = self.files;
         let found = bets.metadata().map_err(Error::io("stat", &paths.bets))?;
         let tallies = self.files.valid_rows(to, stop)?;

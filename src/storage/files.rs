@@ -16,7 +16,7 @@ use crate::event;
 pub const PRIVATE: u32 = 0o600;
 
 /// Whether to stop reading, asked after each block of rows.
-pub type Stop<'a> = &'a dyn Fn() -> bool;
+pub type StopCheck<'a> = &'a dyn Fn() -> bool;
 
 /// One process's open files. Each process opens its own: see the trap of inherited locks in [`ipc::lock`].
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Files {
     ///
     /// # Errors
     /// [`Error::Io`] if pread(2) fails; [`Error::Stopped`] if `stop` returns true.
-    pub fn valid_rows(&self, to: u64, stop: Stop<'_>) -> Result<Tallies> {
+    pub fn valid_rows(&self, to: u64, stop: StopCheck<'_>) -> Result<Tallies> {
         let mut valid = Tallies::default();
         let mut lines = self.bets_between(0, to).lines();
         loop {

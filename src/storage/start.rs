@@ -12,7 +12,7 @@ use ipc::lock::{self, Attempt};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::error::{Error, Result};
-use super::files::{PRIVATE, Stop, sync_directory};
+use super::files::{PRIVATE, StopCheck, sync_directory};
 use super::paths::Paths;
 use super::results::{self, Terms};
 use super::store::Store;
@@ -104,7 +104,7 @@ pub fn move_aside(paths: &Paths) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// [`Error::NotAStore`] if one of the files belongs to something else; [`Error::Stopped`] if `stop` returns true; the other
 /// errors of [`Error`] but [`Error::Ended`].
-pub fn prepare(paths: &Paths, durability: Durability, stop: Stop<'_>) -> Result<(Store, Adopted)> {
+pub fn prepare(paths: &Paths, durability: Durability, stop: StopCheck<'_>) -> Result<(Store, Adopted)> {
     refuse_foreign_files(paths)?;
     if !record::boot_is_known() {
         let aviso = "the kernel does not identify this boot: each start counts the longest run of valid rows";
