@@ -166,6 +166,13 @@ mod tests {
     }
 
     #[test]
+    fn a_row_has_at_most_max_len_bytes() {
+        let row_of = |len: usize| std::format!("1,{},Paz,7,1999-03-17,8\r\n", "x".repeat(len - 24)).into_bytes();
+        assert_eq!((row_of(MAX_LEN).len(), row_of(MAX_LEN + 1).len()), (MAX_LEN, MAX_LEN + 1));
+        assert!(parse(&row_of(MAX_LEN)).is_some() && parse(&row_of(MAX_LEN + 1)).is_none());
+    }
+
+    #[test]
     fn a_tally_counts_rows_and_checks_their_bytes_in_order() {
         let mut tally = Tally::default();
         assert_eq!((tally.count, tally.crc), (0, 0));
