@@ -17,6 +17,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use ipc::lock;
@@ -25,7 +26,7 @@ use super::ends;
 use super::error::{Error, Result};
 use super::files::{Files, PRIVATE, StopCheck, sync_directory};
 use super::identity::{Identity, check_in_place};
-use super::record::Record;
+use super::record::{self, Record};
 use super::tallies::Tallies;
 use crate::bet::{AgencyId, Bet};
 use crate::event;
@@ -160,8 +161,10 @@ impl<'a> Locked<'a> {
     pub fn adopt(&self, stop: StopCheck<'_>) -> Result<Tallies> {
         let Files { bets, identity, paths, .. } = self.files;
         let len = bets.metadata().map_err(Error::io("stat", &paths.bets))?.len();
+        let this_boot =
+            |record: &Record| record.is_of_this_boot().map_err(Error::io("read", Path::new(record::BOOT_ID)));
         let may_be_bets = match self.record()? {
-            Some(record) if record.is_of(*identity) && record.is_of_this_boot() => {
+            Some(record) if record.is_of(*identity) && this_boot(&record)? => {
                 if !record.doubtful {
                     return self.adopt_committed(record.committed, len, stop);
                 }
@@ -204,7 +207,7 @@ impl<'a> Locked<'a> {
             self.keep_aside(committed, found.len())?;
             self.cut(committed)?;
         }
-        let record = Record::new(*identity, committed);
+        let record = Record::new(*identity, committed).map_err(Error::io("read", Path::new(record::BOOT_ID)))?;
         record.write(lock).map_err(Error::io("write", &paths.lock))?;
         Ok((record, tallies))
     }

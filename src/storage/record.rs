@@ -11,7 +11,7 @@ use super::identity::Identity;
 use super::reader::Range;
 
 /// The file in which the kernel identifies the current boot.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MAGIC: &[u8; 8] = b"LOTBETS1";
 /// The magic of a doubtful record.
 const DOUBTFUL: &[u8; 8] = b"LOTBETS?";
@@ -36,8 +36,11 @@ pub struct Record {
 
 impl Record {
     /// A record of `file` in the current boot.
-    pub fn new(file: Identity, committed: u64) -> Self {
-        Self { boot: this_boot().unwrap_or(UNKNOWN_BOOT), file, committed, doubtful: false }
+    ///
+    /// # Errors
+    /// The error of reading [`BOOT_ID`], but that it does not exist.
+    pub fn new(file: Identity, committed: u64) -> io::Result<Self> {
+        Ok(Self { boot: this_boot()?.unwrap_or(UNKNOWN_BOOT), file, committed, doubtful: false })
     }
 
     /// This record with `bytes` more bytes committed.
@@ -66,9 +69,12 @@ impl Record {
         self.file == file
     }
 
-    /// Whether it was certainly written in the current boot: never, if the boot is unknown.
-    pub fn is_of_this_boot(&self) -> bool {
-        Some(self.boot) == this_boot()
+    /// Whether it was certainly written in the current boot: never, if the kernel does not identify the boot.
+    ///
+    /// # Errors
+    /// The error of reading [`BOOT_ID`], but that it does not exist.
+    pub fn is_of_this_boot(&self) -> io::Result<bool> {
+        Ok(Some(self.boot) == this_boot()?)
     }
 
     fn encode(&self) -> [u8; LEN] {
@@ -100,12 +106,20 @@ impl Record {
 }
 
 /// Whether the kernel identifies the current boot. Some containers and systems hide the file.
-pub fn boot_is_known() -> bool {
-    this_boot().is_some()
+///
+/// # Errors
+/// The error of reading [`BOOT_ID`], but that it does not exist.
+pub fn boot_is_known() -> io::Result<bool> {
+    Ok(this_boot()?.is_some())
 }
 
-fn this_boot() -> Option<[u8; BOOT_LEN]> {
-    fs::read(BOOT_ID).ok()?.first_chunk().copied()
+/// `None` if the kernel does not identify the boot. A failed read is not the same: the record of this boot would not be
+/// believed, and a tail past its committed length would count.
+fn this_boot() -> io::Result<Option<[u8; BOOT_LEN]>> {
+    match fs::read(BOOT_ID) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        id => Ok(id?.first_chunk().copied()),
+    }
 }
 
 #[cfg(test)]
@@ -117,10 +131,10 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(Record::read(&file).unwrap(), None);
         let [this, other] = [2, 3].map(|inode| Identity { device: 1, inode });
-        let record = Record::new(this, 4711);
+        let record = Record::new(this, 4711).unwrap();
         record.write(&file).unwrap();
         assert_eq!(Record::read(&file).unwrap(), Some(record));
-        assert!(record.is_of(this) && !record.is_of(other) && record.is_of_this_boot());
+        assert!(record.is_of(this) && !record.is_of(other) && record.is_of_this_boot().unwrap());
         let bytes = record.encode();
         for bit in 0..LEN * 8 {
             let mut flipped = bytes;

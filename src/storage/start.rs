@@ -106,7 +106,7 @@ pub fn move_aside(paths: &Paths) -> Result<Vec<PathBuf>> {
 /// errors of [`Error`] but [`Error::Ended`].
 pub fn prepare(paths: &Paths, durability: Durability, stop: StopCheck<'_>) -> Result<(Store, Adopted)> {
     refuse_foreign_files(paths)?;
-    if !record::boot_is_known() {
+    if !record::boot_is_known().map_err(Error::io("read", Path::new(record::BOOT_ID)))? {
         let aviso = "the kernel does not identify this boot: each start counts the longest run of valid rows";
         event!(Warning, "boot_id", in_progress, aviso = aviso);
     }
