@@ -162,21 +162,6 @@ fn is_level(word: &str) -> bool {
 
 // ---- the client's YAML ----
 
-const CLIENT_KEYS: [&str; 12] = [
-    "id",
-    "mode",
-    "server.address",
-    "loop.amount",
-    "loop.period",
-    "log.level",
-    "log.settle",
-    "batch.maxAmount",
-    "batch.window",
-    "data.path",
-    "retry.timeout",
-    "resume",
-];
-
 fn client(bytes: &[u8]) {
     let loaded = client::Config::load(Some(&scratch::file("client.yaml", bytes)), None).inspect_err(error_is_one_line);
     if bytes.len() > BYTES_MAX {
@@ -253,7 +238,7 @@ fn flatten(text: &str) -> Option<Settings> {
     let mut keys = Settings::new();
     for (key, value) in mapping(&serde_yaml::from_str(text).ok()?)? {
         let is_section =
-            CLIENT_KEYS.iter().any(|known| known.split_once('.').is_some_and(|(section, _)| section == key));
+            client::KEYS.iter().any(|known| known.split_once('.').is_some_and(|(section, _)| section == key));
         if !is_section {
             set(&mut keys, key, value)?;
             continue;
@@ -267,7 +252,7 @@ fn flatten(text: &str) -> Option<Settings> {
 
 /// Sets `key`, unless `value` is null. `None` if the key is unknown or the value is not a scalar.
 fn set(keys: &mut Settings, key: &str, value: &serde_yaml::Value) -> Option<()> {
-    if !CLIENT_KEYS.contains(&key) {
+    if !client::KEYS.contains(&key) {
         return None;
     }
     if !value.is_null() {
