@@ -4,7 +4,7 @@
 //! # Processes
 //!
 //! ```text
-//!  client 1 ──TCP──▶ child 1 ──flock──▶ bets.csv, ends          parent: accepts, forks, keeps claims and the ledger;
+//!  client 1 ──TCP──▶ child 1 ──flock──▶ bets.csv, books    parent: accepts, forks, keeps claims and the ledger;
 //!                      ▲ │                                              never reads a client's byte, never blocks
 //!               Order  │ │ Report   (socketpair)                child:  one connection; validates, stores, answers
 //!                      │ ▼                                      draw child: scans the bets once, writes the result
@@ -26,9 +26,9 @@
 //! | module | owns |
 //! |---|---|
 //! | [`bet`], [`logging`], [`tcp`], [`durability`], [`exit_code`] | valid bets; log lines; socket options; levels of durability; the table of exit codes |
-//! | [`row`], [`draw`], [`messages`], [`cli`] | a bet as a row of `bets.csv`; the ledger and the winners; messages between child and parent; command lines |
-//! | [`protocol`], [`config`], [`row_scan`] | the bytes on the wire; settings; rows checked at speed |
-//! | [`storage`] | the files: a batch is stored whole or not at all, up to the committed length |
+//! | [`row`], [`messages`], [`cli`] | a bet as a row of `bets.csv`; messages between child and parent; command lines |
+//! | [`draw`], [`protocol`], [`config`], [`row_scan`] | the ledger and the winners; the bytes on the wire; settings; rows checked at speed |
+//! | [`storage`] | the files: a group of bets is stored whole or not at all, and every agency's tally proves its rows |
 //! | [`session`] | one connection, in its child |
 //! | [`server`] | the parent: listener, children, claims, draw, orderly end |
 //! | [`agency`], [`dataset`] | the client; synthetic agency files |

@@ -6,6 +6,7 @@
 //! | report (child → parent) | order (parent → child) |
 //! |---|---|
 //! | claim an agency | granted, or busy |
+//! | ask for an agency's slot | its number, or none |
 //! | await the draw | drawn, or not drawn |
 //! | an agency has ended | |
 //! | the storage is broken | |
@@ -24,6 +25,9 @@ use crate::bet::AgencyId;
 pub enum Report {
     /// The child claims the agency for its connection. Answered by [`Order::Granted`] or [`Order::Busy`].
     Claim(AgencyId),
+    /// The child needs the slot of an agency that was new after its fork. Answered by [`Order::Slot`] or
+    /// [`Order::NoSlot`].
+    Slot(AgencyId),
     /// A query for the agency's winners waits. Answered by [`Order::Drawn`] or [`Order::NotDrawn`].
     AwaitDraw(AgencyId),
     /// The agency's end is recorded.
@@ -41,6 +45,10 @@ pub enum Order {
     Granted(Intake),
     /// Another connection holds the agency's claim.
     Busy,
+    /// The agency has the slot with this number.
+    Slot(u32),
+    /// No slot is free.
+    NoSlot,
     /// The draw has been held, and its result can be read.
     Drawn,
     /// The draw has not been held, and the query has waited as long as it may.
@@ -66,6 +74,7 @@ impl Message for Report {
             Self::Ended(agency) => (3, agency.get()),
             Self::StorageBroken => (4, 0),
             Self::LinesLost(lines) => (5, *lines),
+            Self::Slot(agency) => (6, agency.get()),
         };
         packet[0] = kind;
         packet[1..5].copy_from_slice(&number.to_ne_bytes());
@@ -82,6 +91,7 @@ impl Message for Report {
             3 => agency.map(Self::Ended),
             4 => Some(Self::StorageBroken),
             5 => Some(Self::LinesLost(number)),
+            6 => agency.map(Self::Slot),
             _ => None,
         }
     }
@@ -96,6 +106,12 @@ impl Message for Order {
             Self::Drawn => 4,
             Self::NotDrawn => 5,
             Self::Stop => 6,
+            Self::NoSlot => 7,
+            Self::Slot(number) => {
+                packet[1..5].copy_from_slice(&number.to_ne_bytes());
+                packet[0] = 8;
+                return 5;
+            }
         };
         1
     }
@@ -108,6 +124,8 @@ impl Message for Order {
             [4] => Some(Self::Drawn),
             [5] => Some(Self::NotDrawn),
             [6] => Some(Self::Stop),
+            [7] => Some(Self::NoSlot),
+            [8, number @ ..] => Some(Self::Slot(u32::from_ne_bytes(number.try_into().ok()?))),
             _ => None,
         }
     }
@@ -138,6 +156,11 @@ impl ParentEnd {
     /// Sends [`Order::Busy`].
     pub fn refuse_claim(&self) -> io::Result<()> {
         self.0.send(&Order::Busy)
+    }
+
+    /// Sends [`Order::Slot`], or [`Order::NoSlot`] for `None`.
+    pub fn assign_slot(&self, number: Option<u32>) -> io::Result<()> {
+        self.0.send(&number.map_or(Order::NoSlot, Order::Slot))
     }
 
     /// Sends [`Order::Drawn`].
@@ -180,6 +203,11 @@ impl ChildEnd {
         self.0.send(&Report::Claim(agency))
     }
 
+    /// Sends [`Report::Slot`].
+    pub fn ask_slot(&self, agency: AgencyId) -> io::Result<()> {
+        self.0.send(&Report::Slot(agency))
+    }
+
     /// Sends [`Report::AwaitDraw`].
     pub fn await_draw(&self, agency: AgencyId) -> io::Result<()> {
         self.0.send(&Report::AwaitDraw(agency))
@@ -220,13 +248,15 @@ mod tests {
     fn every_message_arrives_as_sent() {
         let (parent, child) = link().unwrap();
         let agency = AgencyId::new(u32::MAX).unwrap();
-        let of_agency = [Report::Claim(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
+        let of_agency = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         for report in of_agency.into_iter().chain([Report::StorageBroken, Report::LinesLost(0)]) {
             child.0.send(&report).unwrap();
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
-        for order in granted.into_iter().chain([Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop]) {
+        let slots = [Order::Slot(0), Order::Slot(u32::MAX), Order::NoSlot];
+        let others = [Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop];
+        for order in granted.into_iter().chain(slots).chain(others) {
             parent.0.send(&order).unwrap();
             assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
         }
@@ -238,11 +268,12 @@ mod tests {
         let (parent, child) = link().unwrap();
         let agency = AgencyId::new(7).unwrap();
         child.claim(agency).unwrap();
+        child.ask_slot(agency).unwrap();
         child.await_draw(agency).unwrap();
         child.report_ended(agency).unwrap();
         child.report_storage_broken().unwrap();
         child.report_lines_lost(9).unwrap();
-        let reports = [Report::Claim(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
+        let reports = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         for report in reports.into_iter().chain([Report::StorageBroken, Report::LinesLost(9)]) {
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
@@ -251,11 +282,14 @@ mod tests {
         parent.grant_claim(Intake::Open).unwrap();
         parent.grant_claim(Intake::Ended).unwrap();
         parent.refuse_claim().unwrap();
+        parent.assign_slot(Some(7)).unwrap();
+        parent.assign_slot(None).unwrap();
         parent.announce_draw().unwrap();
         parent.announce_no_draw().unwrap();
         parent.stop().unwrap();
         let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
-        for order in granted.into_iter().chain([Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop]) {
+        let others = [Order::Busy, Order::Slot(7), Order::NoSlot, Order::Drawn, Order::NotDrawn, Order::Stop];
+        for order in granted.into_iter().chain(others) {
             assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
         }
         assert_eq!(child.next_order().unwrap(), Incoming::Nothing);
@@ -263,10 +297,12 @@ mod tests {
 
     #[test]
     fn packets_that_are_not_messages_are_refused() {
-        for packet in [&[][..], &[1], &[1, 0, 0, 0, 0], &[4, 0, 0, 0], &[5, 0, 0, 0, 0, 0], &[6, 0, 0, 0, 0]] {
+        for packet in
+            [&[][..], &[1], &[1, 0, 0, 0, 0], &[4, 0, 0, 0], &[5, 0, 0, 0, 0, 0], &[6, 0, 0, 0, 0], &[7, 0, 0, 0, 1]]
+        {
             assert_eq!(Report::decode(packet), None, "{packet:?}");
         }
-        for packet in [&[][..], &[0], &[7], &[1, 1]] {
+        for packet in [&[][..], &[0], &[8], &[9], &[1, 1], &[8, 0, 0, 0], &[8, 0, 0, 0, 0, 0]] {
             assert_eq!(Order::decode(packet), None, "{packet:?}");
         }
     }

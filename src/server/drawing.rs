@@ -3,9 +3,10 @@
 //! Owns the attempts to hold the draw, at most one at a time, and the pauses between them. Used only by the parent's
 //! event loop.
 //!
-//! The draw child scans the bets once, writes the result to the file `draw`, and makes it durable. Then the parent logs
-//! `sorteo` and informs the waiting children. If the draw child dies or fails, the parent empties `draw` and forks
-//! another one after a pause. After a failed sync the server stops instead.
+//! The draw child scans the bets once, compares them with the ends, writes the result to the file `draw`, and makes it
+//! durable. Then the parent logs `sorteo` and informs the waiting children. If the draw child dies or fails, the parent
+//! forks another one after a pause. If a sync has failed, or the bets of an agency are not those that it has ended with,
+//! the server stops instead.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -16,8 +17,8 @@ use ipc::process::{self, Exit, Handover, Pid};
 use crate::config::server::Config;
 use crate::exit_code::ExitStatus;
 use crate::session::Common;
-use crate::storage::{self, Store, Terms};
-use crate::{draw, event, logging};
+use crate::storage::{self, Slots, Store};
+use crate::{event, logging};
 
 /// Pause after the first failed attempt. Each later pause is twice the previous one, up to [`PAUSE_LONGEST`].
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -31,7 +32,7 @@ pub enum Attempt {
     Held,
     /// The attempt failed. The next one may begin at [`Drawing::deadline`].
     Retry,
-    /// A sync failed: the server must acknowledge nothing more, and must stop.
+    /// A sync failed, or bets are missing: the server must acknowledge nothing more, and must stop.
     Broken,
 }
 
@@ -85,13 +86,13 @@ impl Drawing {
 
     /// Forks a draw child. Does nothing if one already runs, or if the current pause is not over at `now`. If the fork
     /// fails, logs the error and starts a pause.
-    pub fn begin(&mut self, common: &Rc<Common>, now: Instant) {
+    pub fn begin(&mut self, common: &Rc<Common>, slots: &Rc<Slots>, now: Instant) {
         if self.is_running() || self.deadline().is_some_and(|until| now < until) {
             return;
         }
-        let spawned = process::spawn(Task(common.clone()), &[], |Task(common), _| {
+        let spawned = process::spawn(Task(common.clone(), slots.clone()), &[], |task, _| {
             logging::forked();
-            hold(&common).code()
+            task.hold().code()
         });
         match spawned {
             Ok(pid) => self.state = State::Running(pid),
@@ -102,19 +103,13 @@ impl Drawing {
         }
     }
 
-    /// Ends the running attempt, after its draw child was reaped with `exit`. If the attempt failed, empties `draw` and
-    /// starts a pause.
+    /// Ends the running attempt, after its draw child was reaped with `exit`. If the attempt failed, starts a pause.
     pub fn reaped(&mut self, exit: Exit, store: &Store) -> Attempt {
         if ExitStatus::Done.is_of(exit) && matches!(store.result(), Ok(Some(_))) {
             *self = Self::new();
             return Attempt::Held;
         }
         event!(Error, "sorteo", in_progress, error = format!("the process that held it ended: {exit:?}"));
-        // The draw child may have written a whole result before it failed. The next start would adopt that result as
-        // final, although it was never announced.
-        if let Err(e) = store.discard_result() {
-            event!(Error, "sorteo", in_progress, error = e);
-        }
         self.start_pause();
         if ExitStatus::StorageBroken.is_of(exit) { Attempt::Broken } else { Attempt::Retry }
     }
@@ -127,29 +122,34 @@ impl Drawing {
 }
 
 /// The values that a draw child gets from the parent. It opens its own files.
-struct Task(Rc<Common>);
+struct Task(Rc<Common>, Rc<Slots>);
 
 impl Handover for Task {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        [self.0.server_lock.as_fd()].into_iter().chain(logging::descriptor()).collect()
+        [self.0.life_lock.bets().as_fd()].into_iter().chain(logging::descriptor()).collect()
     }
 }
 
-/// Holds the draw, in the draw child. Logs a failure, and returns the exit status of the draw child.
-fn hold(common: &Common) -> ExitStatus {
-    match try_hold(common) {
-        Ok(()) => ExitStatus::Done,
-        Err(e) => {
-            event!(Error, "sorteo", in_progress, error = e);
-            if matches!(e, storage::Error::Sync { .. }) { ExitStatus::StorageBroken } else { ExitStatus::Failed }
+impl Task {
+    /// Holds the draw, in the draw child. Logs a failure, and returns the exit status of the draw child.
+    fn hold(&self) -> ExitStatus {
+        match self.try_hold() {
+            Ok(()) => ExitStatus::Done,
+            Err(e @ (storage::Error::Sync { .. } | storage::Error::Damaged { .. })) => {
+                event!(Critical, "sorteo", fail, error = e);
+                ExitStatus::StorageBroken
+            }
+            Err(e) => {
+                event!(Error, "sorteo", in_progress, error = e);
+                ExitStatus::Failed
+            }
         }
     }
-}
 
-fn try_hold(common: &Common) -> storage::Result<()> {
-    let store = Store::open(&common.paths, common.config.durability)?;
-    let committed = store.committed_len()?;
-    let Config { client_amount: agencies, winning_number, .. } = common.config;
-    let winners = draw::winners(store.load_bets_with(winning_number, committed), winning_number)?;
-    store.write_result(Terms { agencies, winning_number, committed }, &winners)
+    fn try_hold(&self) -> storage::Result<()> {
+        let Self(common, slots) = self;
+        let Config { client_amount: agencies, winning_number, durability, .. } = common.config;
+        let store = Store::open(&common.location, durability)?;
+        storage::hold(&store, slots, agencies, winning_number)
+    }
 }

@@ -15,15 +15,15 @@ pub enum Error {
     /// The storage cannot be used.
     #[error(transparent)]
     Storage(#[from] storage::Error),
-    /// A sync failed: nothing can be acknowledged any more.
-    #[error("data could not be made durable")]
+    /// A sync failed, or bets are missing: nothing can be acknowledged any more.
+    #[error("the storage is broken")]
     StorageBroken,
     /// Another server uses the files.
-    #[error("the files in {directory} belong to another server, pid {holder}")]
+    #[error("{path} is in use by another server, pid {holder}", path = path.display())]
     Locked {
-        /// The directory of the files.
-        directory: String,
-        /// The pid that the other server wrote into the lock file.
+        /// The file of the bets.
+        path: PathBuf,
+        /// The pid of the other server, as far as it is known.
         holder: String,
     },
     /// The port cannot be used.
@@ -59,7 +59,9 @@ pub enum Error {
         limit: u64,
     },
     /// The file of the bets would have the name of another file of the lottery.
-    #[error("STORAGE_FILEPATH: {path:?} is not allowed, it must be another file than ends, draw, *.lock and server.*")]
+    #[error(
+        "STORAGE_FILEPATH: {path:?} is not allowed, it must be another file than books, draw, ends, *.lock and server.*"
+    )]
     StorageName {
         /// The setting.
         path: PathBuf,

@@ -16,13 +16,14 @@ use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
 use super::waiters::{Queued, Waiters};
+use crate::bet::AgencyId;
 use crate::draw::Ledger;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
 use crate::messages::{self, Intake, ParentEnd, Report};
 use crate::session::{Common, Given, Session};
-use crate::storage::Store;
+use crate::storage::{Slots, Store};
 
 /// The signals that stop a server, and with it every child.
 pub const STOP_SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
@@ -50,6 +51,7 @@ pub struct Server {
     claims: Claims,
     waiters: Waiters,
     ledger: Ledger,
+    slots: Rc<Slots>,
     drawing: Drawing,
     phase: Phase,
     log_watched: bool,
@@ -84,9 +86,10 @@ impl Server {
         common: Common,
         listener: Listener,
         store: Store,
-        ledger: Ledger,
+        lottery: (Ledger, Slots),
         signals: [SignalSource; 2],
     ) -> Result<Self, Error> {
+        let (ledger, slots) = lottery;
         let [stop, child_ended] = signals;
         let poller = Poller::new().map_err(system("epoll_create"))?;
         poller.watch_readable(&stop, STOP).map_err(system("epoll_ctl"))?;
@@ -100,6 +103,7 @@ impl Server {
             claims: Claims::default(),
             waiters: Waiters::new(common.config.draw_wait),
             ledger,
+            slots: Rc::new(slots),
             drawing: Drawing::new(),
             phase: Phase::Serving { listener },
             log_watched: false,
@@ -134,7 +138,7 @@ impl Server {
         drop(children);
         event!(Info, "close_links", success);
         drop(store);
-        event!(Info, "close_storage", success, archivo = common.paths.bets.display());
+        event!(Info, "close_storage", success, archivo = common.location.paths.bets.display());
     }
 
     fn handle(&mut self, token: Token) {
@@ -204,7 +208,8 @@ impl Server {
     /// Forks a child for a connection. The error names the system call that failed.
     fn fork_session(&mut self, (client, peer): (TcpStream, SocketAddr)) -> Result<(), (&'static str, io::Error)> {
         let (parent_end, link) = messages::link().map_err(|e| ("socketpair", e))?;
-        let given = Given { client, peer: peer.ip(), link, common: self.common.clone(), ledger: self.ledger.clone() };
+        let (common, ledger, slots) = (self.common.clone(), self.ledger.clone(), self.slots.clone());
+        let given = Given { client, peer: peer.ip(), link, common, ledger, slots };
         let pid = process::spawn(given, &STOP_SIGNALS, |given, signals| {
             logging::forked();
             Session::run(given, signals).code()
@@ -254,7 +259,11 @@ impl Server {
                     self.send(token, ParentEnd::announce_no_draw);
                 }
             }
-            Report::Ended(agency) => self.ledger.end(agency),
+            Report::Slot(agency) => {
+                let slot = self.assign_slot(agency);
+                self.send(token, |link| link.assign_slot(slot));
+            }
+            Report::Ended(agency) => self.adopt_end(agency),
             Report::StorageBroken => self.break_down(),
             Report::LinesLost(lines) => logging::add_lost(lines),
         }
@@ -291,8 +300,9 @@ impl Server {
     /// Takes the last reports of a reaped child, frees its claim, and removes it from the table.
     fn session_ended(&mut self, token: Token, exit: Exit) {
         self.take_reports(token);
-        self.adopt_ends(token);
         let Some(child) = self.children.remove(&self.poller, token) else { return };
+        // The child may have recorded the end of its agency and died, or failed, before it reported it.
+        child.agency.into_iter().for_each(|agency| self.adopt_end(agency));
         self.waiters.remove(token);
         if let Some(next) = self.claims.release(child.agency, token) {
             self.grant(next);
@@ -303,23 +313,28 @@ impl Server {
         }
     }
 
-    /// Reads the recorded ends: a child may have recorded the end of its agency and died, or failed, before it reported it.
-    fn adopt_ends(&mut self, token: Token) {
-        let agency = self.children.get(token).and_then(|child| child.agency);
-        if agency.is_none_or(|agency| self.ledger.has_ended(agency)) {
-            return;
-        }
-        match self.store.ended() {
-            Ok(ended) => ended.into_iter().for_each(|agency| self.ledger.end(agency)),
+    /// Counts the end of `agency`, if it is recorded. A report is not enough: the records decide.
+    fn adopt_end(&mut self, agency: AgencyId) {
+        let Some(slot) = self.slots.of(agency).filter(|_| !self.ledger.has_ended(agency)) else { return };
+        match self.store.has_ended(slot) {
+            Ok(true) => self.ledger.end(agency),
+            Ok(false) => {}
             Err(e) => event!(Error, "leer_fines", fail, error = e),
         }
+    }
+
+    /// The number of the agency's slot, assigned now if the agency is new; `None` if it cannot take part.
+    fn assign_slot(&mut self, agency: AgencyId) -> Option<u32> {
+        self.ledger.knows(agency.get())?;
+        // No copy: a child has its own table after the fork.
+        Some(Rc::make_mut(&mut self.slots).assign(agency)?.number)
     }
 
     // ---- the draw ----
 
     fn hold_draw_if_due(&mut self) {
         if matches!(self.phase, Phase::Serving { .. }) && self.ledger.is_due() {
-            self.drawing.begin(&self.common, Instant::now());
+            self.drawing.begin(&self.common, &self.slots, Instant::now());
         }
     }
 

@@ -1,14 +1,13 @@
 //! The start of a server, in four steps: lock, bind, adopt, listen.
 //!
-//! 1. Lock: take `server.lock`, so that no second server uses the same files.
+//! 1. Lock: take the life lock on `bets.csv`, so that no second server uses the same files.
 //! 2. Bind: reserve the port.
 //! 3. Adopt: continue the lottery that an earlier server left in the files, or make the files.
 //! 4. Listen: let clients connect.
 //!
-//! Used only by the server's `main`. Until steps 1 and 2 have succeeded, the start touches no file except
-//! `server.lock`. So a second server does not disturb a server that already runs.
+//! Used only by the server's `main`. Until steps 1 and 2 have succeeded, the start changes no file; it only makes
+//! an empty `bets.csv` for a new lottery. So a second server does not disturb a server that already runs.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -23,13 +22,14 @@ use crate::config::server::{Config, MaxConnections};
 use crate::draw::Ledger;
 use crate::event;
 use crate::session::Common;
-use crate::storage::start::{self, Adopted, Lockout};
-use crate::storage::{Paths, Store};
+use crate::storage::lifelock::{LifeLock, Lockout, MissingBets};
+use crate::storage::start::{self, Adopted};
+use crate::storage::{Paths, Store, new_draw};
 
-/// How long to wait for `server.lock`. If a server was just killed, its children still hold the lock for some
+/// How long to wait for the life lock. If a server was just killed, its children still hold the lock for some
 /// milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// Pause between two attempts to take `server.lock`.
+/// Pause between two attempts to take the life lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Descriptors that the parent needs in addition to one link for each child: standard streams, files, listener, epoll,
 /// pipes, and one connection between accept and fork.
@@ -56,53 +56,54 @@ impl From<bool> for NewDraw {
 /// # Errors
 /// [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS, and
 /// [`Error::DescriptorsOfAgencies`] if it is too low for the agencies; [`Error::StorageName`] if two files of the lottery
-/// would have the same path; [`Error::Locked`] if another server still holds `server.lock` after 5 s; [`Error::Listen`]
+/// would have the same path; [`Error::Locked`] if another server still holds the life lock after 5 s; [`Error::Listen`]
 /// if the port cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`] after a stop signal;
 /// [`Error::System`] if any other system call fails.
-pub fn start(mut config: Config, new_draw: NewDraw, stop: SignalSource) -> Result<Server, Error> {
+pub fn start(mut config: Config, mode: NewDraw, stop: SignalSource) -> Result<Server, Error> {
     fit_into_descriptor_limit(&mut config)?;
     // By default SIGXFSZ kills a process that exceeds the file-size limit. Without it, write(2) returns EFBIG.
     signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
-    let paths = Paths::beside(&config.storage);
+    let paths = Paths::around(&config.storage)?;
     if !paths.are_distinct() {
         return Err(Error::StorageName { path: config.storage });
     }
-    let server_lock = lock(&paths, &stop)?;
+    let missing = if mode == NewDraw::Yes { MissingBets::Make } else { MissingBets::Refuse };
+    let mut life_lock = lock(&paths, missing, &stop)?;
     let listener = bind(&config)?;
-    if new_draw == NewDraw::Yes {
-        for aside in start::move_aside(&paths)? {
-            event!(Info, "new_draw", success, archivo = aside.display());
-        }
+    if mode == NewDraw::Yes {
+        let (lock, moved) = new_draw::set_aside(&paths, life_lock)?;
+        life_lock = lock;
+        moved.iter().for_each(|aside| event!(Info, "new_draw", success, archivo = aside.display()));
     }
-    let (store, Adopted { tallies, ended, drawn }) = adopt(&paths, &config, &stop)?;
+    let (store, Adopted { slots, ended, drawn, location, .. }) = adopt(&paths, &life_lock, &config, &stop)?;
     let mut ledger = Ledger::new(config.client_amount);
     ended.iter().for_each(|&agency| ledger.end(agency));
     if drawn.is_some() {
         ledger.record_draw();
     }
     listen(&listener, &config)?;
-    Server::new(Common { config, paths, tallies, server_lock }, listener, store, ledger, [stop, child_ended])
+    Server::new(Common { config, location, life_lock }, listener, store, (ledger, slots), [stop, child_ended])
 }
 
-/// Takes `server.lock`. Waits for it up to [`LOCK_PATIENCE`].
-fn lock(paths: &Paths, stop: &SignalSource) -> Result<File, Error> {
-    let mut server_lock = start::open_server_lock(paths)?;
+/// Takes the life lock. Waits for it up to [`LOCK_PATIENCE`].
+fn lock(paths: &Paths, missing: MissingBets, stop: &SignalSource) -> Result<LifeLock, Error> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     let mut logged = false;
-    while let Lockout::HeldBy(holder) = start::lock_out_others(&mut server_lock, paths)? {
+    loop {
+        let holder = match LifeLock::try_take(paths, missing)? {
+            Lockout::Locked(lock) => return Ok(lock),
+            Lockout::HeldBy(holder) => holder,
+        };
         if Instant::now() >= deadline {
-            let directory =
-                paths.server_lock.parent().expect("a file name follows the directory").display().to_string();
-            return Err(Error::Locked { directory, holder });
+            return Err(Error::Locked { path: paths.bets.clone(), holder });
         }
         if !logged {
-            event!(Warning, "lock", in_progress, archivo = paths.server_lock.display(), pid = holder);
+            event!(Warning, "lock", in_progress, archivo = paths.bets.display(), pid = holder);
             logged = true;
         }
         pause(stop, Instant::now() + LOCK_PAUSE)?;
     }
-    Ok(server_lock)
 }
 
 /// Reserves the port. No client can connect yet.
@@ -111,8 +112,9 @@ fn bind(config: &Config) -> Result<Listener, Error> {
 }
 
 /// Makes the missing files, reads the existing ones, and logs a summary of their content.
-fn adopt(paths: &Paths, config: &Config, stop: &SignalSource) -> Result<(Store, Adopted), Error> {
-    let prepared = start::prepare(paths, config.durability, &|| pause(stop, Instant::now()).is_err());
+fn adopt(paths: &Paths, lock: &LifeLock, config: &Config, stop: &SignalSource) -> Result<(Store, Adopted), Error> {
+    let stopped = || pause(stop, Instant::now()).is_err();
+    let prepared = start::prepare(paths, lock, config.durability, config.client_amount, &stopped);
     // If a stop signal has arrived meanwhile, the start ends as stopped, even if the files could not be used.
     pause(stop, Instant::now())?;
     let (store, adopted) = prepared?;
@@ -190,7 +192,7 @@ fn log_adopted(adopted: &Adopted, config: &Config) {
         Info,
         "adopt_storage",
         success,
-        apuestas = adopted.tallies.bets(),
+        apuestas = adopted.bets,
         agencias_terminadas = adopted.ended.len(),
         sorteo = if adopted.drawn.is_some() { "held" } else { "not held" },
         otra_loteria = "server --new-draw moves these files aside"

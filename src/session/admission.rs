@@ -2,7 +2,7 @@
 //!
 //! Owns the table of requirements. Used by [`super::serve`]. Pure: the decision depends only on the ledger that the
 //! session inherited (number of agencies, draw held or not) and on the claim that the session holds. For bets the
-//! decision is not final: the storage looks up the agency's end in its file, under the data lock, before it appends.
+//! decision is not final: the storage reads the agency's slot under the data lock, before it appends.
 //!
 //! | request | requires, in the order of the checks |
 //! |---|---|
@@ -73,6 +73,8 @@ pub enum Admitted<'r> {
     Echo(&'r str),
     /// Store the bets.
     Bets {
+        /// The agency.
+        agency: AgencyId,
         /// The form of the message.
         form: Form,
         /// The bets.
@@ -146,7 +148,9 @@ impl Admission {
         let known = |agency: &u32| self.known(*agency);
         Ok(match request {
             Request::Echo(text) => Admitted::Echo(text),
-            Request::Bets { form, bets, .. } => Admitted::Bets { form: *form, bets: valid(bets)? },
+            Request::Bets { agency, form, bets, .. } => {
+                Admitted::Bets { agency: known(agency)?, form: *form, bets: valid(bets)? }
+            }
             Request::End { agency } => Admitted::End { agency: known(agency)?, intake: self.intake() },
             Request::Winners { agency } => Admitted::Winners { agency: known(agency)? },
             Request::Tally { agency } => Admitted::Tally { agency: known(agency)?, intake: self.intake() },
@@ -314,7 +318,7 @@ mod tests {
         let admission = admission(false, Claim::Held { agency: id(1), intake: Intake::Open });
         for form in [Form::Single, Form::UntypedBatch, Form::TypedBatch] {
             let request = bets(form, 1, Ok(vec![bet(), bet()]));
-            assert_eq!(admission.admit(&request), Ok(Admitted::Bets { form, bets: &[bet(), bet()] }));
+            assert_eq!(admission.admit(&request), Ok(Admitted::Bets { agency: id(1), form, bets: &[bet(), bet()] }));
         }
     }
 

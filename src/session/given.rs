@@ -1,6 +1,5 @@
 //! What the parent hands over to a session at the fork.
 
-use std::fs::File;
 use std::net::{IpAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -11,7 +10,8 @@ use crate::config::server::Config;
 use crate::draw::Ledger;
 use crate::logging;
 use crate::messages::ChildEnd;
-use crate::storage::{Paths, Tallies};
+use crate::storage::lifelock::LifeLock;
+use crate::storage::{Location, Slots};
 
 /// Everything that a session gets from the parent.
 pub struct Given {
@@ -25,6 +25,8 @@ pub struct Given {
     pub common: Rc<Common>,
     /// The parent's ledger when the connection was accepted.
     pub ledger: Ledger,
+    /// The slots that the parent had assigned by then.
+    pub slots: Rc<Slots>,
 }
 
 /// The part that is the same for all sessions of a server.
@@ -32,17 +34,15 @@ pub struct Given {
 pub struct Common {
     /// The settings.
     pub config: Config,
-    /// The names of the files.
-    pub paths: Paths,
-    /// The tallies of the rows that were there when the server started.
-    pub tallies: Tallies,
+    /// Where the files are.
+    pub location: Location,
     /// Locked until the last process closes it: while a child of this server lives, no other server starts.
-    pub server_lock: File,
+    pub life_lock: LifeLock,
 }
 
 impl Handover for Given {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let own = [self.client.as_fd(), self.link.as_fd(), self.common.server_lock.as_fd()];
+        let own = [self.client.as_fd(), self.link.as_fd(), self.common.life_lock.bets().as_fd()];
         own.into_iter().chain(logging::descriptor()).collect()
     }
 }

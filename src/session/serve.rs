@@ -23,7 +23,7 @@ use crate::logging;
 use crate::messages::{Intake, Order};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Form, Generation, Malformed, Request, encoder};
-use crate::storage::{self, Store};
+use crate::storage::{self, Slot, Slots, Store, Stored};
 
 /// One connection, and the state that its child keeps for it.
 pub struct Session {
@@ -31,6 +31,10 @@ pub struct Session {
     peer: IpAddr,
     store: storage::Result<Store>,
     common: Rc<Common>,
+    /// The slots when the connection was accepted.
+    slots: Rc<Slots>,
+    /// A slot that the parent has assigned since then.
+    assigned: Option<Slot>,
     admission: Admission,
     decoder: Decoder,
     /// The time at which the current message must be complete, or the next message must have begun.
@@ -40,7 +44,7 @@ pub struct Session {
 impl Session {
     /// Serves the connection until it closes. Returns the exit status of the child.
     pub fn run(given: Given, signals: SignalSource) -> ExitStatus {
-        let Given { client, peer, link, common, ledger } = given;
+        let Given { client, peer, link, common, ledger, slots } = given;
         if let Err(e) = wire::configure(&client, common.config.message_timeout) {
             event!(Error, "accept_connections", fail, ip = peer, error = e);
             return ExitStatus::Done;
@@ -48,7 +52,9 @@ impl Session {
         let mut session = Self {
             connection: Connection::new(client, link, signals),
             peer,
-            store: Store::open(&common.paths, common.config.durability),
+            store: Store::open(&common.location, common.config.durability),
+            slots,
+            assigned: None,
             admission: Admission::new(ledger),
             decoder: Decoder::new(),
             deadline: Instant::now() + common.config.message_timeout,
@@ -182,7 +188,7 @@ impl Session {
         }
         match self.admission.admit(request)? {
             Admitted::Echo(text) => Ok(self.echo(text)),
-            Admitted::Bets { form, bets } => self.store_bets(form, bets),
+            Admitted::Bets { agency, form, bets } => self.store_bets(agency, form, bets),
             Admitted::End { agency, intake } => self.end(agency, intake),
             Admitted::Winners { agency } => self.winners(agency),
             Admitted::Tally { agency, intake } => self.tally(agency, intake),
@@ -206,23 +212,41 @@ impl Session {
         Answer::Echo(text.to_owned())
     }
 
-    fn store_bets(&mut self, form: Form, bets: &[Bet]) -> Result<Answer, Outcome> {
-        self.with_store(|store| store.store_bets(bets))?;
+    fn known_slot(&self, agency: AgencyId) -> Option<Slot> {
+        self.slots.of(agency).or(self.assigned.filter(|slot| slot.agency == agency))
+    }
+
+    /// The slot of `agency`. Asks the parent if the agency was new after the fork, which needs CLIENT_AMOUNT=0.
+    fn slot(&mut self, agency: AgencyId) -> Result<Slot, Outcome> {
+        if let Some(slot) = self.known_slot(agency) {
+            return Ok(slot);
+        }
+        self.connection.link().ask_slot(agency).map_err(Close::from)?;
+        match self.connection.wait(None, None)? {
+            Wake::Ordered(Order::Slot(number)) => Ok(*self.assigned.insert(Slot { agency, number })),
+            Wake::Ordered(Order::NoSlot) => {
+                Err(Refusal::because(Code::UnknownAgency, "there are already a million agencies").into())
+            }
+            _ => Err(Code::Stopping.into()),
+        }
+    }
+
+    fn store_bets(&mut self, agency: AgencyId, form: Form, bets: &[Bet]) -> Result<Answer, Outcome> {
+        let slot = self.slot(agency)?;
+        self.with_store(|store| store.store_bets(slot, bets))?;
         journal::stored(form, bets);
         Ok(Answer::Confirmation(Ok(())))
     }
 
     /// Records the end of `agency`. If the end is already recorded, makes it durable: the process that recorded it may
-    /// have died before its own sync.
+    /// have died before it did so.
     fn end(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
-        match intake {
-            Intake::Ended => self.with_store(Store::sync_ends)?,
-            Intake::Open => {
-                self.with_store(|store| store.end(agency))?;
-                self.admission.hold(agency, Intake::Ended);
-                self.connection.link().report_ended(agency).map_err(Close::from)?;
-                journal::ended(agency);
-            }
+        let slot = self.slot(agency)?;
+        self.with_store(|store| store.end(slot))?;
+        if intake == Intake::Open {
+            self.admission.hold(agency, Intake::Ended);
+            self.connection.link().report_ended(agency).map_err(Close::from)?;
+            journal::ended(agency);
         }
         Ok(Answer::Confirmation(Ok(())))
     }
@@ -239,7 +263,9 @@ impl Session {
                 _ => return Ok(Answer::NotDrawn),
             }
         }
-        let documents = self.with_store(|store| store.winners(agency))?;
+        // An agency without a slot did not take part.
+        let Some(slot) = self.known_slot(agency) else { return Ok(Answer::Winners(Vec::new())) };
+        let documents = self.with_store(|store| store.winners(slot))?;
         let damaged = || Refusal::because(Code::StorageFailed, "the draw's result is damaged");
         Ok(Answer::Winners(documents.ok_or_else(damaged)?))
     }
@@ -257,13 +283,9 @@ impl Session {
     /// Counts the stored bets of `agency`. An end that the answer reports is made durable first, as in
     /// [`Session::end`].
     fn tally(&mut self, agency: AgencyId, intake: Intake) -> Result<Answer, Outcome> {
-        let ended = intake == Intake::Ended;
-        if ended {
-            self.with_store(Store::sync_ends)?;
-        }
-        let common = self.common.clone();
-        let tally = self.with_store(|store| store.tally(agency, &common.tallies))?;
-        Ok(Answer::Tally { agency: agency.get(), tally, ended })
+        let slot = self.slot(agency)?;
+        let Stored { tally, has_ended } = self.with_store(|store| store.stored(slot))?;
+        Ok(Answer::Tally { agency: agency.get(), tally, ended: has_ended || intake == Intake::Ended })
     }
 
     /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3. After a failed

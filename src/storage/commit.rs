@@ -1,44 +1,36 @@
-//! The commit protocol: all changes to `bets.csv` and `ends`, made under the data lock.
+//! The commit protocol: all changes to `bets.csv` and to open slots of `books`, made under the data lock.
 //!
-//! Used by [`super::store`]. Knows neither messages nor durability: its caller syncs the files.
+//! Used by [`super::store`] and by a start. Knows neither messages nor durability: its caller syncs the files.
 //!
 //! SIGKILL can interrupt a write(2), even under flock. The rest of a row may be a different valid bet: if `75741` is
-//! cut to `7574`, and 7574 is the winning number, it wins. So a writer records the committed length in `bets.lock`
-//! ([`Record`]) after it has written the rows, under the same lock. Bytes past that length are never read as bets, and
-//! the next writer cuts them off.
+//! cut to `7574`, and 7574 is the winning number, it wins. So a writer appends the rows first. Then it writes the
+//! agency's slot, which commits them, and then the head. Bytes past the committed length are never read as bets.
 //!
-//! | step of a batch | remains if the process dies after this step |
+//! | step of a group | remains if the process dies after this step |
 //! |---|---|
 //! | lock | nothing; the kernel unlocks |
-//! | write the rows | bytes past the committed length; the next writer cuts them off |
-//! | write the record | a stored batch, acknowledged or not |
+//! | append the rows | a tail; the next holder of the lock cuts it off |
+//! | write the agency's slot | a stored group; the next holder writes the head for it |
+//! | write the head | the same |
 //! | unlock, sync, acknowledge | the same |
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use ipc::lock;
 
-use super::ends;
-use super::error::{Error, Result};
-use super::files::{Files, PRIVATE, StopCheck, sync_directory};
-use super::identity::{Identity, check_in_place};
-use super::record::{self, Record};
-use super::tallies::Tallies;
-use crate::bet::{AgencyId, Bet};
+use super::books::{self, Entry, Head, Pair, Place};
+use super::error::{Defect, Error, Result};
+use super::files::Files;
+use super::slots::Slot;
 use crate::event;
 
 /// How long to wait for the data lock. The server's processes hold it only for microseconds, so after this time another
 /// program holds it. A child that waits must still end within SHUTDOWN_GRACE, so this time is shorter than any useful
 /// SHUTDOWN_GRACE.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Most bytes that one write can leave without a valid row at their front: a batch of 255 rows with the longest names that
-/// a batch can carry. A longer file of which no row is valid was never a store.
-const LARGEST_GROUP: u64 = 32 * 1024;
 
 /// The files of a process that holds the data lock. Dropping this value releases the lock.
 #[derive(Debug)]
@@ -51,196 +43,192 @@ impl<'a> Locked<'a> {
     /// Takes the data lock.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another process holds it for longer than [`LOCK_PATIENCE`]; [`Error::Replaced`] if the path
-    /// of `bets.lock` now names another file; [`Error::Io`] if a system call fails.
+    /// [`Error::Locked`] if another process holds it for longer than [`LOCK_PATIENCE`]; [`Error::Io`] if flock(2) fails.
     pub fn take(files: &'a Files) -> Result<Self> {
-        let path = &files.paths.lock;
-        let guard = lock::exclusive(&files.lock, LOCK_PATIENCE)
+        let path = &files.paths.books;
+        let guard = lock::exclusive(&files.books, LOCK_PATIENCE)
             .map_err(Error::io("lock", path))?
             .ok_or_else(|| Error::Locked { path: path.clone() })?;
-        check_in_place(&files.lock, path)?;
         Ok(Self { files, _guard: guard })
     }
 
-    /// Returns the record, after it has checked that the record describes `bets.csv`. Cuts off bytes past the committed
-    /// length. If the record is lost, makes a new one from the valid rows.
+    /// Returns the head, after it has checked that `bets.csv` is as long as the head records. If the last writer died, the
+    /// function first finishes that writer's group, or cuts it off.
     ///
     /// # Errors
-    /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`] if the path of `bets.csv`, or the open file, is
-    /// not the file that the record describes; [`Error::Truncated`] if `bets.csv` is shorter than the committed length;
-    /// [`Error::Io`] if a system call fails.
-    pub fn committed(&self) -> Result<Record> {
-        let Files { identity, paths, .. } = self.files;
-        let path = &paths.bets;
-        // Look at the path as well as at the descriptor: this process may have a file open that was moved away.
-        let found = path.metadata().map_err(Error::io("stat", path))?;
-        let Some(record) = self.record()? else {
-            return self.rebuild_record(found.len());
-        };
-        if record.doubtful {
+    /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`] if `bets.csv` was removed; [`Error::Damaged`] if
+    /// `bets.csv` is shorter than the committed length, or if the books contradict themselves; [`Error::Io`] if a system
+    /// call fails.
+    pub fn head(&self) -> Result<Head> {
+        let path = &self.files.paths.bets;
+        let found = self.files.bets.metadata().map_err(Error::io("stat", path))?;
+        if found.nlink() == 0 {
+            return Err(Error::Replaced { path: path.clone() });
+        }
+        let head = self.newest_head()?;
+        if head.is_doubtful {
             let source = io::Error::other("an earlier sync has failed");
             return Err(Error::Sync { path: path.clone(), source });
         }
-        if [Identity::of(&found), *identity].iter().any(|&file| !record.is_of(file)) {
-            return Err(Error::Replaced { path: path.clone() });
-        }
-        let (len, committed) = (found.len(), record.committed);
+        let (len, committed) = (found.len(), head.committed);
         if len < committed {
-            return Err(Error::Truncated { path: path.clone(), len, committed });
+            return Err(Error::damaged(path, Defect::Short { len, committed }));
         }
-        if len > committed {
-            self.cut(committed)?;
-            event!(Warning, "descartar_cola", success, bytes = len - committed, archivo = path.display());
-        }
-        Ok(record)
+        if len == committed && !head.is_cut { Ok(head) } else { self.repair(head, len) }
     }
 
-    /// Appends `rows`, the formatted rows of `bets`, all or none. The caller formats them before it takes the lock, so
-    /// that it holds the lock for a shorter time.
-    ///
-    /// Reads the recorded ends from the file, because the parent may not know all of them: a child may have died after
-    /// it recorded an end and before it reported the end.
+    /// Appends `rows`, a group of `count` bets of the agency of `slot`, all or none.
     ///
     /// # Errors
-    /// [`Error::Ended`] if the end of the agency is recorded; the errors of [`Locked::committed`]; [`Error::Io`] if a
-    /// system call fails. After any error, no bet of the batch counts.
-    pub fn append_bets(&self, bets: &[Bet], rows: &[u8]) -> Result<()> {
-        let record = self.committed()?;
-        let ended = ends::read(&self.files.ends).map_err(Error::io("read", &self.files.paths.ends))?;
-        if bets.iter().any(|bet| ended.contains(&bet.agency)) {
+    /// [`Error::Ended`] if the agency has ended, or the draw has been held; the errors of [`Locked::head`]; [`Error::Io`] if
+    /// a system call fails. After any error, no bet of the group counts.
+    pub fn append(&self, slot: Slot, rows: &[u8], count: u64) -> Result<()> {
+        let head = self.head()?;
+        let pair = self.slot(slot)?;
+        let before = pair.entry(slot.agency);
+        if before.is_closed || head.is_drawn {
             return Err(Error::Ended);
         }
-        self.append(rows, record)
+        let head_after = head.next(head.committed + rows.len() as u64);
+        let mut entry = Entry { seq: head_after.seq, end: head_after.committed, ..before };
+        entry.tally.add_rows(rows, count);
+        let Files { bets, books, paths, .. } = self.files;
+        let written = (&*bets)
+            .write_all(rows)
+            .map_err(Error::io("write", &paths.bets))
+            .and_then(|()| pair.replace(books, &entry).map_err(Error::io("write", &paths.books)));
+        if let Err(e) = written {
+            // The books decide whether the group counts. If they cannot be repaired now, the next holder does it.
+            return self.head().ok().filter(|repaired| *repaired == head_after).map(drop).ok_or(e);
+        }
+        // The group counts from here on. If this fails, the next holder writes the head.
+        let _ = self.write_head(&head_after);
+        Ok(())
     }
 
-    /// Records the end of `agency`; a repetition changes nothing.
+    /// Closes `slot`: from now on, no bet of the agency is stored. Returns its entry; `None` if the draw has been held, so
+    /// that nothing needs to be recorded. A repetition changes nothing.
     ///
     /// # Errors
-    /// The errors of [`Locked::committed`]: an end must not be recorded if bets of the agency are missing. Also
-    /// [`Error::Replaced`] if the path of `ends` now names another file; [`Error::Io`] if a system call fails.
-    pub fn append_end(&self, agency: AgencyId) -> Result<()> {
-        let Files { ends, paths, .. } = self.files;
-        self.committed()?;
-        check_in_place(ends, &paths.ends)?;
-        ends::append(ends, agency).map_err(Error::io("write", &paths.ends))
+    /// The errors of [`Locked::head`]; [`Error::Io`] if a system call fails.
+    pub fn close(&self, slot: Slot) -> Result<Option<Entry>> {
+        if self.head()?.is_drawn {
+            return Ok(None);
+        }
+        let pair = self.slot(slot)?;
+        let closed = Entry { is_closed: true, ..pair.entry(slot.agency) };
+        if pair.newest() != Some(closed) {
+            pair.replace(&self.files.books, &closed).map_err(Error::io("write", &self.files.paths.books))?;
+        }
+        Ok(Some(closed))
     }
 
-    /// Cuts `bets.csv` to its first `len` bytes.
+    /// Records in the head that the draw has been held.
+    ///
+    /// # Errors
+    /// The errors of [`Locked::head`]; [`Error::Io`] if pwrite(2) fails.
+    pub fn record_draw(&self) -> Result<()> {
+        let head = self.head()?;
+        if head.is_drawn { Ok(()) } else { self.write_head(&Head { is_drawn: true, ..head }) }
+    }
+
+    /// Marks the head as doubtful, after a failed sync. The committed length stays, so that bytes past it remain invalid.
+    pub fn mark_doubtful(&self) {
+        mark_doubtful(&self.files.books);
+    }
+
+    // ---- repair ----
+
+    /// Finishes or cuts off what a writer left that died. `len` is the length of `bets.csv`, at least the committed one.
+    fn repair(&self, head: Head, len: u64) -> Result<Head> {
+        let mut head = self.roll_forward(head, len)?;
+        if !head.is_cut {
+            if len == head.committed {
+                return Ok(head);
+            }
+            // A process that is killed before the sync below is noticed by this flag.
+            head.is_cut = true;
+            self.write_head(&head)?;
+        }
+        self.cut(&head, len)?;
+        // An empty commit clears the flag.
+        let clean = head.next(head.committed);
+        self.write_head(&clean)?;
+        Ok(clean)
+    }
+
+    /// Writes the head of a writer that died after it had committed its group.
+    fn roll_forward(&self, head: Head, len: u64) -> Result<Head> {
+        let Files { books, paths, .. } = self.files;
+        let counts = books::rolled_forward(books, head, len).map_err(Error::io("read", &paths.books))?;
+        let counts = counts.ok_or_else(|| Error::damaged(&paths.books, Defect::Contradiction))?;
+        if counts != head {
+            self.write_head(&counts)?;
+        }
+        Ok(counts)
+    }
+
+    /// Cuts `bets.csv` to the committed length.
     ///
     /// Trap: without the sync, a power cut may bring back blocks of the tail after rows that were appended later.
-    fn cut(&self, len: u64) -> Result<()> {
+    fn cut(&self, head: &Head, len: u64) -> Result<()> {
         let Files { bets, paths, .. } = self.files;
-        bets.set_len(len).map_err(Error::io("truncate", &paths.bets))?;
+        if len > head.committed {
+            bets.set_len(head.committed).map_err(Error::io("truncate", &paths.bets))?;
+            let bytes = len - head.committed;
+            event!(Warning, "descartar_cola", in_progress, bytes = bytes, archivo = paths.bets.display());
+        }
         bets.sync_data().map_err(|source| {
             self.mark_doubtful();
             Error::Sync { path: paths.bets.clone(), source }
         })
     }
 
-    /// Marks the record, if there is one, as doubtful, after a failed sync. The committed length stays in the record,
-    /// so that bytes past it remain invalid.
-    pub fn mark_doubtful(&self) {
-        if let Ok(Some(mut record)) = Record::read(&self.files.lock) {
-            record.doubtful = true;
-            let _ = record.write(&self.files.lock);
-        }
+    // ---- books ----
+
+    fn newest_head(&self) -> Result<Head> {
+        newest_head(self.files)
     }
 
-    /// At the start of a server: finds the committed length, and counts the committed rows. Moves the bytes past it to
-    /// `bets.csv.rejected`.
-    ///
-    /// | record | committed length |
-    /// |---|---|
-    /// | of this boot and this file | the length in the record |
-    /// | the same, but doubtful: the failed sync may have lost rows | the longest run of valid rows within that length |
-    /// | any other, or none | the longest run of valid rows |
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] if a committed row is not a bet; [`Error::Truncated`] if `bets.csv` is shorter than the
-    /// committed length; [`Error::Stopped`] if `stop` returns true; [`Error::Io`] if a system call fails.
-    pub fn adopt(&self, stop: StopCheck<'_>) -> Result<Tallies> {
-        let Files { bets, identity, paths, .. } = self.files;
-        let len = bets.metadata().map_err(Error::io("stat", &paths.bets))?.len();
-        let this_boot =
-            |record: &Record| record.is_of_this_boot().map_err(Error::io("read", Path::new(record::BOOT_ID)));
-        let may_be_bets = match self.record()? {
-            Some(record) if record.is_of(*identity) && this_boot(&record)? => {
-                if !record.doubtful {
-                    return self.adopt_committed(record.committed, len, stop);
-                }
-                record.committed
-            }
-            _ => len,
-        };
-        Ok(self.rebuild_record_counting(may_be_bets, stop)?.1)
+    fn write_head(&self, head: &Head) -> Result<()> {
+        write_head(&self.files.books, head).map_err(Error::io("write", &self.files.paths.books))
     }
 
-    /// Adopts the length of a valid record. `len` is the length of `bets.csv`.
-    fn adopt_committed(&self, committed: u64, len: u64, stop: StopCheck<'_>) -> Result<Tallies> {
-        let tallies = self.files.valid_rows(committed, stop)?;
-        if tallies.len() < committed && committed <= len {
-            return Err(Error::Damaged { path: self.files.paths.bets.clone(), offset: tallies.len() });
-        }
-        if len > committed {
-            self.keep_aside(committed, len)?;
-        }
-        self.committed()?;
-        Ok(tallies)
+    fn slot(&self, slot: Slot) -> Result<Pair<Entry>> {
+        read_slot(self.files, slot)
     }
+}
 
-    /// Makes a new record, because the old one is lost or doubtful. The longest run of valid rows up to offset `to`
-    /// becomes committed. Moves the rest to `bets.csv.rejected`.
-    fn rebuild_record(&self, to: u64) -> Result<Record> {
-        Ok(self.rebuild_record_counting(to, &|| false)?.0)
-    }
+/// The newest half of the head.
+///
+/// # Errors
+/// [`Error::Damaged`] if no half is valid; [`Error::Io`] if pread(2) fails.
+pub fn newest_head(files: &Files) -> Result<Head> {
+    let Files { books, paths, .. } = files;
+    let pair = Pair::read(books, Place::HEAD).map_err(Error::io("read", &paths.books))?;
+    pair.newest().ok_or_else(|| Error::damaged(&paths.books, Defect::Head))
+}
 
-    /// As [`Locked::rebuild_record`]; also returns the tallies of the committed rows.
-    fn rebuild_record_counting(&self, to: u64, stop: StopCheck<'_>) -> Result<(Record, Tallies)> {
-        let Files { bets, identity, lock, paths, .. } = self.files;
-        let found = bets.metadata().map_err(Error::io("stat", &paths.bets))?;
-        let tallies = self.files.valid_rows(to, stop)?;
-        let committed = tallies.len();
-        if found.len() > committed {
-            if committed == 0 && found.len() > LARGEST_GROUP {
-                return Err(Error::NotAStore { path: paths.bets.clone() });
-            }
-            self.keep_aside(committed, found.len())?;
-            self.cut(committed)?;
-        }
-        let record = Record::new(*identity, committed).map_err(Error::io("read", Path::new(record::BOOT_ID)))?;
-        record.write(lock).map_err(Error::io("write", &paths.lock))?;
-        Ok((record, tallies))
+/// The halves of an agency's slot. Takes no lock: a group that they record is committed and is never taken back.
+///
+/// # Errors
+/// [`Error::Damaged`] if both halves are damaged, or belong to another agency; [`Error::Io`] if pread(2) fails.
+pub fn read_slot(files: &Files, slot: Slot) -> Result<Pair<Entry>> {
+    let Files { books, paths, .. } = files;
+    let pair = Pair::<Entry>::read(books, Place::slot(slot.number)).map_err(Error::io("read", &paths.books))?;
+    match pair.is_damaged() || pair.entry(slot.agency).agency != slot.agency {
+        true => Err(Error::damaged(&paths.books, Defect::Slot(slot.agency))),
+        false => Ok(pair),
     }
+}
 
-    /// Appends the bytes of `bets.csv` from offset `from` up to offset `to` to `bets.csv.rejected`, and syncs it.
-    fn keep_aside(&self, from: u64, to: u64) -> Result<()> {
-        let path = &self.files.paths.rejected;
-        let mut aside =
-            OpenOptions::new().create(true).append(true).mode(PRIVATE).open(path).map_err(Error::io("open", path))?;
-        let mut tail = self.files.bets_between(from, to);
-        let copied = io::copy(&mut tail, &mut aside).map_err(Error::io("write", path))?;
-        aside.sync_data().map_err(Error::io("sync", path))?;
-        sync_directory(path)?;
-        event!(Warning, "apartar_cola", success, bytes = copied, archivo = path.display());
-        Ok(())
+/// Marks the head of `books` as doubtful. The caller holds the data lock, or is the only process.
+pub fn mark_doubtful(books: &File) {
+    if let Ok(Some(head)) = Pair::<Head>::read(books, Place::HEAD).map(|pair| pair.newest()) {
+        let _ = write_head(books, &Head { is_doubtful: true, ..head });
     }
+}
 
-    /// Writes the rows, then the record. If one of the two writes fails, undoes both.
-    fn append(&self, rows: &[u8], record: Record) -> Result<()> {
-        let Files { bets, lock, paths, .. } = self.files;
-        let longer = record.grown_by(rows.len() as u64);
-        (&*bets)
-            .write_all(rows)
-            .map_err(Error::io("write", &paths.bets))
-            .and_then(|()| longer.write(lock).map_err(Error::io("write", &paths.lock)))
-            .inspect_err(|_| {
-                // If this fails too, the next writer finds bytes past the committed length, and cuts them off.
-                let _ = record.write(lock);
-                let _ = bets.set_len(record.committed);
-            })
-    }
-
-    fn record(&self) -> Result<Option<Record>> {
-        Record::read(&self.files.lock).map_err(Error::io("read", &self.files.paths.lock))
-    }
+fn write_head(books: &File, head: &Head) -> io::Result<()> {
+    Pair::read(books, Place::HEAD)?.replace(books, head)
 }

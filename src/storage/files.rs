@@ -1,9 +1,12 @@
 //! The open files of one process.
 
 use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::error::{Error, Result};
 use super::identity::Identity;
@@ -13,24 +16,32 @@ use super::tallies::Tallies;
 use crate::event;
 
 /// The mode of all files of a lottery: they hold personal data.
-pub const PRIVATE: u32 = 0o600;
+const PRIVATE: u32 = 0o600;
 
 /// Whether to stop reading, asked after each block of rows.
 pub type StopCheck<'a> = &'a dyn Fn() -> bool;
 
-/// One process's open files. Each process opens its own: see the trap of inherited locks in [`ipc::lock`].
+/// Where the files are, and which files the parent has found there.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// Their names.
+    pub paths: Paths,
+    /// The files that the names refer to: bets, books and draw.
+    identities: [Identity; 3],
+}
+
+/// One process's open files.
+///
+/// Each process opens its own, for two reasons: the trap of inherited locks in [`ipc::lock`], and failed syncs, which the
+/// kernel reports once for each open file description.
 #[derive(Debug)]
 pub struct Files {
     /// Their names.
     pub paths: Paths,
     /// `bets.csv`, open for appending.
     pub bets: File,
-    /// Which file `bets` is.
-    pub identity: Identity,
-    /// `bets.lock`.
-    pub lock: File,
-    /// `ends`.
-    pub ends: File,
+    /// `books`.
+    pub books: File,
     /// `draw`.
     pub draw: File,
 }
@@ -39,43 +50,111 @@ impl Files {
     /// Opens the files, which must exist.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`] if a file cannot be opened.
     pub fn open(paths: &Paths) -> Result<Self> {
-        let open = |path: &Path, append| {
-            OpenOptions::new().read(true).write(true).append(append).open(path).map_err(Error::io("open", path))
-        };
-        let bets = open(&paths.bets, true)?;
-        let identity = Identity::of(&bets.metadata().map_err(Error::io("stat", &paths.bets))?);
         Ok(Self {
-            bets,
-            identity,
-            lock: open(&paths.lock, false)?,
-            ends: open(&paths.ends, false)?,
-            draw: open(&paths.draw, false)?,
+            bets: open(&paths.bets, OpenOptions::new().append(true))?,
+            books: open(&paths.books, &mut OpenOptions::new())?,
+            draw: open(&paths.draw, &mut OpenOptions::new())?,
             paths: paths.clone(),
         })
     }
 
-    /// The bytes of `bets.csv` from offset `from` up to offset `to`.
-    pub fn bets_between(&self, from: u64, to: u64) -> Range<'_> {
-        Range::new(&self.bets, from, to)
-    }
-
-    /// The tallies of the longest run of valid rows that begins at offset 0 and ends at or before offset `to`.
+    /// Opens the files that the parent has found.
     ///
     /// # Errors
-    /// [`Error::Io`] if pread(2) fails; [`Error::Stopped`] if `stop` returns true.
-    pub fn valid_rows(&self, to: u64, stop: StopCheck<'_>) -> Result<Tallies> {
-        let mut valid = Tallies::default();
-        let mut lines = self.bets_between(0, to).lines();
-        loop {
-            match lines.next_lines().map_err(Error::io("read", &self.paths.bets))? {
-                Some(_) if stop() => return Err(Error::Stopped),
-                Some(rows) if valid.add_valid(rows) == rows.len() => {}
-                _ => return Ok(valid),
+    /// [`Error::Replaced`] if a name now refers to another file; [`Error::Io`] if a file cannot be opened.
+    pub fn open_at(location: &Location) -> Result<Self> {
+        let files = Self::open(&location.paths)?;
+        let replaced = files.identities()?.into_iter().zip(location.identities).position(|(own, known)| own != known);
+        match replaced {
+            None => Ok(files),
+            Some(index) => {
+                let path = [&files.paths.bets, &files.paths.books, &files.paths.draw][index].clone();
+                Err(Error::Replaced { path })
             }
         }
     }
+
+    /// Where these files are.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if fstat(2) fails.
+    pub fn location(&self) -> Result<Location> {
+        Ok(Location { paths: self.paths.clone(), identities: self.identities()? })
+    }
+
+    fn identities(&self) -> Result<[Identity; 3]> {
+        let Self { paths, bets, books, draw } = self;
+        let of = |file: &File, path| file.metadata().map(|found| Identity::of(&found)).map_err(Error::io("stat", path));
+        Ok([of(bets, &paths.bets)?, of(books, &paths.books)?, of(draw, &paths.draw)?])
+    }
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    options.read(true).write(true).open(path).map_err(Error::io("open", path))
+}
+
+/// Opens `path` for appending, or makes it. A new file is private, whatever the umask; a file that is there keeps its mode
+/// and its content.
+///
+/// # Errors
+/// [`Error::Io`] if open(2) fails.
+pub fn append_or_make(path: &Path) -> Result<File> {
+    open(path, OpenOptions::new().create(true).append(true).mode(PRIVATE))
+}
+
+/// Opens `path`, if it exists.
+///
+/// # Errors
+/// [`Error::Io`] if open(2) fails otherwise.
+pub fn open_if_there(path: &Path) -> Result<Option<File>> {
+    match open(path, &mut OpenOptions::new()) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    }
+}
+
+/// Replaces `path` by a new file, which `fill` writes: whole and durable, or not at all.
+///
+/// # Errors
+/// [`Error::Io`] if a system call fails.
+pub fn replace(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<File> {
+    let new = super::paths::replacement(path);
+    let file = open(&new, OpenOptions::new().create(true).truncate(true).mode(PRIVATE))?;
+    fill(&file).map_err(Error::io("write", &new))?;
+    file.sync_all().map_err(Error::io("sync", &new))?;
+    std::fs::rename(&new, path).map_err(Error::io("rename", &new))?;
+    sync_directory(path)?;
+    Ok(file)
+}
+
+/// The tallies of the longest run of valid rows of `bets` that begins at offset 0 and ends at or before offset `to`.
+/// `each` gets every block of valid rows.
+///
+/// # Errors
+/// The error of pread(2); `Interrupted` if `stop` returns true.
+pub fn valid_rows(bets: &File, to: u64, stop: StopCheck<'_>, each: &mut dyn FnMut(&[u8])) -> io::Result<Tallies> {
+    let mut valid = Tallies::default();
+    let mut lines = Range::new(bets, 0, to).lines();
+    while let Some(rows) = lines.next_lines()? {
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let len = valid.add_valid(rows);
+        each(&rows[..len]);
+        if len < rows.len() {
+            break;
+        }
+    }
+    Ok(valid)
+}
+
+/// Drops the cached pages of the file, so that the next read comes from the disk: after a failed sync, the cache may hold
+/// more than the disk.
+pub fn drop_cache(file: &File) {
+    // Only advice: a file system that refuses it either has no cache, or behaves as without this call.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
 /// Makes the directory entry of `file` durable, so that a power cut does not take away a new file's name.
@@ -85,10 +164,7 @@ impl Files {
 /// # Errors
 /// [`Error::Io`] if open(2) or fsync(2) fails otherwise.
 pub fn sync_directory(file: &Path) -> Result<()> {
-    let directory = match file.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(file);
     match File::open(directory).and_then(|directory| directory.sync_all()) {
         Err(e) if e.raw_os_error() == Some(Errno::EINVAL as i32) => {
             let aviso = "this file system cannot sync a directory: a power cut may take the name of a new file";
@@ -96,5 +172,13 @@ pub fn sync_directory(file: &Path) -> Result<()> {
             Ok(())
         }
         synced => synced.map_err(Error::io("sync", directory)),
+    }
+}
+
+/// The directory of `file`.
+pub fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }

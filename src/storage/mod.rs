@@ -1,8 +1,8 @@
-//! The bets on disk: every batch is appended whole or not at all, and read back up to the last committed byte.
+//! The bets on disk: every group of bets is stored whole or not at all, and its agency's tally proves it.
 //!
 //! Owns the files of a lottery, which lie together in one directory ([`Paths`]), and the order in which they are written.
 //! Used by the session (bets, ends, tallies), by the draw, and by the parent at start ([`start`]). Knows neither sockets
-//! nor messages.
+//! nor messages. `docs/storage.md` describes the design.
 //!
 //! # Modules, from the bottom up
 //!
@@ -10,30 +10,40 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `paths`, `reader` | errors; names of the files; reading at an offset |
-//! | `identity` | which file a name refers to |
-//! | `record`, `ends`, `results`, `tallies` | the formats of `bets.lock`, `ends` and `draw`; counting rows |
-//! | `files` | one process's open files |
-//! | `commit`, `queries` | changes under the data lock; reading committed rows |
-//! | `store` | the verbs that sessions and the draw use; when data is made durable |
-//! | [`start`] | locking other servers out, and adopting the files that are there |
+//! | `error` | why something was not stored or read |
+//! | `paths`, `reader`, `identity`, `boot`, `slots` | names of the files; reading at an offset; which file a name refers to; the current boot; which slot is whose |
+//! | `record`, `tallies` | records with a checksum; counting rows |
+//! | `books`, `draw_file` | the formats of `books` and of the ends in `draw` |
+//! | `results`, `files` | the format of the result in `draw`; one process's open files |
+//! | `commit`, `adoption`, `older` | changes under the data lock; what a start decides; files of an older version |
+//! | `store`, [`lifelock`] | the verbs of a session, and when data is made durable; locking other servers out |
+//! | `holding`, [`new_draw`], [`start`] | the steps of the draw; setting a lottery aside; adopting the files that are there |
 
+mod adoption;
+mod books;
+mod boot;
 mod commit;
-mod ends;
+mod draw_file;
 mod error;
 mod files;
+mod holding;
 mod identity;
+pub mod lifelock;
+pub mod new_draw;
+mod older;
 mod paths;
-mod queries;
 mod reader;
 mod record;
 mod results;
+mod slots;
 pub mod start;
 mod store;
 mod tallies;
 
-pub use error::{Error, Result};
+pub use error::{Defect, Error, Result};
+pub use files::Location;
+pub use holding::hold;
 pub use paths::Paths;
 pub use results::Terms;
-pub use store::Store;
-pub use tallies::Tallies;
+pub use slots::{Slot, Slots};
+pub use store::{Store, Stored};

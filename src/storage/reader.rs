@@ -23,17 +23,32 @@ impl<'a> Range<'a> {
         Self { file, from, to }
     }
 
-    /// The first `N` bytes; `None` if the range ends before.
+    /// The first `N` bytes; zeros for those past the end of the range or the file.
     ///
     /// # Errors
     /// The error of pread(2).
-    pub fn array<const N: usize>(mut self) -> io::Result<Option<[u8; N]>> {
+    pub fn array_or_zeros<const N: usize>(mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
-        match self.read_exact(&mut bytes) {
-            Ok(()) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(e) => Err(e),
+        let mut filled = 0;
+        while filled < N {
+            match self.read(&mut bytes[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
         }
+        Ok(bytes)
+    }
+
+    /// The bytes of the range that the file has.
+    ///
+    /// # Errors
+    /// The error of pread(2).
+    pub fn up_to_end(mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// All bytes of the range; `None` if the file ends before. Reserves no memory for bytes that the file does not have.
@@ -53,7 +68,7 @@ impl<'a> Range<'a> {
     /// The lines of the range.
     pub fn lines(self) -> Lines<'a> {
         let len = usize::try_from(self.to.saturating_sub(self.from)).unwrap_or(usize::MAX);
-        Lines { offset: self.from, buffer: vec![0; len.min(BUFFER)], start: 0, end: 0, range: self }
+        Lines { buffer: vec![0; len.min(BUFFER)], start: 0, end: 0, range: self }
     }
 }
 
@@ -74,19 +89,12 @@ impl Read for Range<'_> {
 #[derive(Debug)]
 pub struct Lines<'a> {
     range: Range<'a>,
-    /// The offset in the file of the byte at `start`.
-    offset: u64,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Lines<'_> {
-    /// The offset in the file at which the next line begins.
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// The next line. A line without a line feed is the last one, or the front of a line that is longer than any row.
     ///
     /// # Errors
@@ -105,7 +113,6 @@ impl Lines<'_> {
         };
         let line = self.start..self.start + len;
         self.start = line.end;
-        self.offset += len as u64;
         Ok((len > 0).then(|| &self.buffer[line]))
     }
 
@@ -120,7 +127,6 @@ impl Lines<'_> {
         let Some(at) = memchr::memrchr(b'\n', &self.buffer[self.start..self.end]) else { return self.next_line() };
         let lines = self.start..self.start + at + 1;
         self.start = lines.end;
-        self.offset += lines.len() as u64;
         Ok(Some(&self.buffer[lines]))
     }
 
@@ -145,25 +151,32 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn lines(bytes: &[u8], from: u64, to: u64) -> Vec<(u64, Vec<u8>)> {
+    fn lines(bytes: &[u8], from: u64, to: u64) -> Vec<Vec<u8>> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         let mut lines = Range::new(&file, from, to).lines();
         let mut found = Vec::new();
-        loop {
-            let offset = lines.offset();
-            let Some(line) = lines.next_line().unwrap() else { return found };
-            found.push((offset, line.to_vec()));
+        while let Some(line) = lines.next_line().unwrap() {
+            found.push(line.to_vec());
         }
+        found
     }
 
     #[test]
-    fn lines_have_their_offsets_and_the_last_may_be_torn() {
-        let owned =
-            |lines: &[(u64, &str)]| lines.iter().map(|(at, line)| (*at, line.as_bytes().to_vec())).collect::<Vec<_>>();
-        assert_eq!(lines(b"one\ntwo\n\nthree", 0, 100), owned(&[(0, "one\n"), (4, "two\n"), (8, "\n"), (9, "three")]));
-        assert_eq!(lines(b"one\ntwo\n", 4, 7), owned(&[(4, "two")]));
-        assert_eq!(lines(b"one\n", 2, 2), owned(&[]));
+    fn lines_have_their_line_feeds_and_the_last_may_be_torn() {
+        assert_eq!(lines(b"one\ntwo\n\nthree", 0, 100), ["one\n", "two\n", "\n", "three"].map(Vec::from));
+        assert_eq!(lines(b"one\ntwo\n", 4, 7), [b"two"]);
+        assert_eq!(lines(b"one\n", 2, 2), [[0; 0]; 0]);
+    }
+
+    #[test]
+    fn bytes_past_the_end_are_zeros_or_missing() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"abcdef").unwrap();
+        assert_eq!(Range::new(&file, 2, 5).array_or_zeros().unwrap(), *b"cde\0");
+        assert_eq!(Range::new(&file, 4, 9).array_or_zeros().unwrap(), *b"ef\0");
+        assert_eq!(Range::new(&file, 4, 9).up_to_end().unwrap(), b"ef");
+        assert_eq!(Range::new(&file, 4, 9).whole().unwrap(), None);
     }
 
     #[test]
@@ -179,7 +192,7 @@ mod tests {
         }
         assert_eq!(blocks.concat(), text.as_bytes());
         assert!(blocks.len() < 20 && blocks.iter().rev().skip(1).all(|block| block.ends_with(b"\n")));
-        assert_eq!((lines.offset(), blocks.last().unwrap().as_slice()), (text.len() as u64, &b"torn"[..]));
+        assert_eq!(blocks.last().unwrap(), b"torn");
     }
 
     #[test]
@@ -187,15 +200,14 @@ mod tests {
         let text: String = (0..40_000).map(|n| format!("line {n}, which is not short\n")).collect();
         let found = lines(text.as_bytes(), 0, u64::MAX);
         assert!(text.len() > 4 * BUFFER && found.len() == 40_000);
-        assert!(found.iter().flat_map(|(_, line)| line).eq(text.as_bytes()));
-        assert!(found.iter().all(|(offset, line)| text.as_bytes()[*offset as usize..].starts_with(line)));
+        assert_eq!(found.concat(), text.as_bytes());
     }
 
     #[test]
     fn a_line_longer_than_any_row_is_returned_in_pieces() {
         let long = vec![b'x'; 3 * BUFFER];
         let found = lines(&long, 0, u64::MAX);
-        assert!(found.iter().all(|(_, piece)| piece.len() > row::MAX_LEN || piece.len() <= BUFFER));
-        assert_eq!(found.iter().map(|(_, piece)| piece.len()).sum::<usize>(), long.len());
+        assert!(found.iter().all(|piece| piece.len() > row::MAX_LEN || piece.len() <= BUFFER));
+        assert_eq!(found.iter().map(Vec::len).sum::<usize>(), long.len());
     }
 }

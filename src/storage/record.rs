@@ -1,145 +1,131 @@
-//! The record of the committed length: a few bytes of fixed size at the front of `bets.lock`.
+//! Records of fixed size: big-endian fields, and the CRC-32 of all bytes before it at the end.
 //!
-//! It is written by one small pwrite(2), which no kill tears. It is read and written only under the data lock, because a
-//! read beside a write can be torn. It is never synced: it is valid within one boot, and names that boot.
+//! Used by the layouts of `books` and `draw`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
-use super::identity::Identity;
 use super::reader::Range;
 
-/// The file in which the kernel identifies the current boot.
-pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-const MAGIC: &[u8; 8] = b"LOTBETS1";
-/// The magic of a doubtful record.
-const DOUBTFUL: &[u8; 8] = b"LOTBETS?";
-/// Bytes of the boot id: a UUID as text.
-const BOOT_LEN: usize = 36;
-/// The boot in a record that was written without a boot id.
-const UNKNOWN_BOOT: [u8; BOOT_LEN] = [0; BOOT_LEN];
-/// Bytes of magic, boot, device, inode and committed length. Their checksum follows.
-const BODY_LEN: usize = 8 + BOOT_LEN + 3 * 8;
-const LEN: usize = BODY_LEN + 4;
+const CRC_LEN: usize = 4;
 
-/// The committed length of one file, valid in one boot.
+/// The content of a place for a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
-    boot: [u8; BOOT_LEN],
-    file: Identity,
-    /// Bytes of `bets.csv` that are bets.
-    pub committed: u64,
-    /// A sync has failed: some of these bytes may not be on the disk, and nobody may rely on them.
-    pub doubtful: bool,
+pub enum Found<T> {
+    /// Zeros, or the file ends before: nothing was ever written there.
+    Blank,
+    /// Neither zeros nor a valid record.
+    Damaged,
+    /// A valid record.
+    Valid(T),
 }
 
-impl Record {
-    /// A record of `file` in the current boot.
-    ///
-    /// # Errors
-    /// The error of reading [`BOOT_ID`], but that it does not exist.
-    pub fn new(file: Identity, committed: u64) -> io::Result<Self> {
-        Ok(Self { boot: this_boot()?.unwrap_or(UNKNOWN_BOOT), file, committed, doubtful: false })
-    }
-
-    /// This record with `bytes` more bytes committed.
-    pub fn grown_by(self, bytes: u64) -> Self {
-        Self { committed: self.committed + bytes, ..self }
-    }
-
-    /// The record in `lock`; `None` if there is none, or if its checksum is wrong.
-    ///
-    /// # Errors
-    /// The error of pread(2).
-    pub fn read(lock: &File) -> io::Result<Option<Self>> {
-        Ok(Range::new(lock, 0, LEN as u64).array::<LEN>()?.and_then(|bytes| Self::decode(&bytes)))
-    }
-
-    /// Writes the record into `lock`.
-    ///
-    /// # Errors
-    /// The error of pwrite(2).
-    pub fn write(&self, lock: &File) -> io::Result<()> {
-        lock.write_all_at(&self.encode(), 0)
-    }
-
-    /// Whether it describes `file`.
-    pub fn is_of(&self, file: Identity) -> bool {
-        self.file == file
-    }
-
-    /// Whether it was certainly written in the current boot: never, if the kernel does not identify the boot.
-    ///
-    /// # Errors
-    /// The error of reading [`BOOT_ID`], but that it does not exist.
-    pub fn is_of_this_boot(&self) -> io::Result<bool> {
-        Ok(Some(self.boot) == this_boot()?)
-    }
-
-    fn encode(&self) -> [u8; LEN] {
-        let mut bytes = [0; LEN];
-        let (body, checksum) = bytes.split_at_mut(BODY_LEN);
-        body[..8].copy_from_slice(if self.doubtful { DOUBTFUL } else { MAGIC });
-        body[8..8 + BOOT_LEN].copy_from_slice(&self.boot);
-        for (field, value) in
-            body[8 + BOOT_LEN..].chunks_exact_mut(8).zip([self.file.device, self.file.inode, self.committed])
-        {
-            field.copy_from_slice(&value.to_be_bytes());
+impl<T> Found<T> {
+    /// The record, if it is valid.
+    pub fn valid(self) -> Option<T> {
+        match self {
+            Self::Valid(record) => Some(record),
+            Self::Blank | Self::Damaged => None,
         }
-        checksum.copy_from_slice(&crc32fast::hash(body).to_be_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8; LEN]) -> Option<Self> {
-        let (body, checksum) = bytes.split_at(BODY_LEN);
-        if crc32fast::hash(body).to_be_bytes() != checksum {
-            return None;
-        }
-        let doubtful = body.starts_with(DOUBTFUL);
-        let (boot, numbers) = body.strip_prefix(if doubtful { DOUBTFUL } else { MAGIC })?.split_at(BOOT_LEN);
-        let mut numbers = numbers.chunks_exact(8).map(|number| number.try_into().map(u64::from_be_bytes));
-        let mut next = || numbers.next()?.ok();
-        let file = Identity { device: next()?, inode: next()? };
-        Some(Self { boot: boot.try_into().ok()?, file, committed: next()?, doubtful })
     }
 }
 
-/// Whether the kernel identifies the current boot. Some containers and systems hide the file.
+/// A record of `N` bytes.
+pub trait Record<const N: usize>: Sized {
+    /// Writes the fields.
+    fn encode(&self, into: &mut Writer<'_>);
+
+    /// The record, if its fields have allowed values.
+    fn decode(from: &mut Reader<'_>) -> Option<Self>;
+}
+
+/// The bytes of `record`. Fields that it does not write are zeros.
+pub fn sealed<const N: usize>(record: &impl Record<N>) -> [u8; N] {
+    let mut bytes = [0; N];
+    let (body, checksum) = bytes.split_at_mut(N - CRC_LEN);
+    record.encode(&mut Writer(body));
+    checksum.copy_from_slice(&crc32fast::hash(body).to_be_bytes());
+    bytes
+}
+
+/// The record in `bytes`.
+pub fn opened<const N: usize, T: Record<N>>(bytes: &[u8; N]) -> Found<T> {
+    let (body, checksum) = bytes.split_at(N - CRC_LEN);
+    if bytes.iter().all(|&byte| byte == 0) {
+        return Found::Blank;
+    }
+    let intact = crc32fast::hash(body).to_be_bytes() == checksum;
+    intact.then(|| T::decode(&mut Reader(body))).flatten().map_or(Found::Damaged, Found::Valid)
+}
+
+/// The record at `offset` of `file`.
 ///
 /// # Errors
-/// The error of reading [`BOOT_ID`], but that it does not exist.
-pub fn boot_is_known() -> io::Result<bool> {
-    Ok(this_boot()?.is_some())
+/// The error of pread(2).
+pub fn read<const N: usize, T: Record<N>>(file: &File, offset: u64) -> io::Result<Found<T>> {
+    let bytes = Range::new(file, offset, offset + N as u64).array_or_zeros()?;
+    Ok(opened(&bytes))
 }
 
-/// `None` if the kernel does not identify the boot. A failed read is not the same: the record of this boot would not be
-/// believed, and a tail past its committed length would count.
-fn this_boot() -> io::Result<Option<[u8; BOOT_LEN]>> {
-    match fs::read(BOOT_ID) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        id => Ok(id?.first_chunk().copied()),
+/// Writes fields one after the other.
+pub struct Writer<'a>(&'a mut [u8]);
+
+impl Writer<'_> {
+    /// Writes `bytes`.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        let (field, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        field.copy_from_slice(bytes);
+        self.0 = rest;
+        self
+    }
+
+    /// Writes a number of 32 bits.
+    pub fn u32(&mut self, number: u32) -> &mut Self {
+        self.bytes(&number.to_be_bytes())
+    }
+
+    /// Writes a number of 64 bits.
+    pub fn u64(&mut self, number: u64) -> &mut Self {
+        self.bytes(&number.to_be_bytes())
     }
 }
 
+/// Reads fields one after the other; `None` after the last byte.
+pub struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    /// The next `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    /// `Some` if the next bytes are `expected`.
+    pub fn magic<const N: usize>(&mut self, expected: &[u8; N]) -> Option<()> {
+        (self.array()? == *expected).then_some(())
+    }
+
+    /// A number of 32 bits.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// A number of 64 bits.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+}
+
+/// For tests of layouts: every flipped bit must be noticed.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flipped_bit_voids_a_record() {
-        let file = tempfile::tempfile().unwrap();
-        assert_eq!(Record::read(&file).unwrap(), None);
-        let [this, other] = [2, 3].map(|inode| Identity { device: 1, inode });
-        let record = Record::new(this, 4711).unwrap();
-        record.write(&file).unwrap();
-        assert_eq!(Record::read(&file).unwrap(), Some(record));
-        assert!(record.is_of(this) && !record.is_of(other) && record.is_of_this_boot().unwrap());
-        let bytes = record.encode();
-        for bit in 0..LEN * 8 {
-            let mut flipped = bytes;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Record::decode(&flipped), None, "bit {bit}");
-        }
+pub fn assert_every_bit_counts<const N: usize, T: Record<N> + PartialEq + std::fmt::Debug>(record: T) {
+    let bytes = sealed(&record);
+    assert_eq!(opened::<N, T>(&[0; N]), Found::Blank);
+    for bit in 0..N * 8 {
+        let mut flipped = bytes;
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(opened::<N, T>(&flipped), Found::Damaged, "bit {bit}");
     }
+    assert_eq!(opened(&bytes), Found::Valid(record));
 }

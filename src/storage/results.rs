@@ -1,22 +1,25 @@
-//! The file `draw`: the result of the draw, written once by the process that holds the draw, and final.
+//! The layout of the result of the draw, in the file `draw`.
 //!
-//! Layout, big-endian: magic, agencies, winning number, committed length of the bets, number of entries; an entry for each
-//! agency with winners {agency, count, CRC-32 of its documents}; the CRC-32 of all bytes so far; the documents, agency by
-//! agency. The file is empty before the draw. A file with a wrong checksum holds no result.
+//! Big-endian: a header of 32 bytes {`RES2`, agencies, winning number, slots, committed length, CRC-32}; for each slot
+//! an entry {agency, place of its first document, number of documents, their CRC-32}, each of 32 bits; the documents.
+//! An entry is at a fixed place, so an agency's winners are read in a time that does not depend on the other agencies.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 
+use super::draw_file::Extent;
 use super::reader::Range;
-use crate::bet::AgencyId;
+use super::record::{self, Found, Reader, Record, Writer};
+use super::slots::{Slot, Slots};
 use crate::draw::Winners;
 
-const MAGIC: &[u8; 8] = b"LOTDRAW1";
-const HEADER_LEN: usize = 8 + 4 + 4 + 8 + 4;
-const ENTRY_LEN: usize = 3 * 4;
-const CHECKSUM_LEN: usize = 4;
-const DOCUMENT_LEN: usize = 4;
+const MAGIC: &[u8; 4] = b"RES2";
+const HEADER_LEN: usize = 32;
+const ENTRY_LEN: u64 = 16;
+const DOCUMENT_LEN: u64 = 4;
+/// Bytes that are read in one call to check a result.
+const BLOCK: usize = 64 * 1024;
 
 /// The conditions under which the draw was held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,171 +32,162 @@ pub struct Terms {
     pub committed: u64,
 }
 
-/// The part of the result before the documents.
-#[derive(Debug)]
-struct Index {
+/// The first record of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Header {
     terms: Terms,
-    entries: Vec<Entry>,
+    /// The number of entries.
+    slots: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    agency: u32,
-    count: u32,
-    crc: u32,
+impl Record<HEADER_LEN> for Header {
+    fn encode(&self, into: &mut Writer<'_>) {
+        let Terms { agencies, winning_number, committed } = self.terms;
+        into.bytes(MAGIC).u32(agencies).u32(winning_number).u32(self.slots).u64(committed);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        from.magic(MAGIC)?;
+        let (agencies, winning_number, slots) = (from.u32()?, from.u32()?, from.u32()?);
+        Some(Self { terms: Terms { agencies, winning_number, committed: from.u64()? }, slots })
+    }
 }
 
-/// Writes the result. The caller makes it durable.
+/// The bytes of a result.
 ///
 /// # Errors
-/// The error of ftruncate(2) or pwrite(2), after which the file may hold a part of the result; `InvalidInput`, if an agency
-/// has more than 2^32 - 1 winners, which no answer can count.
-pub fn write(file: &File, terms: Terms, winners: &Winners) -> io::Result<()> {
-    let documents: Vec<Vec<u8>> = winners.values().map(|documents| encode_documents(documents)).collect();
-    let too_many = |_| io::Error::new(io::ErrorKind::InvalidInput, "an agency has more than 4294967295 winners");
-    let entry = |((agency, winners), bytes): ((&AgencyId, &Vec<u32>), &Vec<u8>)| {
-        let count = u32::try_from(winners.len()).map_err(too_many)?;
-        Ok(Entry { agency: agency.get(), count, crc: crc32fast::hash(bytes) })
-    };
-    let entries = winners.iter().zip(&documents).map(entry).collect::<io::Result<_>>()?;
-    let mut bytes = Index { terms, entries }.encode();
-    bytes.extend(documents.iter().flatten());
-    file.set_len(0)?;
-    file.write_all_at(&bytes, 0)
+/// `InvalidInput` if there are more than 2^32 - 1 winners, which no answer can count.
+pub fn encode(terms: Terms, winners: &Winners, slots: &Slots) -> io::Result<Vec<u8>> {
+    let too_many = |_| io::Error::new(io::ErrorKind::InvalidInput, "more than 4294967295 winners");
+    let mut bytes = record::sealed(&Header { terms, slots: slots.len() }).to_vec();
+    let mut documents = Vec::new();
+    for agency in slots.agencies() {
+        let first = u32::try_from(documents.len() as u64 / DOCUMENT_LEN).map_err(too_many)?;
+        let own = agency.and_then(|agency| winners.get(&agency)).map_or(&[][..], Vec::as_slice);
+        documents.extend(own.iter().flat_map(|document| document.to_be_bytes()));
+        let (number, count) = (agency.map_or(0, |agency| agency.get()), u32::try_from(own.len()).map_err(too_many)?);
+        let crc = crc32fast::hash(&documents[first as usize * DOCUMENT_LEN as usize..]);
+        bytes.extend([number, first, count, crc].into_iter().flat_map(u32::to_be_bytes));
+    }
+    bytes.append(&mut documents);
+    Ok(bytes)
 }
 
-/// The terms of the result; `None` if the index is not valid. Does not check the documents.
+/// Writes an encoded result at `offset`, and cuts the file off after it. The caller makes it durable.
 ///
 /// # Errors
-/// The error of fstat(2) or pread(2).
-pub fn terms(file: &File) -> io::Result<Option<Terms>> {
-    Ok(Index::read(file)?.map(|index| index.terms))
+/// The error of ftruncate(2) or pwrite(2).
+pub fn write(draw: &File, offset: u64, result: &[u8]) -> io::Result<Extent> {
+    draw.set_len(offset)?;
+    draw.write_all_at(result, offset)?;
+    Ok(Extent { crc: crc32fast::hash(result), offset, len: result.len() as u64 })
 }
 
-/// The terms of the result; `None` if any part of it is not valid.
+/// The terms of a result. Does not check the winners.
 ///
 /// # Errors
-/// The error of fstat(2) or pread(2).
-pub fn verify(file: &File) -> io::Result<Option<Terms>> {
-    let Some(index) = Index::read(file)? else { return Ok(None) };
-    for entry in &index.entries {
-        if index.documents(file, entry.agency)?.is_none() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(index.terms))
+/// The error of pread(2).
+pub fn terms(draw: &File, extent: Extent) -> io::Result<Option<Terms>> {
+    Ok(record::read::<HEADER_LEN, Header>(draw, extent.offset)?.valid().map(|header| header.terms))
 }
 
-/// The winners of one agency; `None` if the file holds no valid result.
+/// The terms of a result; `None` if any byte of it is wrong or missing.
 ///
 /// # Errors
-/// The error of fstat(2) or pread(2).
-pub fn winners(file: &File, agency: AgencyId) -> io::Result<Option<Vec<u32>>> {
-    match Index::read(file)? {
-        Some(index) => index.documents(file, agency.get()),
-        None => Ok(None),
-    }
-}
-
-/// Whether `front`, the first bytes of a file, were written by another program: neither zeros, as a power cut may leave
-/// them, nor similar to a result.
-pub fn is_foreign(front: &[u8]) -> bool {
-    let same = front.iter().zip(MAGIC).filter(|(byte, expected)| byte == expected).count();
-    same * 2 < front.len().min(MAGIC.len()) && front.iter().take(MAGIC.len()).any(|&byte| byte != 0)
-}
-
-impl Index {
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        let entries = u32::try_from(self.entries.len()).expect("agency numbers have 32 bits, and each has one entry");
-        bytes.extend(self.terms.agencies.to_be_bytes());
-        bytes.extend(self.terms.winning_number.to_be_bytes());
-        bytes.extend(self.terms.committed.to_be_bytes());
-        bytes.extend(entries.to_be_bytes());
-        for entry in &self.entries {
-            bytes.extend([entry.agency, entry.count, entry.crc].into_iter().flat_map(u32::to_be_bytes));
-        }
-        bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
-        bytes
-    }
-
-    fn read(file: &File) -> io::Result<Option<Self>> {
-        let Some(header) = bytes_at(file, 0, HEADER_LEN)? else { return Ok(None) };
-        let entries = u32_at(&header, HEADER_LEN - 4) as usize;
-        let len = HEADER_LEN + entries * ENTRY_LEN;
-        // The number of entries is still unchecked, but no more is read than the file has.
-        let Some(bytes) = bytes_at(file, 0, len + CHECKSUM_LEN)? else { return Ok(None) };
-        let (bytes, checksum) = bytes.split_at(len);
-        let valid = bytes.starts_with(MAGIC) && crc32fast::hash(bytes).to_be_bytes() == checksum;
-        Ok(valid.then(|| Self::decode(bytes)))
-    }
-
-    fn decode(bytes: &[u8]) -> Self {
-        let entry = |bytes: &[u8]| Entry { agency: u32_at(bytes, 0), count: u32_at(bytes, 4), crc: u32_at(bytes, 8) };
-        let terms = Terms {
-            agencies: u32_at(bytes, 8),
-            winning_number: u32_at(bytes, 12),
-            committed: u64::from(u32_at(bytes, 16)) << 32 | u64::from(u32_at(bytes, 20)),
-        };
-        Self { terms, entries: bytes[HEADER_LEN..].chunks_exact(ENTRY_LEN).map(entry).collect() }
-    }
-
-    /// The documents of `agency`, empty if it has no entry; `None` if they are not valid.
-    fn documents(&self, file: &File, agency: u32) -> io::Result<Option<Vec<u32>>> {
-        let mut offset = HEADER_LEN + self.entries.len() * ENTRY_LEN + CHECKSUM_LEN;
-        for entry in &self.entries {
-            let len = entry.count as usize * DOCUMENT_LEN;
-            if entry.agency == agency {
-                let bytes = bytes_at(file, offset as u64, len)?.filter(|bytes| crc32fast::hash(bytes) == entry.crc);
-                return Ok(bytes.map(|bytes| bytes.chunks_exact(DOCUMENT_LEN).map(|b| u32_at(b, 0)).collect()));
+/// The error of pread(2).
+pub fn verify(draw: &File, extent: Extent) -> io::Result<Option<Terms>> {
+    let mut crc = crc32fast::Hasher::new();
+    let mut range = Range::new(draw, extent.offset, extent.offset.saturating_add(extent.len));
+    let (mut block, mut len) = (vec![0; BLOCK], 0);
+    loop {
+        match range.read(&mut block) {
+            Ok(0) => break,
+            Ok(read) => {
+                crc.update(&block[..read]);
+                len += read as u64;
             }
-            offset += len;
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
-        Ok(Some(Vec::new()))
     }
+    if len == extent.len && crc.finalize() == extent.crc { terms(draw, extent) } else { Ok(None) }
 }
 
-fn encode_documents(documents: &[u32]) -> Vec<u8> {
-    documents.iter().flat_map(|document| document.to_be_bytes()).collect()
+/// The winners of one agency; `None` if its part of the result is not valid.
+///
+/// # Errors
+/// The error of fstat(2) or pread(2).
+pub fn winners(draw: &File, extent: Extent, slot: Slot) -> io::Result<Option<Vec<u32>>> {
+    let Found::Valid(Header { slots, .. }) = record::read(draw, extent.offset)? else { return Ok(None) };
+    if slot.number >= slots {
+        return Ok(Some(Vec::new()));
+    }
+    let entries = extent.offset + HEADER_LEN as u64;
+    let entry_at = entries + u64::from(slot.number) * ENTRY_LEN;
+    let entry: [u8; ENTRY_LEN as usize] = Range::new(draw, entry_at, entry_at + ENTRY_LEN).array_or_zeros()?;
+    let [agency, first, count, crc] = numbers(&entry);
+    if agency != slot.agency.get() {
+        return Ok(None);
+    }
+    let from = entries + u64::from(slots) * ENTRY_LEN + u64::from(first) * DOCUMENT_LEN;
+    let documents = Range::new(draw, from, from + u64::from(count) * DOCUMENT_LEN).whole()?;
+    Ok(documents
+        .filter(|bytes| crc32fast::hash(bytes) == crc)
+        .map(|bytes| bytes.as_chunks().0.iter().map(|document| u32::from_be_bytes(*document)).collect()))
 }
 
-/// Exactly `len` bytes at `offset`; `None` if the file ends before.
-fn bytes_at(file: &File, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
-    Range::new(file, offset, offset + len as u64).whole()
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    u32::from_be_bytes(*bytes[offset..].first_chunk().expect("the caller has read these bytes"))
+fn numbers(entry: &[u8; ENTRY_LEN as usize]) -> [u32; 4] {
+    std::array::from_fn(|n| entry[n * 4..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bet::AgencyId;
+
+    const TERMS: Terms = Terms { agencies: 3, winning_number: 7574, committed: 1 << 40 };
+    const AT: u64 = 4096;
+
+    fn id(id: u32) -> AgencyId {
+        AgencyId::new(id).unwrap()
+    }
+
+    fn slots() -> Slots {
+        let mut slots = Slots::default();
+        [1, 2, 9].into_iter().for_each(|agency| drop(slots.assign(id(agency))));
+        slots
+    }
+
+    fn drawn(file: &File) -> Extent {
+        let winners = Winners::from([(id(1), vec![5]), (id(9), vec![9, 3, 9])]);
+        write(file, AT, &encode(TERMS, &winners, &slots()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn winners_are_read_by_slot() {
+        let file = tempfile::tempfile().unwrap();
+        let extent = drawn(&file);
+        assert_eq!((verify(&file, extent).unwrap(), terms(&file, extent).unwrap()), (Some(TERMS), Some(TERMS)));
+        let of = |number, agency| winners(&file, extent, Slot { number, agency: id(agency) }).unwrap();
+        assert_eq!([of(0, 1), of(1, 2), of(2, 9)], [vec![5], vec![], vec![9, 3, 9]].map(Some));
+        assert_eq!((of(3, 4), of(2, 8)), (Some(vec![]), None));
+    }
 
     #[test]
     fn torn_or_flipped_results_are_not_valid() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(verify(&file).unwrap(), None);
-        let id = |id| AgencyId::new(id).unwrap();
-        let drawn = Winners::from([(id(1), vec![5]), (id(4), vec![9, 3, 9])]);
-        let drawn_on = Terms { agencies: 5, winning_number: 7574, committed: 1 << 40 };
-        write(&file, drawn_on, &drawn).unwrap();
-        assert_eq!((verify(&file).unwrap(), terms(&file).unwrap()), (Some(drawn_on), Some(drawn_on)));
-        assert_eq!(winners(&file, id(4)).unwrap().unwrap(), [9, 3, 9]);
-        assert!(winners(&file, id(2)).unwrap().unwrap().is_empty());
-
-        let len = file.metadata().unwrap().len();
-        let whole = bytes_at(&file, 0, len as usize).unwrap().unwrap();
-        for cut in 0..len {
-            file.set_len(cut).unwrap();
-            assert_eq!(verify(&file).unwrap(), None, "{cut} bytes");
-            file.write_all_at(&whole, 0).unwrap();
+        let extent = drawn(&file);
+        let whole = Range::new(&file, AT, AT + extent.len).whole().unwrap().unwrap();
+        for cut in 0..extent.len {
+            file.set_len(AT + cut).unwrap();
+            assert_eq!(verify(&file, extent).unwrap(), None, "{cut} bytes");
+            file.write_all_at(&whole, AT).unwrap();
         }
-        for bit in 0..len * 8 {
+        for bit in 0..whole.len() * 8 {
             let mut flipped = whole.clone();
-            flipped[bit as usize / 8] ^= 1 << (bit % 8);
-            file.write_all_at(&flipped, 0).unwrap();
-            assert_eq!(verify(&file).unwrap(), None, "bit {bit}");
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            file.write_all_at(&flipped, AT).unwrap();
+            assert_eq!(verify(&file, extent).unwrap(), None, "bit {bit}");
         }
     }
 }

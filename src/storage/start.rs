@@ -1,183 +1,207 @@
-//! The files when a server starts: it locks other servers out, makes missing files, and adopts the files that are there.
+//! The files when a server starts: it locks other servers out, decides about the files that are there, and makes new
+//! books.
 //!
 //! Used by the server's parent, before it listens.
+//!
+//! | step | remains if the process dies after this step |
+//! |---|---|
+//! | take the life lock | nothing |
+//! | sync `bets.csv` and `draw`, drop their cached pages, read everything, decide | nothing |
+//! | copy a tail to `bets.csv.rejected`, sync, cut it off, sync | the same bets; the tail may be copied twice |
+//! | write the ends that only the books have; cut off a result that does not count; sync | the same ends |
+//! | replace `books` by new ones | a lottery that the next start finds as this one |
+//!
+//! A start that is killed anywhere decides the same again.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use ipc::lock::{self, Attempt};
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-
+use super::adoption::{self, Decision, OnDisk};
+use super::books::{self, Entry, Head, Header};
+use super::boot::{self, Boot};
+use super::commit;
+use super::draw_file::{self, Place};
 use super::error::{Error, Result};
-use super::files::{PRIVATE, StopCheck, sync_directory};
+use super::files::{
+    Files, Location, StopCheck, append_or_make, directory_of, drop_cache, open_if_there, replace, sync_directory,
+};
+use super::lifelock::LifeLock;
+use super::older;
 use super::paths::Paths;
-use super::results::{self, Terms};
+use super::reader::Range;
+use super::results::Terms;
+use super::slots::Slots;
 use super::store::Store;
 use super::tallies::Tallies;
-use super::{ends, record};
 use crate::bet::AgencyId;
 use crate::durability::Durability;
-use crate::{event, row, row_scan};
+use crate::event;
+
+/// Permission of everybody to write.
+const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// The state that a start found.
 #[derive(Debug)]
 pub struct Adopted {
-    /// The tallies of all agencies.
-    pub tallies: Tallies,
+    /// The number of bets of all agencies.
+    pub bets: u64,
+    /// The slots of all agencies that take part, have bets, or have ended.
+    pub slots: Slots,
     /// The agencies that had ended.
     pub ended: BTreeSet<AgencyId>,
     /// The terms of the draw, if it had been held.
     pub drawn: Option<Terms>,
+    /// Where the files are.
+    pub location: Location,
 }
 
 impl Adopted {
     /// Whether there was nothing.
     pub fn is_empty(&self) -> bool {
-        self.tallies.is_empty() && self.ended.is_empty() && self.drawn.is_none()
+        self.bets == 0 && self.ended.is_empty() && self.drawn.is_none()
     }
 }
 
-/// Whether other servers are locked out.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Lockout {
-    /// They are.
-    Locked,
-    /// Another server holds the lock. The text is the pid that it wrote into the file.
-    HeldBy(String),
-}
-
-/// Opens the file that one server at a time locks, and makes it if it is missing.
+/// Adopts the files that are there, and makes those that are missing. `agencies` is CLIENT_AMOUNT.
 ///
 /// # Errors
-/// [`Error::Io`].
-pub fn open_server_lock(paths: &Paths) -> Result<File> {
-    open_or_make(&paths.server_lock)
-}
-
-/// Tries to lock other servers out, for as long as any process has this open file: the parent, and every child that
-/// inherits it. So no old child writes beside a new server.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn lock_out_others(server_lock: &mut File, paths: &Paths) -> Result<Lockout> {
-    let failed = |action| Error::io(action, &paths.server_lock);
-    server_lock.rewind().map_err(failed("seek"))?;
-    if lock::try_exclusive(server_lock).map_err(failed("lock"))? == Attempt::Busy {
-        let mut holder = String::new();
-        server_lock.read_to_string(&mut holder).map_err(failed("read"))?;
-        return Ok(Lockout::HeldBy(holder.trim().to_owned()));
+/// [`Error::NotAStore`], [`Error::Older`] or [`Error::Damaged`] if the files cannot be adopted, and then nothing has been
+/// changed; [`Error::Stopped`] if `stop` returns true; [`Error::Sync`] if a sync fails; [`Error::Io`] if another system call
+/// fails.
+pub fn prepare(
+    paths: &Paths,
+    lock: &LifeLock,
+    durability: Durability,
+    agencies: u32,
+    stop: StopCheck<'_>,
+) -> Result<(Store, Adopted)> {
+    if let Some(path) = older::found(paths)? {
+        return Err(Error::Older { path });
     }
-    server_lock.set_len(0).map_err(failed("truncate"))?;
-    writeln!(server_lock, "{}", std::process::id()).map_err(failed("write"))?;
-    Ok(Lockout::Locked)
-}
-
-/// Renames the files of an earlier lottery, with a time stamp; returns the new names. Call it with other servers locked
-/// out.
-///
-/// The result goes last. After an interruption, a draw that was held is still final; otherwise the agencies end again.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn move_aside(paths: &Paths) -> Result<Vec<PathBuf>> {
-    let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
-    let mut moved = Vec::new();
-    for path in [&paths.ends, &paths.bets, &paths.lock, &paths.rejected, &paths.draw] {
-        let len = match path.metadata() {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-            found => found.map_err(Error::io("stat", path))?.len(),
-        };
-        if len > 0 {
-            let aside = free_name(path, &stamp);
-            fs::rename(path, &aside).map_err(Error::io("rename", path))?;
-            moved.push(aside);
-        }
+    let boot = boot::current()?;
+    warn(paths, boot);
+    let [books, draw] = [&paths.books, &paths.draw].map(|path| open_if_there(path));
+    let (books, draw) = (books?, draw?);
+    read_from_disk(paths, lock, books.as_ref(), draw.as_ref())?;
+    let len = lock.bets().metadata().map_err(Error::io("stat", &paths.bets))?.len();
+    let on_disk = OnDisk { paths, bets: lock.bets(), len, books: books.as_ref(), draw: draw.as_ref(), boot };
+    let decision = adoption::decide(&on_disk, stop)?;
+    if books.is_none() && draw.is_some() {
+        let aviso = "books is missing: only the ends prove that all bets are there";
+        event!(Warning, "books", in_progress, archivo = paths.books.display(), aviso = aviso);
     }
-    Ok(moved)
+    cut_tail(paths, lock.bets(), &decision.tallies, len)?;
+    complete_draw(paths, draw, &decision)?;
+    let mut slots = decision.slots.clone();
+    let known = (1..=agencies).filter_map(AgencyId::new).chain(decision.tallies.agencies());
+    known.for_each(|agency| _ = slots.assign(agency));
+    let ended = decision.ended.iter().chain(decision.missing.iter().map(|(slot, _)| slot));
+    let ended: BTreeSet<_> = ended.map(|slot| slot.agency).collect();
+    make_books(paths, boot, &decision, &slots, &ended)?;
+    let files = Files::open(paths)?;
+    let adopted =
+        Adopted { bets: decision.tallies.bets(), ended, drawn: decision.drawn, location: files.location()?, slots };
+    Ok((Store::over(files, durability), adopted))
 }
 
-/// Makes missing files, finds the committed length, and counts the committed rows. Call it with other servers locked out.
-///
-/// # Errors
-/// [`Error::NotAStore`] if one of the files belongs to something else; [`Error::Stopped`] if `stop` returns true; the other
-/// errors of [`Error`] but [`Error::Ended`].
-pub fn prepare(paths: &Paths, durability: Durability, stop: StopCheck<'_>) -> Result<(Store, Adopted)> {
-    refuse_foreign_files(paths)?;
-    if !record::boot_is_known().map_err(Error::io("read", Path::new(record::BOOT_ID)))? {
+/// Logs what an operator may want to change.
+fn warn(paths: &Paths, boot: Option<Boot>) {
+    if boot.is_none() {
         let aviso = "the kernel does not identify this boot: each start counts the longest run of valid rows";
         event!(Warning, "boot_id", in_progress, aviso = aviso);
     }
-    for path in [&paths.bets, &paths.lock, &paths.ends, &paths.draw] {
-        open_or_make(path)?;
+    let directory = directory_of(&paths.bets);
+    if fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & WRITABLE_BY_OTHERS != 0) {
+        let aviso = "everybody may write to the directory of the bets, and so replace them";
+        event!(Warning, "directory", in_progress, archivo = directory.display(), aviso = aviso);
     }
-    sync_directory(&paths.bets)?;
-    let store = Store::open(paths, durability)?;
-    let files = store.files();
-    for (file, path) in [(&files.bets, &paths.bets), (&files.ends, &paths.ends), (&files.draw, &paths.draw)] {
-        store.sync(file, path)?;
+}
+
+/// Makes the files durable, and drops their cached pages: everything that this server will report is on the disk.
+fn read_from_disk(paths: &Paths, lock: &LifeLock, books: Option<&File>, draw: Option<&File>) -> Result<()> {
+    for (file, path) in [(Some(lock.bets()), &paths.bets), (draw, &paths.draw)] {
+        let Some(file) = file else { continue };
+        file.sync_data().map_err(|source| {
+            books.into_iter().for_each(commit::mark_doubtful);
+            Error::Sync { path: path.clone(), source }
+        })?;
         drop_cache(file);
-    }
-    let tallies = store.lock()?.adopt(stop)?;
-    let ended = store.ended()?;
-    let drawn = results::verify(&files.draw).map_err(Error::io("read", &paths.draw))?;
-    Ok((store, Adopted { tallies, ended, drawn }))
-}
-
-/// A new file is private, whatever the umask. A file that is there keeps its mode.
-fn open_or_make(path: &Path) -> Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).read(true).write(true).mode(PRIVATE);
-    options.open(path).map_err(Error::io("open", path))
-}
-
-/// Refuses files that somebody else wrote, before anything is changed: a start cuts off, moves and overwrites bytes that do
-/// not belong to a lottery.
-fn refuse_foreign_files(paths: &Paths) -> Result<()> {
-    let front = |path: &Path| match File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        file => {
-            let mut front = Vec::new();
-            file.and_then(|file| file.take(row::MAX_LEN as u64).read_to_end(&mut front))
-                .map_err(Error::io("read", path))?;
-            Ok(front)
-        }
-    };
-    // Without the file of the record, this server has not written the bets yet: they must begin with a valid row.
-    let bets = front(&paths.bets)?;
-    if !bets.is_empty() && !exists(&paths.lock) && row_scan::first_run(&bets).is_none() {
-        return Err(Error::NotAStore { path: paths.bets.clone() });
-    }
-    for (path, is_foreign) in [(&paths.ends, ends::is_foreign as fn(&[u8]) -> bool), (&paths.draw, results::is_foreign)]
-    {
-        if is_foreign(&front(path)?) {
-            return Err(Error::NotAStore { path: path.clone() });
-        }
     }
     Ok(())
 }
 
-/// Drops the cached pages of the file, so that the next read comes from the disk: after a failed sync, the cache may hold
-/// more than the disk.
-fn drop_cache(file: &File) {
-    // Only advice: a file system that refuses it either has no cache, or behaves as without this call.
-    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+/// Moves the bytes after the committed rows to `bets.csv.rejected`, durably.
+fn cut_tail(paths: &Paths, bets: &File, committed: &Tallies, len: u64) -> Result<()> {
+    if len == committed.len() {
+        return Ok(());
+    }
+    let path = &paths.rejected;
+    let mut aside = append_or_make(path)?;
+    let mut tail = Range::new(bets, committed.len(), len);
+    let copied = io::copy(&mut tail, &mut aside).map_err(Error::io("write", path))?;
+    aside.sync_data().map_err(Error::io("sync", path))?;
+    sync_directory(path)?;
+    let valid = valid_rows_in_tail(paths, bets, committed.len(), len)?;
+    event!(Warning, "apartar_cola", in_progress, bytes = copied, filas_validas = valid, archivo = path.display());
+    bets.set_len(committed.len()).map_err(Error::io("truncate", &paths.bets))?;
+    bets.sync_data().map_err(Error::io("sync", &paths.bets))
 }
 
-/// The first name of `PATH.STAMP`, `PATH.STAMP-2`, `PATH.STAMP-3`, … that is not taken.
-fn free_name(path: &Path, stamp: &str) -> PathBuf {
-    let named = |suffix: String| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
+fn valid_rows_in_tail(paths: &Paths, bets: &File, from: u64, to: u64) -> Result<u64> {
+    let mut lines = Range::new(bets, from, to).lines();
+    let mut valid = 0;
+    while let Some(line) = lines.next_line().map_err(Error::io("read", &paths.bets))? {
+        valid += u64::from(crate::row::parse(line).is_some());
+    }
+    Ok(valid)
+}
+
+/// Makes `draw`, or writes the ends that only the books have, and cuts off a result that does not count.
+fn complete_draw(paths: &Paths, draw: Option<File>, decision: &Decision) -> Result<()> {
+    let write = || Error::io("write", &paths.draw);
+    let Some(draw) = draw else {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        return replace(&paths.draw, |new| draw_file::Header { began }.write(new)).map(drop);
     };
-    let plain = named(format!(".{stamp}"));
-    let numbered = (2_u64..).map(|n| named(format!(".{stamp}-{n}")));
-    std::iter::once(plain).chain(numbered).find(|name| !exists(name)).expect("a directory holds fewer than 2^64 names")
+    if decision.missing.is_empty() && decision.unfinished.is_none() {
+        return Ok(());
+    }
+    for (slot, unit) in &decision.missing {
+        unit.write(&draw, slot.number).map_err(write())?;
+    }
+    if let Some(offset) = decision.unfinished {
+        draw.set_len(offset).and_then(|()| Place::clear(&draw)).map_err(write())?;
+    }
+    draw.sync_data().map_err(Error::io("sync", &paths.draw))
 }
 
-fn exists(path: &Path) -> bool {
-    !matches!(path.symlink_metadata(), Err(e) if e.kind() == io::ErrorKind::NotFound)
+/// Replaces `books` by new ones of this boot.
+fn make_books(
+    paths: &Paths,
+    boot: Option<Boot>,
+    decision: &Decision,
+    slots: &Slots,
+    ended: &BTreeSet<AgencyId>,
+) -> Result<()> {
+    let committed = decision.tallies.len();
+    let header = Header { boot, parent: std::process::id(), slots: slots.len() };
+    let head = Head { is_drawn: decision.drawn.is_some(), ..Head::new(committed) };
+    let entries = slots.iter().filter_map(|slot| {
+        let (tally, has_ended) = (decision.tallies.of(slot.agency), ended.contains(&slot.agency));
+        let seq = if tally.count > 0 { head.seq } else { 0 };
+        let entry = Entry {
+            seq,
+            end: committed,
+            tally,
+            is_closed: has_ended,
+            is_durable: has_ended,
+            ..Entry::empty(slot.agency)
+        };
+        (has_ended || tally.count > 0).then_some((slot.number, entry))
+    });
+    let books = books::new_books(&header, &head, entries);
+    replace(&paths.books, |new| new.write_all_at(&books, 0)).map(drop)
 }

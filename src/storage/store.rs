@@ -1,19 +1,16 @@
 //! The verbs that sessions, the draw and the parent use, and when data is made durable.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
-use super::commit::Locked;
-use super::ends;
+use super::books::Entry;
+use super::commit::{self, Locked};
+use super::draw_file::{self, Unit};
 use super::error::{Error, Result};
-use super::files::Files;
-use super::paths::Paths;
-use super::queries::Committed;
+use super::files::{Files, Location};
 use super::results::{self, Terms};
-use super::tallies::Tallies;
-use crate::bet::{AgencyId, Bet};
-use crate::draw::Winners;
+use super::slots::Slot;
+use crate::bet::Bet;
 use crate::durability::Durability;
 use crate::row::{self, Tally};
 
@@ -24,128 +21,126 @@ pub struct Store {
     durability: Durability,
 }
 
+/// What is stored of one agency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its committed rows.
+    pub tally: Tally,
+    /// Whether it has ended.
+    pub has_ended: bool,
+}
+
 impl Store {
-    /// Opens the files, which [`super::start::prepare`] has made.
+    /// Opens the files that the parent has found.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn open(paths: &Paths, durability: Durability) -> Result<Self> {
-        Ok(Self { files: Files::open(paths)?, durability })
+    /// [`Error::Replaced`] if a name now refers to another file; [`Error::Io`] if a file cannot be opened.
+    pub fn open(location: &Location, durability: Durability) -> Result<Self> {
+        Ok(Self { files: Files::open_at(location)?, durability })
     }
 
-    /// Stores `bets`, all or none. After it returns, a killed process loses none of them, nor does a power cut at
-    /// [`Durability::Batch`].
+    pub(super) fn over(files: Files, durability: Durability) -> Self {
+        Self { files, durability }
+    }
+
+    /// Stores `bets` of the agency of `slot` as one group, all or none. After it returns, a killed process loses none of
+    /// them, nor does a power cut at [`Durability::Batch`].
     ///
     /// # Errors
-    /// [`Error::Ended`] if their agency has ended; [`Error::Sync`], after which the bets may be stored all the same; other
-    /// errors of [`Error`], after which no bet of the batch counts.
-    pub fn store_bets(&self, bets: &[Bet]) -> Result<()> {
+    /// [`Error::Ended`] if the agency has ended; [`Error::Sync`], after which the bets may be stored all the same; other
+    /// errors of [`Error`], after which no bet of the group counts.
+    pub fn store_bets(&self, slot: Slot, bets: &[Bet]) -> Result<()> {
+        if bets.is_empty() {
+            return Ok(());
+        }
         let rows = row::format(bets);
-        self.lock()?.append_bets(bets, &rows)?;
+        self.lock()?.append(slot, &rows, bets.len() as u64)?;
         self.sync_from(Durability::Batch, &self.files.bets, &self.files.paths.bets)
     }
 
-    /// Records that `agency` has ended; a repetition changes nothing. After it returns, neither a killed process nor (from
-    /// [`Durability::End`] on) a power cut loses the end, or any bet of the agency.
-    ///
-    /// The syncs are outside the lock, so that the ends of different agencies share the work of the disk.
+    /// Records that the agency of `slot` has ended; a repetition changes nothing. After it returns, neither a killed process
+    /// nor (from [`Durability::End`] on) a power cut loses the end, or any bet of the agency.
     ///
     /// # Errors
     /// The errors of [`Error`] but [`Error::Ended`]. After [`Error::Sync`] the agency may have ended all the same.
-    pub fn end(&self, agency: AgencyId) -> Result<()> {
-        self.sync_from(Durability::End, &self.files.bets, &self.files.paths.bets)?;
-        self.lock()?.append_end(agency)?;
-        self.sync_ends()
+    pub fn end(&self, slot: Slot) -> Result<()> {
+        let closed = self.lock()?.close(slot)?;
+        closed.map_or(Ok(()), |entry| self.complete_end(slot, entry))
     }
 
-    /// Makes `ends` durable, from [`Durability::End`] on. Call it before a client learns of an end that another process
-    /// recorded: that process may have died before its own sync.
-    ///
-    /// # Errors
-    /// [`Error::Sync`].
-    pub fn sync_ends(&self) -> Result<()> {
-        self.sync_from(Durability::End, &self.files.ends, &self.files.paths.ends)
-    }
-
-    /// The agencies that have ended. Takes no lock: an end that is being recorded at this moment may be missing.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn ended(&self) -> Result<BTreeSet<AgencyId>> {
-        ends::read(&self.files.ends).map_err(Error::io("read", &self.files.paths.ends))
-    }
-
-    /// The tally of `agency`'s committed rows: that of `known`, and the rows that came later.
+    /// What is stored of the agency of `slot`. Reads one record and takes no lock. If the agency has ended, first makes the
+    /// end durable: the process that closed the slot may have died before it did so.
     ///
     /// # Errors
     /// The errors of [`Error`] but [`Error::Ended`].
-    pub fn tally(&self, agency: AgencyId, known: &Tallies) -> Result<Tally> {
-        self.rows_up_to(self.committed_len()?).tally(agency, known)
+    pub fn stored(&self, slot: Slot) -> Result<Stored> {
+        let entry = commit::read_slot(&self.files, slot)?.entry(slot.agency);
+        if entry.is_closed {
+            self.complete_end(slot, entry)?;
+        }
+        Ok(Stored { tally: entry.tally, has_ended: entry.is_closed })
     }
 
-    /// Every stored bet, in the order of storage. The iterator ends after its first error.
+    /// Whether the agency of `slot` has ended. The end may not be durable yet.
     ///
     /// # Errors
-    /// The errors of [`Error`] but [`Error::Ended`].
-    pub fn load_bets(&self) -> Result<impl Iterator<Item = Result<Bet>>> {
-        Ok(self.rows_up_to(self.committed_len()?).bets())
+    /// [`Error::Damaged`] if the slot is damaged; [`Error::Io`] if pread(2) fails.
+    pub fn has_ended(&self, slot: Slot) -> Result<bool> {
+        Ok(commit::read_slot(&self.files, slot)?.entry(slot.agency).is_closed)
     }
 
-    /// Every bet with `number` in the first `committed` bytes, in the order of storage. The iterator ends after its first
-    /// error; damage in rows with other numbers is not noticed.
-    ///
-    /// # Errors
-    /// Each item may be [`Error::Damaged`] or [`Error::Io`].
-    pub fn load_bets_with(&self, number: u32, committed: u64) -> impl Iterator<Item = Result<Bet>> {
-        self.rows_up_to(committed).bets_with(number)
+    /// The steps of an end after its slot is closed. No lock is needed, because nobody changes a closed slot otherwise; so
+    /// the ends of different agencies share the work of the disk.
+    fn complete_end(&self, slot: Slot, closed: Entry) -> Result<()> {
+        let Files { bets, books, draw, paths } = &self.files;
+        if closed.is_durable {
+            return Ok(());
+        }
+        // After the slot is closed, so that no bet is stored between this sync and the unit.
+        self.sync_from(Durability::End, bets, &paths.bets)?;
+        let unit = Unit { agency: slot.agency, tally: closed.tally };
+        unit.write(draw, slot.number).map_err(Error::io("write", &paths.draw))?;
+        if self.durability >= Durability::End {
+            self.sync(draw, &paths.draw)?;
+            let durable = Entry { is_durable: true, ..closed };
+            let pair = commit::read_slot(&self.files, slot)?;
+            pair.replace(books, &durable).map_err(Error::io("write", &paths.books))?;
+        }
+        Ok(())
     }
 
-    /// The committed length in bytes.
+    /// The number of commits so far. While a process holds the data lock, it changes only if that process goes on.
     ///
     /// # Errors
-    /// The errors of [`Error`] but [`Error::Ended`].
-    pub fn committed_len(&self) -> Result<u64> {
-        Ok(self.lock()?.committed()?.committed)
-    }
-
-    /// Writes the draw's result and makes it durable, which is final. The bets and the ends are made durable first, at any
-    /// level of durability: a result must not outlive them.
-    ///
-    /// # Errors
-    /// [`Error::Sync`], [`Error::Io`]. The caller must then discard the result.
-    pub fn write_result(&self, terms: Terms, winners: &Winners) -> Result<()> {
-        let Files { bets, ends, draw, paths, .. } = &self.files;
-        self.sync(bets, &paths.bets)?;
-        self.sync(ends, &paths.ends)?;
-        results::write(draw, terms, winners).map_err(Error::io("write", &paths.draw))?;
-        self.sync(draw, &paths.draw).inspect_err(|_| {
-            // A result that may be lost must not be found, and adopted as final, by the next server.
-            let _ = draw.set_len(0);
-        })
-    }
-
-    /// Empties the result that a process left without confirming that it is durable.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn discard_result(&self) -> Result<()> {
-        self.files.draw.set_len(0).map_err(Error::io("truncate", &self.files.paths.draw))
+    /// [`Error::Damaged`] if the head is damaged; [`Error::Io`] if pread(2) fails.
+    pub fn sequence(&self) -> Result<u64> {
+        Ok(commit::newest_head(&self.files)?.seq)
     }
 
     /// The terms of the draw, if it has been held. Does not check the winners: the start or their writer has done so.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`] if pread(2) fails.
     pub fn result(&self) -> Result<Option<Terms>> {
-        results::terms(&self.files.draw).map_err(Error::io("read", &self.files.paths.draw))
+        let Files { draw, paths, .. } = &self.files;
+        let terms = self.held()?.map(|extent| results::terms(draw, extent)).transpose();
+        Ok(terms.map_err(Error::io("read", &paths.draw))?.flatten())
     }
 
-    /// The documents of the agency's winning bets; `None` if `draw` holds no valid result.
+    /// The documents of the winning bets of the agency of `slot`; `None` if the draw has not been held, or if this part of
+    /// its result is damaged.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn winners(&self, agency: AgencyId) -> Result<Option<Vec<u32>>> {
-        results::winners(&self.files.draw, agency).map_err(Error::io("read", &self.files.paths.draw))
+    /// [`Error::Io`] if pread(2) fails.
+    pub fn winners(&self, slot: Slot) -> Result<Option<Vec<u32>>> {
+        let Files { draw, paths, .. } = &self.files;
+        let documents = self.held()?.map(|extent| results::winners(draw, extent, slot)).transpose();
+        Ok(documents.map_err(Error::io("read", &paths.draw))?.flatten())
+    }
+
+    pub(super) fn held(&self) -> Result<Option<draw_file::Extent>> {
+        let Files { draw, paths, .. } = &self.files;
+        draw_file::held(draw).map_err(Error::io("read", &paths.draw))
     }
 
     pub(super) fn files(&self) -> &Files {
@@ -156,10 +151,6 @@ impl Store {
         Locked::take(&self.files)
     }
 
-    fn rows_up_to(&self, committed: u64) -> Committed<'_> {
-        Committed::new(&self.files, committed)
-    }
-
     fn sync_from(&self, level: Durability, file: &File, path: &Path) -> Result<()> {
         if self.durability < level { Ok(()) } else { self.sync(file, path) }
     }
@@ -167,7 +158,7 @@ impl Store {
     /// Makes a file durable.
     ///
     /// Trap: the kernel reports a failed sync once. It keeps the unwritten data in its cache as if it were written, and the
-    /// next sync succeeds. So a failure marks the record, and nobody relies on the committed length until a start has read
+    /// next sync succeeds. So a failure marks the head, and nobody relies on the committed length until a start has read
     /// the rows from the disk again.
     pub(super) fn sync(&self, file: &File, path: &Path) -> Result<()> {
         file.sync_data().map_err(|source| {
@@ -176,27 +167,5 @@ impl Store {
             }
             Error::Sync { path: path.to_owned(), source }
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::start;
-
-    #[test]
-    fn bets_with_a_number_are_found_in_every_notation() {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = Paths::beside(&directory.path().join("bets.csv"));
-        let row = |document, number| format!("1,Ana,Paz,{document},1999-03-17,{number}\r\n");
-        let numbers = ["7574", "75741", "07574", "\"7574\"", "17574", "7575"];
-        let rows: String = (0..).zip(numbers).map(|(document, number)| row(document, number)).collect();
-        std::fs::write(&paths.bets, rows).unwrap();
-        let (store, _) = start::prepare(&paths, Durability::Process, &|| false).unwrap();
-        let documents = |bets: Vec<Bet>| bets.iter().map(|bet| bet.document).collect::<Vec<_>>();
-        let all: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_>>().unwrap();
-        assert_eq!(documents(all), [0, 1, 2, 3, 4, 5]);
-        let with: Vec<Bet> = store.load_bets_with(7574, store.committed_len().unwrap()).collect::<Result<_>>().unwrap();
-        assert_eq!(documents(with), [0, 2, 3]);
     }
 }

@@ -1,0 +1,303 @@
+//! What a start decides about the files that it finds. Nothing is changed before the decision is complete.
+//!
+//! | found | the committed length | refused if |
+//! |---|---|---|
+//! | neither `books` nor `draw` | the longest run of valid rows | there are bytes, but the first row is not valid |
+//! | `books` of this boot | the head's, or that of the next commit | any row, slot or end contradicts another |
+//! | the same, but doubtful: a sync has failed | the longest run of valid rows within that length | as in the next row |
+//! | `books` of another boot, or none | the longest run of valid rows | an end is damaged, is gone, or has other rows |
+//!
+//! Within one boot everything that a process has written is there, so the books prove every agency's rows. After a reboot,
+//! only ends prove theirs, because the books are never synced. But a flag that was set after a sync is still evidence.
+
+use std::collections::HashSet;
+use std::fs::File;
+
+use super::books::{self, Entry, Head, Header, Pair};
+use super::boot::Boot;
+use super::draw_file::{self, Place, Unit};
+use super::error::{Defect, Error, Result};
+use super::files::{StopCheck, valid_rows};
+use super::paths::Paths;
+use super::record::Found;
+use super::results::{self, Terms};
+use super::slots::{Slot, Slots};
+use super::tallies::Tallies;
+
+/// Most bytes that one write can leave after the committed length: a batch of 255 rows with the longest names that a batch
+/// can carry. A longer file without a valid row was never a store.
+const LARGEST_GROUP: u64 = 32 * 1024;
+
+/// The files that a start has found.
+#[derive(Debug, Clone, Copy)]
+pub struct OnDisk<'a> {
+    /// Their names.
+    pub paths: &'a Paths,
+    /// `bets.csv`.
+    pub bets: &'a File,
+    /// Its length in bytes.
+    pub len: u64,
+    /// `books`, if it exists.
+    pub books: Option<&'a File>,
+    /// `draw`, if it exists.
+    pub draw: Option<&'a File>,
+    /// The current boot, if it is known.
+    pub boot: Option<Boot>,
+}
+
+/// The state that a start goes on with.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// The committed rows.
+    pub tallies: Tallies,
+    /// The slots of the agencies that have ended, or that the books know.
+    pub slots: Slots,
+    /// The ends that are in `draw`.
+    pub ended: Vec<Slot>,
+    /// The ends that are in the books, and not in `draw` yet.
+    pub missing: Vec<(Slot, Unit)>,
+    /// The terms of the draw, if it is held.
+    pub drawn: Option<Terms>,
+    /// Where the rest of a result begins that does not count.
+    pub unfinished: Option<u64>,
+}
+
+/// Decides about the files.
+///
+/// # Errors
+/// [`Error::Damaged`] or [`Error::NotAStore`] as in the table of this module; [`Error::Stopped`] if `stop` returns true;
+/// [`Error::Io`] if a system call fails.
+pub fn decide(on_disk: &OnDisk<'_>, stop: StopCheck<'_>) -> Result<Decision> {
+    let OnDisk { paths, len, books, draw, boot, .. } = *on_disk;
+    let header = books.map(|books| first_record(&paths.books, Header::read(books))).transpose()?;
+    draw.map(|draw| first_record(&paths.draw, draw_file::Header::read(draw))).transpose()?;
+    match (header, books, draw) {
+        (Some(header), Some(books), Some(draw)) => {
+            let books = Books::read(paths, books, header)?;
+            match boot.is_some() && header.boot == boot {
+                true if !books.head()?.is_doubtful => in_this_boot(on_disk, &books, draw, stop),
+                true => in_another_boot(on_disk, Some(&books), draw, books.head()?.committed.min(len), stop),
+                false => in_another_boot(on_disk, Some(&books), draw, len, stop),
+            }
+        }
+        (_, Some(_), None) => Err(Error::damaged(&paths.draw, Defect::Missing)),
+        (_, _, Some(draw)) => in_another_boot(on_disk, None, draw, len, stop),
+        (_, None, None) => without_books(on_disk, stop),
+    }
+}
+
+fn first_record<T>(path: &std::path::Path, found: std::io::Result<Found<T>>) -> Result<T> {
+    match found.map_err(Error::io("read", path))? {
+        Found::Valid(header) => Ok(header),
+        Found::Blank | Found::Damaged => Err(Error::damaged(path, Defect::Header)),
+    }
+}
+
+/// Rows that another program may have written, or nothing at all.
+fn without_books(on_disk: &OnDisk<'_>, stop: StopCheck<'_>) -> Result<Decision> {
+    let tallies = on_disk.scan(on_disk.len, stop)?;
+    if tallies.len() == 0 && on_disk.len > 0 {
+        return Err(Error::NotAStore { path: on_disk.paths.bets.clone() });
+    }
+    Ok(Decision { tallies, ..Decision::default() })
+}
+
+// ---- books of this boot ----
+
+fn in_this_boot(on_disk: &OnDisk<'_>, books: &Books<'_>, draw: &File, stop: StopCheck<'_>) -> Result<Decision> {
+    let OnDisk { paths, len, .. } = *on_disk;
+    let counts = books::rolled_forward(books.file, books.head()?, len).map_err(Error::io("read", &paths.books))?;
+    // A slot that ends past the end of the file contradicts the head, too. Then the rows below name the agency.
+    let committed = counts.unwrap_or(books.head()?).committed;
+    let tallies = on_disk.scan(committed.min(len), stop)?;
+    let mut decision = Decision { tallies, slots: books.slots()?, ..Decision::default() };
+    books.compare(&decision.tallies, committed)?;
+    match counts {
+        None => return Err(Error::damaged(&paths.books, Defect::Contradiction)),
+        Some(_) if len < committed => return Err(Error::damaged(&paths.bets, Defect::Short { len, committed })),
+        Some(_) if len - committed > LARGEST_GROUP => {
+            return Err(Error::damaged(&paths.bets, Defect::Long { len, committed }));
+        }
+        Some(_) => {}
+    }
+    let units = decision.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
+    let damaged = |defect| Error::damaged(&paths.draw, defect);
+    for (number, unit) in (0..).zip(units) {
+        let entry = books.entry(number);
+        let closed = entry.filter(|entry| entry.is_closed);
+        match (unit, closed) {
+            (Found::Valid(unit), Some(entry)) if (unit.agency, unit.tally) == (entry.agency, entry.tally) => {
+                decision.ended.push(Slot { agency: unit.agency, number });
+            }
+            (Found::Valid(unit), Some(entry)) if unit.agency == entry.agency => {
+                return Err(damaged(decision.tallies.differ(unit.agency, unit.tally, len)));
+            }
+            (Found::Valid(unit), _) => return Err(damaged(Defect::EndUnknown(unit.agency))),
+            (Found::Blank | Found::Damaged, Some(Entry { agency, tally, .. })) => {
+                decision.missing.push((Slot { agency, number }, Unit { agency, tally }));
+            }
+            (Found::Damaged, None) => return Err(damaged(Defect::Unit(number))),
+            (Found::Blank, None) => {}
+        }
+    }
+    Ok(decision)
+}
+
+// ---- books of another boot, or none ----
+
+fn in_another_boot(
+    on_disk: &OnDisk<'_>,
+    books: Option<&Books<'_>>,
+    draw: &File,
+    to: u64,
+    stop: StopCheck<'_>,
+) -> Result<Decision> {
+    let OnDisk { paths, len, .. } = *on_disk;
+    let mut decision = Decision { tallies: on_disk.scan(to, stop)?, ..Decision::default() };
+    let damaged = |defect| Error::damaged(&paths.draw, defect);
+    let units = decision.read_result(paths, draw, books, Certainty::AnotherBoot)?;
+    for (number, unit) in (0..).zip(&units) {
+        match unit {
+            Found::Valid(Unit { agency, tally }) => {
+                let slot = Slot { agency: *agency, number };
+                if !decision.slots.keep(slot) {
+                    return Err(damaged(Defect::Unit(number)));
+                }
+                let compared = decision.tallies.compare(*agency, *tally, len);
+                compared.map_err(|defect| Error::damaged(&paths.bets, defect))?;
+                decision.ended.push(slot);
+            }
+            Found::Damaged => return Err(damaged(Defect::Unit(number))),
+            Found::Blank => {}
+        }
+    }
+    if decision.tallies.len() == 0 && len > LARGEST_GROUP {
+        return Err(Error::NotAStore { path: paths.bets.clone() });
+    }
+    let ended: HashSet<_> = decision.ended.iter().map(|slot| slot.agency).collect();
+    let gone = books.into_iter().flat_map(Books::durable_ends).find(|slot| !ended.contains(&slot.agency));
+    gone.map_or(Ok(decision), |slot| Err(damaged(Defect::EndGone(slot.agency))))
+}
+
+// ---- both ----
+
+/// Whether the books are of this boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Certainty {
+    ThisBoot,
+    AnotherBoot,
+}
+
+impl OnDisk<'_> {
+    fn scan(&self, to: u64, stop: StopCheck<'_>) -> Result<Tallies> {
+        valid_rows(self.bets, to, stop, &mut |_| {}).map_err(|e| match e.kind() {
+            std::io::ErrorKind::Interrupted => Error::Stopped,
+            _ => Error::io("read", &self.paths.bets)(e),
+        })
+    }
+}
+
+impl Decision {
+    /// Reads the result, and returns the units, which end where the result begins.
+    fn read_result(
+        &mut self,
+        paths: &Paths,
+        draw: &File,
+        books: Option<&Books<'_>>,
+        certainty: Certainty,
+    ) -> Result<Vec<Found<Unit>>> {
+        let read = || Error::io("read", &paths.draw);
+        let damaged = |defect| Err(Error::damaged(&paths.draw, defect));
+        let place = Place::read(draw).map_err(read())?;
+        let was_held = books.is_some_and(Books::was_drawn);
+        let end = match place {
+            Found::Valid(Place::Held(extent)) => {
+                self.drawn = results::verify(draw, extent).map_err(read())?;
+                if self.drawn.is_none() {
+                    return damaged(Defect::Result);
+                }
+                Some(extent.offset)
+            }
+            _ if was_held => return damaged(Defect::Held),
+            Found::Valid(Place::Planned { offset }) => Some(offset),
+            Found::Blank => None,
+            // A killed process may have torn this record, and no other one.
+            Found::Damaged => match (certainty, books) {
+                (Certainty::ThisBoot, Some(books)) => Some(draw_file::result_offset(books.header.slots)),
+                _ => return damaged(Defect::Held),
+            },
+        };
+        self.unfinished = end.filter(|_| self.drawn.is_none());
+        draw_file::units(draw, end).map_err(read())
+    }
+}
+
+/// The books that a start has found, in memory.
+struct Books<'a> {
+    paths: &'a Paths,
+    file: &'a File,
+    header: Header,
+    head: Pair<Head>,
+    slots: Vec<Pair<Entry>>,
+}
+
+impl<'a> Books<'a> {
+    fn read(paths: &'a Paths, file: &'a File, header: Header) -> Result<Self> {
+        let read = || Error::io("read", &paths.books);
+        if file.metadata().map_err(read())?.len() < header.min_len() {
+            return Err(Error::damaged(&paths.books, Defect::Header));
+        }
+        let head = Pair::read(file, books::Place::HEAD).map_err(read())?;
+        let mut slots = Vec::new();
+        books::slots(file, |_, pair| slots.push(pair)).map_err(read())?;
+        Ok(Self { paths, file, header, head, slots })
+    }
+
+    fn head(&self) -> Result<Head> {
+        self.head.newest().ok_or_else(|| Error::damaged(&self.paths.books, Defect::Head))
+    }
+
+    /// Whether any half of the head says that the draw has been held.
+    fn was_drawn(&self) -> bool {
+        self.head.valid().any(|head| head.is_drawn)
+    }
+
+    fn entry(&self, number: u32) -> Option<Entry> {
+        self.slots.get(number as usize)?.newest()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
+        (0..).zip(&self.slots).filter_map(|(number, pair)| Some((number, pair.newest()?)))
+    }
+
+    /// The ends that were synced.
+    fn durable_ends(&self) -> impl Iterator<Item = Slot> {
+        let ends = |(number, pair): (u32, &Pair<Entry>)| {
+            let durable = pair.valid().find(|entry| entry.is_durable);
+            durable.map(|entry| Slot { agency: entry.agency, number })
+        };
+        (0..).zip(&self.slots).filter_map(ends).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The slots of all agencies that have an entry.
+    fn slots(&self) -> Result<Slots> {
+        let mut slots = Slots::default();
+        for (number, entry) in self.entries() {
+            if !slots.keep(Slot { agency: entry.agency, number }) {
+                return Err(Error::damaged(&self.paths.books, Defect::Contradiction));
+            }
+        }
+        Ok(slots)
+    }
+
+    /// Checks that every agency's rows are those of its slot.
+    fn compare(&self, tallies: &Tallies, committed: u64) -> Result<()> {
+        let differs = |defect| Error::damaged(&self.paths.bets, defect);
+        for (_, entry) in self.entries() {
+            tallies.compare(entry.agency, entry.tally, committed).map_err(differs)?;
+        }
+        let known: HashSet<_> = self.entries().map(|(_, entry)| entry.agency).collect();
+        let unknown = tallies.agencies().into_iter().find(|agency| !known.contains(agency));
+        unknown.map_or(Ok(()), |agency| Err(differs(tallies.differ(agency, Default::default(), committed))))
+    }
+}

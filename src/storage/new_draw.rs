@@ -1,0 +1,90 @@
+//! `--new-draw`: sets the files of an earlier lottery aside, and begins a new one.
+//!
+//! | step | remains if the process dies after this step |
+//! |---|---|
+//! | link each file to a name with the date | the old lottery, with second names |
+//! | make a new `bets.csv`, lock it, and rename it over the old one | files that a start refuses; the command can be repeated |
+//! | remove the other files, `draw` last | a new lottery |
+//!
+//! A file that is a mount of its own cannot be linked or renamed. The first step finds that, before anything has moved.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ipc::lock;
+
+use super::error::{Error, Result};
+use super::files::{append_or_make, sync_directory};
+use super::lifelock::LifeLock;
+use super::paths::{Paths, replacement, with_suffix};
+
+/// Sets the files aside under the life lock. Returns the lock of the new `bets.csv`, and the new names of the old files.
+///
+/// # Errors
+/// [`Error::NotMovable`] if a file cannot be linked, and then nothing has moved; [`Error::Io`] if another system call fails.
+pub fn set_aside(paths: &Paths, lock: LifeLock) -> Result<(LifeLock, Vec<PathBuf>)> {
+    let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
+    let older = &paths.older;
+    // In the order of their removal: without `draw`, a killed command would seem to leave a lottery of another program.
+    let files = [&paths.bets, &paths.rejected, &older.record, &older.ends, &paths.books, &paths.draw];
+    let mut there = Vec::new();
+    for path in files {
+        if len(path)? > 0 {
+            there.push((path.as_path(), free_name(path, &stamp)));
+        }
+    }
+    link_all(&there)?;
+    let lock = new_bets(paths, lock)?;
+    for path in files.into_iter().skip(1) {
+        match fs::remove_file(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(Error::io("remove", path))?,
+        }
+    }
+    sync_directory(&paths.bets)?;
+    Ok((lock, there.into_iter().map(|(_, aside)| aside).collect()))
+}
+
+/// Links every file to its second name, or none.
+fn link_all(files: &[(&Path, PathBuf)]) -> Result<()> {
+    for (index, (path, aside)) in files.iter().enumerate() {
+        if let Err(source) = fs::hard_link(path, aside) {
+            for (_, linked) in &files[..index] {
+                // The old name is still there, so this removes only a second name.
+                let _ = fs::remove_file(linked);
+            }
+            return Err(Error::NotMovable { path: (*path).to_owned(), source });
+        }
+    }
+    Ok(())
+}
+
+/// Puts an empty file in the place of `bets.csv`. It is locked before any other process can open it by that name.
+fn new_bets(paths: &Paths, old: LifeLock) -> Result<LifeLock> {
+    let new = replacement(&paths.bets);
+    // The rest of an interrupted command.
+    let _ = fs::remove_file(&new);
+    let bets = append_or_make(&new)?;
+    let locked = lock::try_exclusive(&bets).map_err(Error::io("lock", &new))?;
+    debug_assert_eq!(locked, lock::Attempt::Locked);
+    fs::rename(&new, &paths.bets).map_err(Error::io("rename", &new))?;
+    sync_directory(&paths.bets)?;
+    Ok(old.moved_to(bets))
+}
+
+/// The length of a file; 0 if it does not exist.
+fn len(path: &Path) -> Result<u64> {
+    match path.metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+        found => Ok(found.map_err(Error::io("stat", path))?.len()),
+    }
+}
+
+/// The first name of `PATH.STAMP`, `PATH.STAMP-2`, `PATH.STAMP-3`, … that is not taken.
+pub fn free_name(path: &Path, stamp: &str) -> PathBuf {
+    let plain = with_suffix(path, &format!(".{stamp}"));
+    let numbered = (2_u64..).map(|n| with_suffix(path, &format!(".{stamp}-{n}")));
+    let is_free = |name: &PathBuf| matches!(name.symlink_metadata(), Err(e) if e.kind() == io::ErrorKind::NotFound);
+    std::iter::once(plain).chain(numbered).find(is_free).expect("a directory holds fewer than 2^64 names")
+}
