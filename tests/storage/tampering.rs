@@ -21,7 +21,7 @@ fn refuses_with_4(server: &Server, why: &str) {
     ] {
         assert_eq!(server.connect().send(&message).rest(), answer, "{name}");
     }
-    server.await_childless();
+    eventually("their children have ended", || server.children().len() <= 1);
     let log = &server.log()[begun..];
     assert_eq!(count_events(log, "ERROR "), 5, "{log}");
     assert!(events(log).iter().filter(|line| line.starts_with("ERROR")).all(|line| line.contains(why)), "{log}");
