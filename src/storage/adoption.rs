@@ -121,7 +121,8 @@ fn in_this_boot(on_disk: &OnDisk<'_>, books: &Books<'_>, draw: &File, stop: Stop
         }
         Some(_) => {}
     }
-    let units = decision.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
+    let mut units = decision.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
+    units.resize(units.len().max(books.slots.len()), Found::Blank);
     let damaged = |defect| Error::damaged(&paths.draw, defect);
     for (number, unit) in (0..).zip(units) {
         let entry = books.entry(number);
