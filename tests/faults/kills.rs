@@ -42,7 +42,7 @@ fn a_kill_amid_the_write_leaves_no_bet_and_its_tail_is_cut_off() {
     let Some(_strace) = Strace::attach(scene.child, &kill) else { return };
     assert_eq!(scene.victim.send(&batch_of(1, 5, 1)).rest_or_reset(), b"");
     assert_eq!(scene.bytes(), torn);
-    assert!(scene.assert_recovered(2).contains("action: descartar_cola | result: success | bytes: 65 "));
+    assert!(scene.assert_recovered(2).contains("action: descartar_cola | result: in_progress | bytes: 65 "));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_kill_between_rows_and_slot_leaves_no_bet() {
     assert_eq!(scene.victim.send(&batch_of(1, 5, WINNING)).rest_or_reset(), b"");
     assert_eq!(scene.bytes(), 2 * ROW + 5 * (ROW + 3));
     let log = scene.assert_recovered(2);
-    assert!(log.contains("action: descartar_cola | result: success | bytes: 145 "), "{log}");
+    assert!(log.contains("action: descartar_cola | result: in_progress | bytes: 145 "), "{log}");
 }
 
 #[test]
