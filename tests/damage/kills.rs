@@ -64,7 +64,11 @@ fn at_each_step(make_copy: impl Fn() -> Setup, argument: Option<&str>, check: im
 
 // ---- a start ----
 
-/// After a reboot, an end without unit, a tail, and a result that does not count.
+fn names(setup: &Setup) -> Vec<String> {
+    files(&setup.path("")).into_keys().collect()
+}
+
+/// In the same boot, an end without unit, a tail, and a result that does not count.
 fn work_for_a_start() -> Setup {
     let setup = lottery(Stage::Ended);
     let number = Books::read(&setup.path("books")).number_of(1);
@@ -84,7 +88,8 @@ fn a_start_that_is_killed_at_any_step_decides_the_same_again() {
         return;
     }
     let template = work_for_a_start();
-    let expected = state(&copy_of(&template).start().kill());
+    let whole = copy_of(&template).start().kill();
+    let (expected, expected_names) = (state(&whole), names(&whole));
     assert!(expected.1[0].is_some(), "the end is complete");
     at_each_step(
         || copy_of(&template),
@@ -94,7 +99,9 @@ fn a_start_that_is_killed_at_any_step_decides_the_same_again() {
             assert_eq!(server.tally(1), full(1, true), "{step}");
             let rejected = fs::read(server.path("bets.csv.rejected")).unwrap();
             assert!(rejected.ends_with(row(1, 666, WINNING).as_bytes()), "{step}");
-            assert!(state(&server.kill()) == expected, "{step}: another state");
+            let setup = server.kill();
+            assert!(state(&setup) == expected, "{step}: another state");
+            assert_eq!(names(&setup), expected_names, "{step}");
         },
     );
 }
