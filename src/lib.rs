@@ -4,7 +4,7 @@
 //! # Processes
 //!
 //! ```text
-//!  client 1 ──TCP──▶ child 1 ──flock──▶ bets.csv, books    parent: accepts, forks, keeps claims and the ledger;
+//!  client 1 ──TCP──▶ child 1 ──flock──▶ bets.csv, books             parent: accepts, forks, keeps claims and the ledger;
 //!                      ▲ │                                              never reads a client's byte, never blocks
 //!               Order  │ │ Report   (socketpair)                child:  one connection; validates, stores, answers
 //!                      │ ▼                                      draw child: scans the bets once, writes the result

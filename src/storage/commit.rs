@@ -60,21 +60,13 @@ impl<'a> Locked<'a> {
     /// `bets.csv` is shorter than the committed length, or if the books contradict themselves; [`Error::Io`] if a system
     /// call fails.
     pub fn head(&self) -> Result<Head> {
-        let path = &self.files.paths.bets;
-        let found = self.files.bets.metadata().map_err(Error::io("stat", path))?;
-        if found.nlink() == 0 {
-            return Err(Error::Replaced { path: path.clone() });
-        }
         let head = self.newest_head()?;
         if head.is_doubtful {
             let source = io::Error::other("an earlier sync has failed");
-            return Err(Error::Sync { path: path.clone(), source });
+            return Err(Error::Sync { path: self.files.paths.bets.clone(), source });
         }
-        let (len, committed) = (found.len(), head.committed);
-        if len < committed {
-            return Err(Error::damaged(path, Defect::Short { len, committed }));
-        }
-        if len == committed && !head.is_cut { Ok(head) } else { self.repair(head, len) }
+        let len = check_len(self.files, head.committed)?;
+        if len == head.committed && !head.is_cut { Ok(head) } else { self.repair(head, len) }
     }
 
     /// Appends `rows`, a group of `count` bets of the agency of `slot`, all or none.
@@ -207,6 +199,21 @@ pub fn newest_head(files: &Files) -> Result<Head> {
     let Files { books, paths, .. } = files;
     let pair = Pair::read(books, Place::HEAD).map_err(Error::io("read", &paths.books))?;
     pair.newest().ok_or_else(|| Error::damaged(&paths.books, Defect::Head))
+}
+
+/// The length of `bets.csv`, of which `committed` bytes are bets.
+///
+/// # Errors
+/// [`Error::Replaced`] if the file has no name any more; [`Error::Damaged`] if it is shorter; [`Error::Io`] if fstat(2)
+/// fails.
+pub fn check_len(files: &Files, committed: u64) -> Result<u64> {
+    let path = &files.paths.bets;
+    let found = files.bets.metadata().map_err(Error::io("stat", path))?;
+    match found.len() {
+        _ if found.nlink() == 0 => Err(Error::Replaced { path: path.clone() }),
+        len if len < committed => Err(Error::damaged(path, Defect::Short { len, committed })),
+        len => Ok(len),
+    }
 }
 
 /// The halves of an agency's slot. Takes no lock: a group that they record is committed and is never taken back.
