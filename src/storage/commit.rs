@@ -36,6 +36,9 @@ use crate::event;
 /// SHUTDOWN_GRACE.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a process waits for the data lock before it reports the wait ([`super::Store::on_long_wait`]).
+const LONG_WAIT: Duration = Duration::from_secs(1);
+
 /// Most bytes that one write can leave without a valid row at their front: a batch of 255 rows with the longest names that
 /// a batch can carry. A longer file of which no row is valid was never a store.
 const LARGEST_GROUP: u64 = 32 * 1024;
@@ -55,9 +58,13 @@ impl<'a> Locked<'a> {
     /// of `bets.lock` now names another file; [`Error::Io`] if a system call fails.
     pub fn take(files: &'a Files) -> Result<Self> {
         let path = &files.paths.lock;
-        let guard = lock::exclusive(&files.lock, LOCK_PATIENCE)
-            .map_err(Error::io("lock", path))?
-            .ok_or_else(|| Error::Locked { path: path.clone() })?;
+        let wait = |patience| lock::exclusive(&files.lock, patience).map_err(Error::io("lock", path));
+        let mut guard = wait(LONG_WAIT)?;
+        if guard.is_none() {
+            files.long_wait.report();
+            guard = wait(LOCK_PATIENCE - LONG_WAIT)?;
+        }
+        let guard = guard.ok_or_else(|| Error::Locked { path: path.clone() })?;
         check_in_place(&files.lock, path)?;
         Ok(Self { files, _guard: guard })
     }

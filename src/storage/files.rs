@@ -1,5 +1,6 @@
 //! The open files of one process.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
@@ -18,6 +19,23 @@ pub const PRIVATE: u32 = 0o600;
 /// Whether to stop reading, asked after each block of rows.
 pub type StopCheck<'a> = &'a dyn Fn() -> bool;
 
+/// What a process does when it has waited for the data lock for a long time. By default it does nothing.
+#[derive(Default)]
+pub struct LongWait(pub Option<Box<dyn Fn()>>);
+
+impl LongWait {
+    /// Does it.
+    pub fn report(&self) {
+        self.0.iter().for_each(|report| report());
+    }
+}
+
+impl fmt::Debug for LongWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LongWait").finish_non_exhaustive()
+    }
+}
+
 /// One process's open files. Each process opens its own: see the trap of inherited locks in [`ipc::lock`].
 #[derive(Debug)]
 pub struct Files {
@@ -33,6 +51,8 @@ pub struct Files {
     pub ends: File,
     /// `draw`.
     pub draw: File,
+    /// Called by a process that waits for `lock`.
+    pub long_wait: LongWait,
 }
 
 impl Files {
@@ -52,6 +72,7 @@ impl Files {
             lock: open(&paths.lock, false)?,
             ends: open(&paths.ends, false)?,
             draw: open(&paths.draw, false)?,
+            long_wait: LongWait::default(),
             paths: paths.clone(),
         })
     }

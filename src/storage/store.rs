@@ -7,9 +7,10 @@ use std::path::Path;
 use super::commit::Locked;
 use super::ends;
 use super::error::{Error, Result};
-use super::files::Files;
+use super::files::{Files, LongWait};
 use super::paths::Paths;
 use super::queries::Committed;
+use super::record::Record;
 use super::results::{self, Terms};
 use super::tallies::Tallies;
 use crate::bet::{AgencyId, Bet};
@@ -31,6 +32,27 @@ impl Store {
     /// [`Error::Io`].
     pub fn open(paths: &Paths, durability: Durability) -> Result<Self> {
         Ok(Self { files: Files::open(paths)?, durability })
+    }
+
+    /// Calls `report` once during each wait for the data lock that lasts longer than 1 s. The wait goes on.
+    #[must_use]
+    pub fn on_long_wait(mut self, report: impl Fn() + 'static) -> Self {
+        self.files.long_wait = LongWait(Some(Box::new(report)));
+        self
+    }
+
+    /// The file that carries the data lock.
+    pub fn data_lock(&self) -> &File {
+        &self.files.lock
+    }
+
+    /// A number that grows with each commit; 0 while there is no valid record. Takes no lock.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read.
+    pub fn sequence(&self) -> Result<u64> {
+        let record = Record::read(&self.files.lock).map_err(Error::io("read", &self.files.paths.lock))?;
+        Ok(record.map_or(0, |record| record.committed))
     }
 
     /// Stores `bets`, all or none. After it returns, a killed process loses none of them, nor does a power cut at
