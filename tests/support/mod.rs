@@ -13,6 +13,7 @@
 //! | `lines` | the form of log lines |
 //! | `waiting` | how long a test waits, and for what |
 //! | `processes`, `sockets`, `ports` | what `/proc` and the kernel report |
+//! | `strace` | faults that strace injects into a process |
 //! | `disk` | disks that become full, fail or lose power |
 //!
 //! `LOTERIA_SERVER` and `LOTERIA_CLIENT` name other binaries to test.
@@ -32,6 +33,7 @@ mod programs;
 mod rows;
 mod server;
 mod sockets;
+pub mod strace;
 mod waiting;
 
 pub use client::*;
