@@ -12,9 +12,11 @@ use ipc::signals::{Signal, SignalSource};
 
 use super::children::{Child, Children};
 use super::claims::{Claimed, Claims};
+use super::data_lock;
 use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
+use super::standstill::Standstill;
 use super::waiters::{Queued, Waiters};
 use crate::draw::Ledger;
 use crate::event;
@@ -51,6 +53,7 @@ pub struct Server {
     waiters: Waiters,
     ledger: Ledger,
     drawing: Drawing,
+    standstill: Standstill,
     phase: Phase,
     log_watched: bool,
 }
@@ -101,6 +104,7 @@ impl Server {
             waiters: Waiters::new(common.config.draw_wait),
             ledger,
             drawing: Drawing::new(),
+            standstill: Standstill::default(),
             phase: Phase::Serving { listener },
             log_watched: false,
             common: Rc::new(common),
@@ -154,7 +158,8 @@ impl Server {
             Phase::Serving { listener } => [listener.deadline(), self.drawing.deadline()],
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
-        [phase, draw, self.claims.deadline(), self.waiters.deadline()].into_iter().flatten().min()
+        let always = [self.claims.deadline(), self.waiters.deadline(), self.standstill.deadline()];
+        [phase, draw].into_iter().chain(always).flatten().min()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -163,6 +168,10 @@ impl Server {
         }
         while let Some(token) = self.waiters.expired(now) {
             self.send(token, ParentEnd::announce_no_draw);
+        }
+        if self.standstill.is_due(now) {
+            let verdict = self.standstill.judge(data_lock::look(&self.store), now);
+            data_lock::act(verdict, &self.children, &self.drawing, &self.common.paths.lock);
         }
         if matches!(self.phase, Phase::Stopping { until, .. } if until <= now) {
             self.kill_children();
@@ -257,6 +266,7 @@ impl Server {
             Report::Ended(agency) => self.ledger.end(agency),
             Report::StorageBroken => self.break_down(),
             Report::LinesLost(lines) => logging::add_lost(lines),
+            Report::LockHeld => self.standstill.report(Instant::now()),
         }
     }
 
@@ -332,7 +342,8 @@ impl Server {
                     self.send(token, ParentEnd::announce_draw);
                 }
             }
-            Attempt::Retry => {}
+            // It may have failed because the data lock is held, and it has no link to report that.
+            Attempt::Retry => self.standstill.report(Instant::now()),
             Attempt::Broken => self.break_down(),
         }
     }

@@ -157,7 +157,7 @@ fn locks_are_listed() -> bool {
     let pid = format!(" {} ", unistd::getpid());
     let listed = fs::read_to_string("/proc/locks").is_ok_and(|list| list.contains(&pid));
     if !listed {
-        println!("SKIPPED: /proc/locks lists no locks here");
+        eprintln!("SKIPPED: /proc/locks lists no locks here");
     }
     listed
 }
