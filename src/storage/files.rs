@@ -107,7 +107,7 @@ impl Files {
     }
 
     fn identities(&self) -> Result<[Identity; 3]> {
-        let Self { paths, bets, books, draw } = self;
+        let Self { paths, bets, books, draw, .. } = self;
         let of = |file: &File, path| file.metadata().map(|found| Identity::of(&found)).map_err(Error::io("stat", path));
         Ok([of(bets, &paths.bets)?, of(books, &paths.books)?, of(draw, &paths.draw)?])
     }

@@ -107,7 +107,7 @@ impl Store {
     /// The steps of an end after its slot is closed. No lock is needed, because nobody changes a closed slot otherwise; so
     /// the ends of different agencies share the work of the disk.
     fn complete_end(&self, slot: Slot, closed: Entry) -> Result<()> {
-        let Files { bets, books, draw, paths } = &self.files;
+        let Files { bets, books, draw, paths, .. } = &self.files;
         if closed.is_durable {
             return Ok(());
         }
