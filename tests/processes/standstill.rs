@@ -84,8 +84,8 @@ fn a_stopped_draw_child_is_killed_and_replaced() {
     let draw = server.children().into_iter().find(|&child| child != session).unwrap();
     strace.leave_stopped(draw);
 
-    // The draw child holds the lock, so that the tally waits for it.
-    assert_eq!(conn.send(&count(1)).tally(1).0, 3);
+    // The draw child holds the lock, so that the repeated end waits for it.
+    assert_eq!(conn.send(&end(1)).ack(), 0);
     let line = format!("WARNING  action: kill_child | result: success | pid: {draw} | agencia: - | archivo: ");
     assert_eq!(count_events(&server.log(), &line), 1, "{}", server.log());
     assert_eq!(conn.send(&ask(1)).winners(), Some(vec![0, 1, 2]));
@@ -109,7 +109,7 @@ fn a_stopped_child_that_only_the_draw_waits_for_is_killed() {
     let failure = "action: sorteo | result: in_progress | error: the process that held it ended";
     eventually("two draws fail", || server.log().matches(failure).count() >= 2);
     let Some(strace) = Strace::attach(session, &["-e", "inject=flock:signal=STOP:when=1"]) else { return };
-    conn.send(&count(1));
+    conn.send(&end(1));
     strace.leave_stopped(session);
     drop(full);
 
