@@ -242,6 +242,11 @@ impl<H: Half> Pair<H> {
         self.valid().max_by_key(Half::order)
     }
 
+    /// Whether nothing was ever written there.
+    pub fn is_blank(&self) -> bool {
+        self.halves.iter().all(|half| *half == Found::Blank)
+    }
+
     /// Whether both halves are damaged, which no single writer leaves.
     pub fn is_damaged(&self) -> bool {
         self.halves.iter().all(|half| *half == Found::Damaged)
