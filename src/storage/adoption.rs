@@ -23,6 +23,7 @@ use super::record::Found;
 use super::results::{self, Terms};
 use super::slots::{Slot, Slots};
 use super::tallies::Tallies;
+use crate::row::Tally;
 
 /// Most bytes that one write can leave after the committed length: a batch of 255 rows with the longest names that a batch
 /// can carry. A longer file without a valid row was never a store.
@@ -120,7 +121,8 @@ fn in_this_boot(on_disk: &OnDisk<'_>, books: &Books<'_>, draw: &File, stop: Stop
         }
         Some(_) => {}
     }
-    let units = decision.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
+    let mut units = decision.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
+    units.resize(units.len().max(books.slots.len()), Found::Blank);
     let damaged = |defect| Error::damaged(&paths.draw, defect);
     for (number, unit) in (0..).zip(units) {
         let entry = books.entry(number);
@@ -220,14 +222,15 @@ impl Decision {
             }
             _ if was_held => return damaged(Defect::Held),
             Found::Valid(Place::Planned { offset }) => Some(offset),
-            Found::Blank => None,
             // A killed process may have torn this record, and no other one.
-            Found::Damaged => match (certainty, books) {
-                (Certainty::ThisBoot, Some(books)) => Some(draw_file::result_offset(books.header.slots)),
-                _ => return damaged(Defect::Held),
-            },
+            Found::Damaged if certainty == Certainty::AnotherBoot => return damaged(Defect::Held),
+            Found::Damaged | Found::Blank => books
+                .filter(|_| certainty == Certainty::ThisBoot)
+                .map(|books| draw_file::result_offset(books.slots.len() as u32)),
         };
-        self.unfinished = end.filter(|_| self.drawn.is_none());
+        let len = draw.metadata().map_err(read())?.len();
+        let has_rest = |end: &u64| self.drawn.is_none() && (place != Found::Blank || len > *end);
+        self.unfinished = end.filter(has_rest);
         draw_file::units(draw, end).map_err(read())
     }
 }
@@ -237,9 +240,7 @@ pub struct Books<'a> {
     paths: &'a Paths,
     /// The file.
     pub file: &'a File,
-    /// The first record.
-    pub header: Header,
-    /// The head, none of whose halves may be valid.
+    /// The head. Both halves may be damaged.
     pub head: Pair<Head>,
     /// The slots by their numbers.
     pub slots: Vec<Pair<Entry>>,
@@ -258,7 +259,7 @@ impl<'a> Books<'a> {
         let head = Pair::read(file, books::Place::HEAD).map_err(read())?;
         let mut slots = Vec::new();
         books::slots(file, |_, pair| slots.push(pair)).map_err(read())?;
-        Ok(Self { paths, file, header, head, slots })
+        Ok(Self { paths, file, head, slots })
     }
 
     fn head(&self) -> Result<Head> {
@@ -307,6 +308,11 @@ impl<'a> Books<'a> {
         }
         let known: HashSet<_> = self.entries().map(|(_, entry)| entry.agency).collect();
         let unknown = tallies.agencies().into_iter().find(|agency| !known.contains(agency));
-        unknown.map_or(Ok(()), |agency| Err(differs(tallies.differ(agency, Default::default(), committed))))
+        let Some(agency) = unknown else { return Ok(()) };
+        // A slot that was torn when its first group was written has no rows. This one may have had some.
+        if self.slots.iter().any(|pair| pair.newest().is_none() && !pair.is_blank()) {
+            return Err(Error::damaged(&self.paths.books, Defect::Slot(agency)));
+        }
+        Err(differs(tallies.differ(agency, Tally::default(), committed)))
     }
 }

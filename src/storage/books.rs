@@ -242,14 +242,14 @@ impl<H: Half> Pair<H> {
         self.valid().max_by_key(Half::order)
     }
 
-    /// Whether nothing was ever written there.
-    pub fn is_blank(&self) -> bool {
-        self.halves.iter().all(|half| *half == Found::Blank)
-    }
-
     /// Whether both halves are damaged, which no single writer leaves.
     pub fn is_damaged(&self) -> bool {
         self.halves.iter().all(|half| *half == Found::Damaged)
+    }
+
+    /// Whether nothing was ever written here.
+    pub fn is_blank(&self) -> bool {
+        self.halves.iter().all(|half| *half == Found::Blank)
     }
 
     /// Overwrites the older half with `half`, which becomes the newest one.

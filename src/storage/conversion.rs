@@ -79,7 +79,7 @@ fn held(terms: Terms, winners: &Winners, lottery: &Lottery, tallies: &Tallies) -
     tallies.agencies().into_iter().for_each(|agency| _ = slots.assign(agency));
     let result = results::encode(terms, winners, &slots)?;
     let units = units(slots.iter(), tallies);
-    Ok(Content { began: None, units, result: Some((result_offset(slots.len()), result)) })
+    Ok(Content { began: None, units, result: Some((result_offset(slots.count()), result)) })
 }
 
 /// A draw that is not held: the agencies that have ended have all their rows, unless committed rows are lost.

@@ -68,25 +68,24 @@ impl<'a> Evidence<'a> {
             place: Found::Blank,
             units: Vec::new(),
         };
-        evidence.read_limit(on_disk).map_err(read())?;
+        if on_disk.boot.is_some() && header.and_then(|header| header.boot) == on_disk.boot {
+            evidence.read_limit(on_disk.len).map_err(read())?;
+        }
         evidence.read_draw(on_disk).map_err(Error::io("read", &paths.draw))?;
         Ok(evidence)
     }
 
     /// Sets the limit from books of this boot: the committed length, otherwise where the last group of any slot ends.
-    fn read_limit(&mut self, on_disk: &OnDisk<'_>) -> io::Result<()> {
+    fn read_limit(&mut self, len: u64) -> io::Result<()> {
         let Some(books) = &self.books else { return Ok(()) };
-        if on_disk.boot.is_none() || books.header.boot != on_disk.boot {
-            return Ok(());
-        }
         let newest = books.head.newest();
         self.slots_prove = newest.is_none_or(|head| !head.is_doubtful);
         let committed = match newest {
             Some(head) if head.is_doubtful => head.committed,
-            Some(head) => books::rolled_forward(books.file, head, on_disk.len)?.unwrap_or(head).committed,
+            Some(head) => books::rolled_forward(books.file, head, len)?.unwrap_or(head).committed,
             None => books.entries().map(|(_, entry)| entry.end).max().unwrap_or(0),
         };
-        self.limit = committed.min(on_disk.len);
+        self.limit = committed.min(len);
         Ok(())
     }
 
@@ -97,8 +96,10 @@ impl<'a> Evidence<'a> {
         let end = match (self.place, &self.books) {
             (Found::Valid(Place::Held(extent)), _) => Some(extent.offset),
             (Found::Valid(Place::Planned { offset }), _) => Some(offset),
-            (Found::Damaged, Some(books)) => Some(draw_file::result_offset(books.header.slots)),
-            (Found::Damaged, None) | (Found::Blank, _) => None,
+            (Found::Damaged | Found::Blank, Some(books)) if self.slots_prove => {
+                Some(draw_file::result_offset(books.slots.len() as u32))
+            }
+            (Found::Damaged | Found::Blank, _) => None,
         };
         self.units = draw_file::units(draw, end)?;
         Ok(())

@@ -50,29 +50,25 @@ impl LifeLock {
     /// [`Error::Damaged`] if `bets.csv` is missing, other files are there, and `missing` is [`MissingBets::Refuse`];
     /// [`Error::Io`] if a system call fails.
     pub fn try_take(paths: &Paths, missing: MissingBets) -> Result<Lockout> {
+        let mut older = open_if_there(&paths.older.lock)?;
+        if let Some(older) = &mut older
+            && lock::try_exclusive(older).map_err(Error::io("lock", &paths.older.lock))? == Attempt::Busy
+        {
+            let mut pid = String::new();
+            older.read_to_string(&mut pid).map_err(Error::io("read", &paths.older.lock))?;
+            return Ok(Lockout::HeldBy(pid.trim().to_owned()));
+        }
         let others_exist = || paths.books.exists() || paths.draw.exists() || matches!(older::found(paths), Ok(Some(_)));
         if missing == MissingBets::Refuse && !paths.bets.exists() && others_exist() {
             return Err(Error::damaged(&paths.bets, Defect::Missing));
         }
         let bets = append_or_make(&paths.bets)?;
-        if lock::try_exclusive(&bets).map_err(Error::io("lock", &paths.bets))? == Attempt::Busy {
+        let attempt = lock::try_exclusive(&bets).map_err(Error::io("lock", &paths.bets))?;
+        // Another process may have replaced the file meanwhile. The next try opens the new one.
+        if attempt == Attempt::Busy || !is_named_by(&bets, paths)? {
             return Ok(Lockout::HeldBy(holder(paths)));
         }
-        if !is_named_by(&bets, paths)? {
-            // Another process has replaced the file meanwhile. The next try opens the new one.
-            return Ok(Lockout::HeldBy(holder(paths)));
-        }
-        let Some(mut older) = open_if_there(&paths.older.lock)? else {
-            return Ok(Lockout::Locked(Self { bets, _older: None }));
-        };
-        match lock::try_exclusive(&older).map_err(Error::io("lock", &paths.older.lock))? {
-            Attempt::Locked => Ok(Lockout::Locked(Self { bets, _older: Some(older) })),
-            Attempt::Busy => {
-                let mut pid = String::new();
-                older.read_to_string(&mut pid).map_err(Error::io("read", &paths.older.lock))?;
-                Ok(Lockout::HeldBy(pid.trim().to_owned()))
-            }
-        }
+        Ok(Lockout::Locked(Self { bets, _older: older }))
     }
 
     /// The open file.

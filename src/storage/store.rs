@@ -68,13 +68,16 @@ impl Store {
         closed.map_or(Ok(()), |entry| self.complete_end(slot, entry))
     }
 
-    /// What is stored of the agency of `slot`. Reads one record and takes no lock. If the agency has ended, first makes the
-    /// end durable: the process that closed the slot may have died before it did so.
+    /// What is stored of the agency of `slot`. Reads one record and takes no lock: its time does not depend on the number of
+    /// bets or agencies. If the agency has ended, first makes the end durable: the process that closed the slot may have
+    /// died before it did so.
     ///
     /// # Errors
     /// The errors of [`Error`] but [`Error::Ended`].
     pub fn stored(&self, slot: Slot) -> Result<Stored> {
         let entry = commit::read_slot(&self.files, slot)?.entry(slot.agency);
+        // After the slot: a writer appends its rows before it writes the slot.
+        commit::check_len(&self.files, entry.end)?;
         if entry.is_closed {
             self.complete_end(slot, entry)?;
         }

@@ -13,6 +13,7 @@
 //! | `lines` | the form of log lines |
 //! | `waiting` | how long a test waits, and for what |
 //! | `processes`, `sockets`, `ports` | what `/proc` and the kernel report |
+//! | `books` | the bytes of `books` and `draw` |
 //! | `disk` | disks that become full, fail or lose power |
 //!
 //! `LOTERIA_SERVER` and `LOTERIA_CLIENT` name other binaries to test.
@@ -20,6 +21,7 @@
 #![allow(dead_code, unused_imports, reason = "each test target uses a part")]
 
 pub mod answers;
+pub mod books;
 mod client;
 mod conn;
 pub mod disk;
