@@ -13,6 +13,8 @@ pub enum Phase {
     Done,
     /// It has given up: the server has other bets.
     Failed,
+    /// It does not come back.
+    Lost,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]

@@ -100,7 +100,7 @@ fn to_sync(due: Option<Repair>) -> DrawNext {
 
 fn sync(mut world: World, mut drawing: Drawing, settings: &Settings) -> Made {
     if drawing.warned {
-        mark_doubtful(&mut world);
+        mark_doubtful(&mut world, settings);
         return at("draw child: gets a report of the failed sync, too", world, drawing, DrawNext::ReportBroken);
     }
     match drawing.next {
@@ -181,8 +181,8 @@ pub fn half_done(world: &World, next: DrawNext, settings: &Settings) -> Vec<Worl
         DrawNext::WriteResult => half.draw.result.write(Record::Damaged),
         DrawNext::WriteHeld => {
             half.draw.held.write(Record::Damaged);
-            // A limit: a power cut that follows makes this a damage.
-            half.harm.lenient = true;
+            // A power cut that follows makes this a damage.
+            half.excuse(settings);
         }
         DrawNext::Mark | DrawNext::Repair(Repair::RollForward | Repair::SetCutFlag) => {
             half.books.write_head(Record::Damaged, settings);

@@ -23,10 +23,10 @@ pub fn serve(mut world: World, index: usize, settings: &Settings) -> Made {
         world.sessions[index].asked = Asked::SyncedEarly;
         return Some(("syncs the bets too early", world));
     }
-    let due = lock(&mut world, index, settings)?;
+    let due = lock(&world, settings)?;
     world.sessions[index].inbox.remove(0);
     world.sessions[index].asked = Asked::ToEnd;
-    begin(due, "takes the lock to end", world, index, to_close)
+    begin(due, "takes the lock to end", world, index, to_close, settings)
 }
 
 /// An end syncs all rows anyhow.
@@ -73,7 +73,7 @@ fn answer(mut world: World, index: usize, rows: Rows, ended: bool, settings: &Se
     let known = if settings.has(Mechanism::AskFirst) || ended { rows } else { Rows::default() };
     let messages = client::after(known, plan).filter(|_| !ended || rows.len() == plan.bets);
     let Some(messages) = messages else {
-        world.end_session(index);
+        world.end_session(index, settings);
         *world.client(agency) = Client { phase: Phase::Failed, connected: false };
         return world;
     };
@@ -96,7 +96,7 @@ pub fn go_on(mut world: World, index: usize, settings: &Settings) -> Made {
             at(step.label(), world, index, to_close(due))
         }
         Next::Close => close(world, index, settings),
-        Next::SyncBets | Next::SyncEnd if warned && syncs => fails(world, index),
+        Next::SyncBets | Next::SyncEnd if warned && syncs => fails(world, index, settings),
         Next::SyncBets => {
             if syncs && settings.has(Mechanism::SyncBeforeEnd) && settings.has(Mechanism::CloseBeforeSync) {
                 world.bets.sync();
@@ -122,7 +122,7 @@ pub fn go_on(mut world: World, index: usize, settings: &Settings) -> Made {
         Next::AcknowledgeEnd => Some(acknowledge(world, index, settings)),
         Next::ReportBroken => {
             world.server.stopping |= world.server.is_up() && !world.sessions[index].orphan;
-            Some(("reports a failed sync", gone(world, index)))
+            Some(("reports a failed sync", gone(world, index, settings)))
         }
         _ => None,
     }
@@ -161,14 +161,14 @@ fn acknowledge(mut world: World, index: usize, settings: &Settings) -> (&'static
 }
 
 /// A sync has failed: no process may rely on the rows that it can read.
-pub fn fails(mut world: World, index: usize) -> Made {
-    mark_doubtful(&mut world);
+pub fn fails(mut world: World, index: usize, settings: &Settings) -> Made {
+    mark_doubtful(&mut world, settings);
     at("gets a report of the failed sync, too", world, index, Next::ReportBroken)
 }
 
 /// One step, although it is a write under the lock: the time in between is not modelled.
-pub fn mark_doubtful(world: &mut World) {
-    for half in &mut world.books.head {
+pub fn mark_doubtful(world: &mut World, settings: &Settings) {
+    for half in world.books.head.iter_mut().filter(|_| settings.has(Mechanism::Doubt)) {
         if let Record::Whole(Head { doubtful, .. }) = half {
             *doubtful = true;
         }

@@ -1,6 +1,7 @@
 //! Faults: kills, cut connections, full disks, failed syncs, power cuts. Each one costs one of the allowed number.
 
 use super::books::{Evidence, Presence};
+use super::client::{Client, Phase};
 use super::disk::Record;
 use super::end::mark_doubtful;
 use super::list::Set;
@@ -24,7 +25,8 @@ pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
             Fault::KillChild => faults.kill_child(),
             Fault::KillParent => faults.kill_parent(),
             Fault::KillDraw => faults.kill_draw(),
-            Fault::CutConnection => faults.cut_connection(),
+            Fault::CutConnection => faults.disconnect("its connection is cut", None),
+            Fault::LoseClient => faults.disconnect("its client is gone for good", Some(Phase::Lost)),
             Fault::NoRoom => faults.no_room(),
             Fault::SyncFails => faults.sync_fails(),
         }
@@ -33,6 +35,9 @@ pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
 
 /// The death of orphans after their parent's: not a fault, but a step that the kernel guarantees.
 pub fn orphans_die(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
+    if !settings.has(Mechanism::DieWithParent) {
+        return;
+    }
     for (index, session) in world.sessions.iter().enumerate().filter(|(_, session)| session.orphan) {
         for world in deaths(world, index, settings) {
             steps.push(Step { label: Label::by("its orphaned child dies", session), world });
@@ -48,7 +53,7 @@ pub fn orphans_die(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
 fn deaths(world: &World, index: usize, settings: &Settings) -> Vec<World> {
     let mut left = session::half_done(world, world.sessions[index], settings);
     left.push(world.clone());
-    left.into_iter().map(|world| session::gone(world, index)).collect()
+    left.into_iter().map(|world| session::gone(world, index, settings)).collect()
 }
 
 fn draw_deaths(world: &World, settings: &Settings) -> Vec<World> {
@@ -88,6 +93,13 @@ impl Faults<'_> {
         world.server = Server::DOWN;
         world.sessions.iter_mut().for_each(|session| session.orphan = true);
         world.drawing.iter_mut().for_each(|drawing| drawing.orphan = true);
+        if !self.settings.has(Mechanism::DieWithParent) {
+            for (index, session) in self.sessions() {
+                let mut world = world.clone();
+                world.sessions[index].stopped = true;
+                self.push(Label::by("the parent is killed, this child is stopped", &session), world);
+            }
+        }
         self.push(Label::new("the parent is killed"), world);
     }
 
@@ -100,14 +112,15 @@ impl Faults<'_> {
     }
 
     /// The client's side is closed; any first part of its messages has arrived.
-    fn cut_connection(&mut self) {
+    fn disconnect(&mut self, what: &'static str, phase: Option<Phase>) {
         for (index, session) in self.sessions().filter(|(_, session)| session.connected) {
             for arrived in 0..=session.inbox.len() {
                 let mut world = self.world.clone();
                 world.sessions[index].inbox.truncate(arrived);
                 world.sessions[index].connected = false;
-                world.client(session.agency).connected = false;
-                self.push(Label::by("its connection is cut", &session), world);
+                let client = world.client(session.agency);
+                *client = Client { connected: false, phase: phase.unwrap_or(client.phase) };
+                self.push(Label::by(what, &session), world);
             }
         }
     }
@@ -119,12 +132,12 @@ impl Faults<'_> {
             let what = match session.next {
                 Next::AppendRows if self.settings.has(Mechanism::RowsBeforeSlot) => {
                     session::append(&mut world, session, session.rows_len() - 1, true);
-                    world.end_session(index);
+                    world.end_session(index, self.settings);
                     "finds no room for rows"
                 }
                 Next::WriteSlot if self.settings.has(Mechanism::SlotBeforeHead) => {
                     world.books.write_slot(agency, Record::Damaged, self.settings);
-                    world.end_session(index);
+                    world.end_session(index, self.settings);
                     "finds no room for its slot"
                 }
                 Next::WriteHead if self.settings.has(Mechanism::SlotBeforeHead) => {
@@ -132,7 +145,7 @@ impl Faults<'_> {
                     if self.settings.has(Mechanism::NothingTakenBack) {
                         world.sessions[index].next = committed(self.settings);
                     } else {
-                        take_back(&mut world, index);
+                        take_back(&mut world, index, self.settings);
                     }
                     "finds no room for the head"
                 }
@@ -168,12 +181,10 @@ impl Faults<'_> {
     fn power_cut(&mut self) {
         let world = &self.world;
         let mut dark = world.clone();
-        dark.cancel_promises(self.settings.level);
+        dark.cancel_promises(self.settings);
         dark.end_all();
         dark.books.same_boot = false;
         dark.dropped = false;
-        // A limit: unsynced ends may outlive their rows.
-        dark.harm.lenient |= self.settings.level == Level::Process && world.promised.result.is_none();
         let mut heads = vec![world.books.head];
         if !self.settings.has(Mechanism::BootId) {
             let mut books = world.books;
@@ -236,7 +247,7 @@ impl DrawFile {
 }
 
 /// Only without `NothingTakenBack`: the group is removed although readers may have seen its slot.
-fn take_back(world: &mut World, index: usize) {
+fn take_back(world: &mut World, index: usize, settings: &Settings) {
     let session = world.sessions[index];
     let newest = world.books.slot(session.agency).map_or(Record::Zeros, Record::Whole);
     let halves = &mut world.books.slots[usize::from(session.agency)];
@@ -244,7 +255,7 @@ fn take_back(world: &mut World, index: usize) {
         *half = Record::Zeros;
     }
     world.bets.cut(world.bets.len() - session.rows_len());
-    world.end_session(index);
+    world.end_session(index, settings);
 }
 
 /// Whether the next system call syncs `bets.csv` or `draw`; `None` if it syncs neither.
@@ -267,7 +278,5 @@ fn drop_data(world: &mut World, of_bets: bool, settings: &Settings) {
     world.dropped = true;
     world.sessions.iter_mut().for_each(|session| session.warned = true);
     world.drawing.iter_mut().for_each(|drawing| drawing.warned = true);
-    if settings.has(Mechanism::Doubt) {
-        mark_doubtful(world);
-    }
+    mark_doubtful(world, settings);
 }

@@ -81,12 +81,16 @@ fn of_the_draw(world: &World, settings: &Settings) -> Option<String> {
     other.then(|| "one draw: it was held over other bets than those that ended".into())
 }
 
-/// Whether everything is done: every client has its winners or has given up, or the operator decides.
+/// Whether everything is done: every client has its winners or has given up, or the operator decides. Without the end of
+/// a lost client there is no draw: the others wait.
 pub fn is_done(world: &World, settings: &Settings) -> bool {
-    let phases = || settings.agencies().map(|agency| world.clients[usize::from(agency)].phase);
+    let mut phases = settings.agencies().map(|agency| (agency, world.clients[usize::from(agency)].phase));
+    let misses_end = |(agency, phase)| phase == Phase::Lost && !world.books.is_closed(agency);
     match world.server.state {
         State::Refused => true,
         State::Down => false,
-        State::Up => phases().any(|phase| phase == Phase::Failed) || phases().all(|phase| phase == Phase::Done),
+        State::Up if phases.clone().any(|(_, phase)| phase == Phase::Failed) => true,
+        State::Up if !world.draw.held.now.is_whole() && phases.clone().any(misses_end) => true,
+        State::Up => phases.all(|(_, phase)| matches!(phase, Phase::Done | Phase::Lost)),
     }
 }

@@ -7,14 +7,14 @@ use super::end;
 use super::list::{List, UNTYPED};
 use super::settings::{Level, Mechanism, Settings};
 use super::step::{Label, Step};
-use super::world::{Asked, Batch, Message, Next, Session, Untyped, World, untyped_row};
+use super::world::{Batch, Message, Next, Session, Untyped, World, untyped_row};
 
 /// A step of one session: its label and the state after it.
 pub type Made = Option<(&'static str, World)>;
 
 /// The next steps of every session.
 pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
-    for (index, session) in world.sessions.iter().enumerate() {
+    for (index, session) in world.sessions.iter().enumerate().filter(|(_, session)| !session.stopped) {
         let made = if session.next == Next::Idle {
             serve(world.clone(), index, settings)
         } else {
@@ -22,7 +22,7 @@ pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
         };
         steps.extend(made.map(|(what, world)| Step { label: Label::by(what, session), world }));
         if world.server.stopping && session.next == Next::Idle && !session.orphan {
-            steps.push(Step { label: Label::by("stops", session), world: gone(world.clone(), index) });
+            steps.push(Step { label: Label::by("stops", session), world: gone(world.clone(), index, settings) });
         }
     }
 }
@@ -56,8 +56,8 @@ pub fn connect(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
     }
 }
 
-pub fn gone(mut world: World, index: usize) -> World {
-    world.end_session(index);
+pub fn gone(mut world: World, index: usize, settings: &Settings) -> World {
+    world.end_session(index, settings);
     world
 }
 
@@ -70,29 +70,25 @@ pub fn at(what: &'static str, mut world: World, index: usize, next: Next) -> Mad
 fn serve(mut world: World, index: usize, settings: &Settings) -> Made {
     let Session { inbox, connected, orphan, .. } = world.sessions[index];
     match inbox.first() {
-        None if !connected || orphan => Some(("closes", gone(world, index))),
+        None if !connected || orphan => Some(("closes", gone(world, index, settings))),
         None => None,
         Some(Message::Ask) => claim(world, index, settings),
         Some(Message::Batch(_)) => {
-            let due = lock(&mut world, index, settings)?;
+            let due = lock(&world, settings)?;
             let session = &mut world.sessions[index];
             while let Some(&Message::Batch(batch)) = session.inbox.first() {
                 session.group.push(batch);
                 session.inbox.remove(0);
             }
-            begin(due, "takes the lock", world, index, |due| due.map_or(Next::AppendRows, Next::Repair))
+            begin(due, "takes the lock", world, index, |due| due.map_or(Next::AppendRows, Next::Repair), settings)
         }
         Some(Message::End) => end::serve(world, index, settings),
-        Some(Message::Query) => query(world, index),
+        Some(Message::Query) => query(world, index, settings),
     }
 }
 
 /// The repair that is due after the lock was taken; `None` while another process holds it.
-pub fn lock(
-    world: &mut World,
-    _index: usize,
-    settings: &Settings,
-) -> Option<Result<Option<Repair>, Refused>> {
+pub fn lock(world: &World, settings: &Settings) -> Option<Result<Option<Repair>, Refused>> {
     (!world.is_locked(settings)).then(|| world.books.due(&world.bets, settings))
 }
 
@@ -103,11 +99,12 @@ pub fn begin(
     world: World,
     index: usize,
     next: impl Fn(Option<Repair>) -> Next,
+    settings: &Settings,
 ) -> Made {
     match due {
         Ok(due) => at(what, world, index, next(due)),
         Err(Refused) if world.books.is_doubtful() => at("finds the head doubtful", world, index, Next::ReportBroken),
-        Err(Refused) => Some(("refused: rows are gone", gone(world, index))),
+        Err(Refused) => Some(("refused: rows are gone", gone(world, index, settings))),
     }
 }
 
@@ -119,7 +116,7 @@ fn claim(mut world: World, index: usize, settings: &Settings) -> Made {
     }
     let mut others = world.sessions.iter().enumerate().filter(|(other, _)| *other != index);
     if settings.has(Mechanism::Claim) && others.any(|(_, other)| other.agency == agency && other.claims) {
-        return (!connected).then(|| ("refused: connected elsewhere", gone(world, index)));
+        return (!connected).then(|| ("refused: connected elsewhere", gone(world, index, settings)));
     }
     world.sessions[index].inbox.remove(0);
     world.sessions[index].claims = true;
@@ -127,10 +124,13 @@ fn claim(mut world: World, index: usize, settings: &Settings) -> Made {
 }
 
 /// The winners, once the draw is held.
-fn query(mut world: World, index: usize) -> Made {
+fn query(mut world: World, index: usize, settings: &Settings) -> Made {
     let Session { agency, connected, orphan, .. } = world.sessions[index];
+    if !connected {
+        return Some(("closes", gone(world, index, settings)));
+    }
     if !world.server.drawn || orphan {
-        return (!connected).then(|| ("closes", gone(world, index)));
+        return None;
     }
     world.sessions[index].inbox.remove(0);
     let found = world.draw.held_result();
@@ -150,7 +150,7 @@ fn go_on(mut world: World, index: usize, settings: &Settings) -> Made {
     match session.next {
         Next::Idle => None,
         Next::ReadSlot => end::read_slot(world, index, settings),
-        Next::Repair(Repair::SyncCut) if session.warned => end::fails(world, index),
+        Next::Repair(Repair::SyncCut) if session.warned => end::fails(world, index, settings),
         Next::Repair(step) => {
             let due = world.books.repair(&mut world.bets, step, settings);
             at(step.label(), world, index, due.map_or(Next::AppendRows, Next::Repair))
@@ -163,7 +163,7 @@ fn go_on(mut world: World, index: usize, settings: &Settings) -> Made {
             append(&mut world, session, session.rows_len(), false);
             at("writes the head, then its rows", world, index, committed(settings))
         }
-        Next::SyncGroup if session.warned => end::fails(world, index),
+        Next::SyncGroup if session.warned => end::fails(world, index, settings),
         Next::SyncGroup => {
             world.bets.sync();
             at("syncs its group", world, index, Next::Acknowledge)
@@ -177,7 +177,7 @@ fn go_on(mut world: World, index: usize, settings: &Settings) -> Made {
 fn append_rows(mut world: World, index: usize, settings: &Settings) -> Made {
     let session = world.sessions[index];
     if world.books.is_closed(session.agency) && settings.has(Mechanism::ClosedUnderLock) {
-        return Some(("refused: ended", gone(world, index)));
+        return Some(("refused: ended", gone(world, index, settings)));
     }
     if !settings.has(Mechanism::RowsBeforeSlot) {
         let begin = world.bets.len();
@@ -192,8 +192,8 @@ fn append_rows(mut world: World, index: usize, settings: &Settings) -> Made {
 fn write_slot(mut world: World, index: usize, settings: &Settings) -> Made {
     let session = world.sessions[index];
     if !settings.has(Mechanism::SlotBeforeHead) {
-        let Head { seq, drawn, .. } = world.books.head().unwrap_or_default();
-        let head = Head { seq: seq + 1, len: world.bets.len() as u8, drawn, ..Head::default() };
+        let head = world.books.head().unwrap_or_default();
+        let head = Head { seq: head.seq + 1, len: world.bets.len() as u8, cut: false, ..head };
         world.books.write_head(Record::Whole(head), settings);
         return at("writes the head first", world, index, Next::WriteHead);
     }
@@ -237,7 +237,7 @@ fn commit_slot(world: &mut World, session: Session, begin: usize, settings: &Set
 pub fn commit_head(world: &mut World, session: Session, settings: &Settings) {
     let head = world.books.head().unwrap_or_default();
     let slot = world.books.slot(session.agency);
-    let new = slot.map_or(head, |slot| Head { seq: slot.seq, len: slot.end, drawn: head.drawn, ..Head::default() });
+    let new = slot.map_or(head, |slot| Head { seq: slot.seq, len: slot.end, cut: false, ..head });
     world.books.write_head(Record::Whole(new), settings);
 }
 
@@ -248,7 +248,7 @@ fn acknowledge(mut world: World, index: usize, settings: &Settings) -> Made {
     world.promise_bets(agency, group[0].numbers().collect());
     if let Some(sender) = session.untyped {
         world.untyped[usize::from(sender)] = Untyped::Acknowledged;
-        return Some(("acknowledges", gone(world, index)));
+        return Some(("acknowledges", gone(world, index, settings)));
     }
     world.sessions[index].group.remove(0);
     if group.len() > 1 {
@@ -295,8 +295,8 @@ pub fn half_done(world: &World, session: Session, settings: &Settings) -> Vec<Wo
         }
         Next::WriteEnd if !world.draw.end(session.agency).is_whole() => leaves(&|world| {
             world.draw.write_end(session.agency, Record::Damaged);
-            // A limit: a power cut that follows makes this a damage.
-            world.harm.lenient = true;
+            // A power cut that follows makes this a damage.
+            world.excuse(settings);
         }),
         _ => {}
     }

@@ -79,6 +79,10 @@ pub enum Mechanism {
     DoubtStopsFoundEnds,
     /// A start drops the cache before it reads the files.
     ReadFromDisk,
+    /// The parent reads the slot of a child that is gone.
+    AdoptEnds,
+    /// PR_SET_PDEATHSIG.
+    DieWithParent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,21 +92,17 @@ pub enum Fault {
     KillDraw,
     /// The connection is cut; messages that have arrived are still served.
     CutConnection,
+    /// The client is gone for good. Messages that have arrived are still served.
+    LoseClient,
     NoRoom,
     PowerCut,
     /// A sync fails, and the kernel drops the data that it could not write.
     SyncFails,
 }
 
-/// All faults, except failed syncs, which have runs of their own.
-pub const FAULTS: [Fault; 6] = [
-    Fault::KillChild,
-    Fault::KillParent,
-    Fault::KillDraw,
-    Fault::PowerCut,
-    Fault::NoRoom,
-    Fault::CutConnection,
-];
+/// All faults, except failed syncs and lost clients, which have runs of their own.
+pub const FAULTS: [Fault; 6] =
+    [Fault::KillChild, Fault::KillParent, Fault::KillDraw, Fault::PowerCut, Fault::NoRoom, Fault::CutConnection];
 
 /// Damage to one file: while the server is stopped, or, for a changed row, while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +146,8 @@ pub struct Settings {
     /// Whether a damage may come together with a reboot.
     pub reboots: bool,
     pub most_sessions: usize,
+    /// Whether exit code 4 is excused after the faults for which the design allows it.
+    pub excuses_limits: bool,
 }
 
 impl Settings {

@@ -3,7 +3,7 @@
 use super::books::{Books, Evidence, Head, Presence, Tally};
 use super::disk::Record;
 use super::list::{Agency, Set};
-use super::settings::{Fault, Level, Mechanism, Settings};
+use super::settings::{Fault, Mechanism, Settings};
 use super::step::{Label, Step};
 use super::world::{Server, State, Taken, World};
 
@@ -59,8 +59,7 @@ fn read_from_disk(world: &World, settings: &Settings) -> Vec<World> {
     world.draw.sync();
     if std::mem::take(&mut world.dropped) {
         // It is dropped, as by a power cut.
-        world.cancel_promises(settings.level);
-        world.harm.lenient |= settings.level == Level::Process && world.promised.result.is_none();
+        world.cancel_promises(settings);
     }
     if !settings.has(Mechanism::ReadFromDisk) || !(world.bets.deaf || world.draw.deaf) {
         return vec![world];

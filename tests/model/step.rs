@@ -66,10 +66,6 @@ pub fn steps(world: &World, settings: &Settings) -> Vec<Step> {
     }
     faults::steps(world, settings, &mut steps);
     damage::steps(world, settings, &mut steps);
-    if SORTED {
-        steps.iter_mut().for_each(|step| step.world.sessions.sort_unstable());
-    }
+    steps.iter_mut().for_each(|step| step.world.sessions.sort_unstable());
     steps
 }
-
-const SORTED: bool = false;

@@ -101,10 +101,7 @@ pub enum Next {
 impl Next {
     fn holds_lock(self) -> bool {
         use Next::{AppendRows, AppendRowsLast, Close, Repair, RepairForEnd, WriteHead, WriteSlot};
-        matches!(
-            self,
-            Repair(_) | AppendRows | WriteSlot | WriteHead | AppendRowsLast | RepairForEnd(_) | Close
-        )
+        matches!(self, Repair(_) | AppendRows | WriteSlot | WriteHead | AppendRowsLast | RepairForEnd(_) | Close)
     }
 }
 
@@ -135,6 +132,8 @@ pub struct Session {
     pub asked: Asked,
     /// Its parent is gone.
     pub orphan: bool,
+    /// SIGSTOP.
+    pub stopped: bool,
     /// It had the files open when a sync failed: the kernel will report that to it, too.
     pub warned: bool,
 }
@@ -317,7 +316,7 @@ impl World {
     }
 
     /// The process of a session ends, in any state: its client sees the close, and the parent reads its slot.
-    pub fn end_session(&mut self, index: usize) {
+    pub fn end_session(&mut self, index: usize, settings: &Settings) {
         let session = self.sessions.remove(index);
         let agency = session.agency;
         let same = |other: &Session| other.agency == agency && other.connected && other.untyped.is_none();
@@ -329,7 +328,8 @@ impl World {
                 *sender = if *sender == Untyped::Sent { Untyped::Lost } else { *sender };
             }
         }
-        if self.server.is_up() && !session.orphan && self.books.is_closed(agency) {
+        let adopts = settings.has(Mechanism::AdoptEnds) && self.server.is_up();
+        if adopts && !session.orphan && self.books.is_closed(agency) {
             self.server.ended.insert(agency);
         }
     }
@@ -345,8 +345,18 @@ impl World {
         }
     }
 
+    /// A fault after which the design allows exit code 4.
+    pub fn excuse(&mut self, settings: &Settings) {
+        self.harm.lenient |= settings.excuses_limits;
+    }
+
     /// Unsynced data are gone: the promises that this cancels.
-    pub fn cancel_promises(&mut self, level: Level) {
+    pub fn cancel_promises(&mut self, settings: &Settings) {
+        let level = settings.level;
+        if level == Level::Process && self.promised.result.is_none() {
+            // Unsynced ends may outlive their rows.
+            self.excuse(settings);
+        }
         for (bets, end) in self.promised.bets.iter_mut().zip(&mut self.promised.ends) {
             match level {
                 Level::Process => (*bets, *end) = (Set::EMPTY, None),
