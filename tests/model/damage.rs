@@ -58,6 +58,7 @@ impl Harming<'_> {
                 (Damage::Bets, _) => self.bets(),
                 (Damage::Draw, _) => self.draw(),
                 (Damage::Books, _) => self.books(),
+                (Damage::SlotBeforeHead, _) => self.slots(|slot, head| slot > head),
                 (Damage::OldBets, Some((bets, ..))) => self.put_bets("an older bets.csv is restored", &bets.cells),
                 (Damage::OldDraw, Some((.., draw))) => self.old_draw(draw),
                 (Damage::OldDrawOnceHeld, Some((.., draw))) if self.world.promised.result.is_some() => {
@@ -123,23 +124,33 @@ impl Harming<'_> {
             if self.world.books.head[half].is_whole() {
                 self.push("the head is damaged", |world| world.books.head[half] = Record::Damaged);
             }
-            for at in self.settings.agencies().map(usize::from) {
-                if self.world.books.slots[at][half].is_whole() {
-                    self.push("a slot is damaged", |world| {
-                        world.books.slots[at][half] = Record::Damaged;
-                        if !world.books.same_boot {
-                            let (ends, left) = (world.books.evidence.ends, world.books.as_evidence().ends);
-                            world.books.evidence.ends = ends.and(left);
-                        }
-                    });
-                }
-            }
         }
+        self.slots(|slot, head| slot <= head);
         self.push("books is not ours", |world| world.books.presence = Presence::Foreign);
         self.push("books is removed", |world| {
             world.books.presence = Presence::Removed;
             world.books.same_boot = false;
         });
+    }
+
+    /// Damages each slot half whose seq, compared with the head's, is wanted.
+    fn slots(&mut self, wanted: impl Fn(u8, u8) -> bool) {
+        let head = self.world.books.head().map_or(u8::MAX, |head| head.seq);
+        for at in self.settings.agencies().map(usize::from) {
+            for half in 0..2 {
+                let slot = self.world.books.slots[at][half].whole();
+                if !slot.is_some_and(|slot| wanted(slot.seq, head)) {
+                    continue;
+                }
+                self.push("a slot is damaged", |world| {
+                    world.books.slots[at][half] = Record::Damaged;
+                    if !world.books.same_boot {
+                        let (ends, left) = (world.books.evidence.ends, world.books.as_evidence().ends);
+                        world.books.evidence.ends = ends.and(left);
+                    }
+                });
+            }
+        }
     }
 
     fn old_draw(&mut self, draw: &DrawFile) {

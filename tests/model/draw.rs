@@ -67,7 +67,9 @@ fn go_on(mut world: World, drawing: Drawing, settings: &Settings) -> Made {
             at("draw child: marks the head, syncs it", world, drawing, DrawNext::Exit)
         }
         DrawNext::Exit => Some(exit(world, drawing)),
+        DrawNext::ReportBroken if settings.marks_late && world.is_locked(settings) => None,
         DrawNext::ReportBroken => {
+            mark_doubtful(&mut world, settings);
             world.server.stopping |= world.server.is_up() && !drawing.orphan;
             world.drawing = None;
             Some(("draw child: reports a failed sync", world))
@@ -77,7 +79,8 @@ fn go_on(mut world: World, drawing: Drawing, settings: &Settings) -> Made {
 
 /// D1; a held draw is only synced and marked.
 fn take_lock(mut world: World, drawing: Drawing, settings: &Settings) -> Made {
-    if world.draw.held_result().is_some() {
+    let refuses = settings.has(Mechanism::DoubtStopsCompletion) && world.books.is_doubtful();
+    if world.draw.held_result().is_some() && !refuses {
         world.draw.sync();
         return at("draw child: finds the draw held", world, drawing, DrawNext::LockToMark);
     }
@@ -100,7 +103,9 @@ fn to_sync(due: Option<Repair>) -> DrawNext {
 
 fn sync(mut world: World, mut drawing: Drawing, settings: &Settings) -> Made {
     if drawing.warned {
-        mark_doubtful(&mut world, settings);
+        if !settings.marks_late {
+            mark_doubtful(&mut world, settings);
+        }
         return at("draw child: gets a report of the failed sync, too", world, drawing, DrawNext::ReportBroken);
     }
     match drawing.next {

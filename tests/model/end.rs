@@ -39,7 +39,7 @@ fn found_ended(world: World, index: usize, settings: &Settings) -> Made {
     if world.books.slot(world.sessions[index].agency).is_some_and(|slot| slot.durable) {
         return at(what, world, index, Next::AcknowledgeEnd);
     }
-    if world.books.is_doubtful() && settings.has(Mechanism::DoubtStopsFoundEnds) {
+    if world.books.is_doubtful() && settings.has(Mechanism::DoubtStopsCompletion) {
         return at("finds the head doubtful", world, index, Next::ReportBroken);
     }
     at(what, world, index, Next::SyncBets)
@@ -120,7 +120,9 @@ pub fn go_on(mut world: World, index: usize, settings: &Settings) -> Made {
             at("marks its slot", world, index, Next::AcknowledgeEnd)
         }
         Next::AcknowledgeEnd => Some(acknowledge(world, index, settings)),
+        Next::ReportBroken if settings.marks_late && world.is_locked(settings) => None,
         Next::ReportBroken => {
+            mark_doubtful(&mut world, settings);
             world.server.stopping |= world.server.is_up() && !world.sessions[index].orphan;
             Some(("reports a failed sync", gone(world, index, settings)))
         }
@@ -162,7 +164,9 @@ fn acknowledge(mut world: World, index: usize, settings: &Settings) -> (&'static
 
 /// A sync has failed: no process may rely on the rows that it can read.
 pub fn fails(mut world: World, index: usize, settings: &Settings) -> Made {
-    mark_doubtful(&mut world, settings);
+    if !settings.marks_late {
+        mark_doubtful(&mut world, settings);
+    }
     at("gets a report of the failed sync, too", world, index, Next::ReportBroken)
 }
 

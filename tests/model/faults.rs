@@ -278,5 +278,7 @@ fn drop_data(world: &mut World, of_bets: bool, settings: &Settings) {
     world.dropped = true;
     world.sessions.iter_mut().for_each(|session| session.warned = true);
     world.drawing.iter_mut().for_each(|drawing| drawing.warned = true);
-    mark_doubtful(world, settings);
+    if !settings.marks_late {
+        mark_doubtful(world, settings);
+    }
 }

@@ -49,7 +49,7 @@
 //! changes in one step, since it can be repeated at any point. `--repair` is one step for the same reason.
 //!
 //! One simplification is not sound: a process whose sync has failed marks the head as doubtful in the same step. In the
-//! program, some microseconds lie in between. A new child that syncs the same file in this time gets no error.
+//! program, some microseconds lie in between. See the limits.
 //!
 //! # Not modelled
 //! A child that was taken over by an attacker; damage of two files at once; all files replaced by an older set that is
@@ -64,6 +64,10 @@
 //!   Never back up `books`, and delete it after a restore.
 //! - An older `draw`, restored after a power cut that also took the evidence in `books`, forgets an end. A held draw is
 //!   safe, since its mark in the head is synced (D6).
+//! - A slot half that is damaged before the head of its group is written (its writer died, or found no room) looks like
+//!   a slot that a kill has torn: the group is cut off.
+//! - Between a failed sync and the mark in the head, a new child that syncs the same file gets no error. If the process
+//!   is killed in this time, there is no mark, and the next start may end with exit code 4: rows are gone.
 //! - At `process`, a power cut may leave an end without its rows: exit code 4, then `--repair`.
 //! - An end or a held record that a kill has torn, and that a power cut makes durable: exit code 4, then `--repair`.
 //!
@@ -119,6 +123,7 @@ fn all_faults(level: Level, plans: &[Plan], faults: u8) -> Settings {
         damage: Vec::new(),
         reboots: true,
         most_sessions: 3,
+        marks_late: false,
         excuses_limits: true,
     }
 }

@@ -140,6 +140,32 @@ mod large {
     }
 
     #[test]
+    fn promises_hold_over_three_faults_of_any_kind() {
+        holds(&all_faults(Level::End, &SMALL, 3), 2_000_000);
+    }
+
+    #[test]
+    fn promises_hold_over_four_crashes() {
+        let kinds = vec![Fault::KillChild, Fault::KillParent, Fault::PowerCut, Fault::KillDraw];
+        holds(&Settings { kinds, most_sessions: 2, ..all_faults(Level::End, &LEAST, 4) }, 800_000);
+    }
+
+    #[test]
+    fn promises_hold_over_three_failed_syncs_or_crashes() {
+        for level in LEVELS {
+            holds(&Settings { faults: 3, most_sessions: 2, plans: LEAST.to_vec(), ..failed_syncs(level) }, 800_000);
+        }
+    }
+
+    #[test]
+    fn damage_after_two_faults_is_noticed_and_repaired() {
+        for damage in ANY_FILE {
+            let settings = Settings { damage: vec![damage], ..all_faults(Level::End, &LEAST, 2) };
+            holds_and_repairs(&settings, 300_000, &[]);
+        }
+    }
+
+    #[test]
     fn promises_hold_for_three_agencies() {
         holds(&all_faults(Level::End, &[plan(1, 1, 1); 3], 1), 500_000);
     }
@@ -164,7 +190,7 @@ mod large {
     #[test]
     fn damage_after_any_fault_is_noticed_and_repaired() {
         for damage in ANY_FILE {
-            holds_and_repairs(&Settings { damage: vec![damage], ..all_faults(Level::End, &SMALL, 1) }, 100_000, &[]);
+            holds_and_repairs(&Settings { damage: vec![damage], ..all_faults(Level::End, &SMALL, 1) }, 30_000, &[]);
         }
         let any = Settings { damage: ANY_FILE.to_vec(), ..all_faults(Level::Batch, &LEAST, 1) };
         holds_and_repairs(&any, 50_000, &[]);

@@ -75,8 +75,8 @@ pub enum Mechanism {
     LongestTail,
     /// A process whose sync fails marks the head as doubtful.
     Doubt,
-    /// A session that completes an end refuses if the head is doubtful.
-    DoubtStopsFoundEnds,
+    /// A process that completes an end or a draw of a dead process refuses if the head is doubtful.
+    DoubtStopsCompletion,
     /// A start drops the cache before it reads the files.
     ReadFromDisk,
     /// The parent reads the slot of a child that is gone.
@@ -110,6 +110,8 @@ pub enum Damage {
     Bets,
     Draw,
     Books,
+    /// The slot half of a group whose head is not written yet.
+    SlotBeforeHead,
     /// An older copy is restored. The copy is made at any time.
     OldBets,
     OldDraw,
@@ -146,6 +148,8 @@ pub struct Settings {
     /// Whether a damage may come together with a reboot.
     pub reboots: bool,
     pub most_sessions: usize,
+    /// Whether a process whose sync has failed marks the head in a later step, so that a fault may come in between.
+    pub marks_late: bool,
     /// Whether exit code 4 is excused after the faults for which the design allows it.
     pub excuses_limits: bool,
 }

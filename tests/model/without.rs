@@ -228,7 +228,7 @@ fn without_the_doubtful_flag_dropped_rows_are_believed() {
 
 #[test]
 fn without_doubt_about_a_found_end_it_outlives_its_dropped_bets() {
-    let settings = failed_syncs_without(Mechanism::DoubtStopsFoundEnds, Level::End);
+    let settings = failed_syncs_without(Mechanism::DoubtStopsCompletion, Level::End);
     breaks(&settings, "false alarm: exit 4: it has ended with other rows");
 }
 
