@@ -4,15 +4,26 @@ use super::books::{Evidence, Presence};
 use super::client::{Client, Phase};
 use super::disk::{Bets, Record, Stored};
 use super::list::{Agency, Each};
-use super::settings::Settings;
+use super::settings::{Fault, Settings};
 use super::step::{Label, Step};
 use super::world::{Server, World};
 
 pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
     // Otherwise the operator decides: restore a file, or --new-draw.
-    if !world.draw.removed && world.books.presence != Presence::Foreign && !may_be_held(world) {
-        steps.push(Step { label: Label::new("server --repair"), world: repaired(world.clone(), settings) });
+    if world.draw.removed || world.books.presence == Presence::Foreign || may_be_held(world) {
+        return;
     }
+    let repaired = repaired(world.clone(), settings);
+    if settings.kinds.contains(&Fault::KillParent) && world.faults_left > 0 {
+        let label = Label::new("server --repair is killed").fault();
+        let faults_left = world.faults_left - 1;
+        // It writes bets.csv, then draw, then books.
+        let (books, harm) = (world.books, world.harm.clone());
+        let second = World { books, harm, faults_left, ..repaired.clone() };
+        let first = World { draw: world.draw, ..second.clone() };
+        steps.extend([first, second].map(|world| Step { label, world }));
+    }
+    steps.push(Step { label: Label::new("server --repair"), world: repaired });
 }
 
 fn is_of_this_boot(world: &World) -> bool {
