@@ -59,7 +59,7 @@ pub enum Presence {
     Foreign,
 }
 
-/// What the books of another boot still prove.
+/// The evidence that the books of another boot still give.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// The agencies whose end is durable.
@@ -134,7 +134,7 @@ impl Books {
     }
 
     /// A slot half of the commit after `seq`: its writer died before it could write the head.
-    pub fn ahead(&self, seq: u8) -> Option<Tally> {
+    pub fn commit_after(&self, seq: u8) -> Option<Tally> {
         self.tallies().find(|tally| tally.seq == seq + 1)
     }
 
@@ -146,11 +146,11 @@ impl Books {
     /// The number of rows that count.
     pub fn committed(&self, bets: &Bets, settings: &Settings) -> usize {
         let Some(head) = self.head() else { return bets.valid_run() };
-        let ahead = self.ahead(head.seq).filter(|_| settings.has(Mechanism::RollForward));
-        ahead.map_or(head.len, |tally| tally.end).into()
+        let unfinished = self.commit_after(head.seq).filter(|_| settings.has(Mechanism::RollForward));
+        unfinished.map_or(head.len, |tally| tally.end).into()
     }
 
-    /// What a power cut leaves as evidence if `books` has reached the disk.
+    /// The evidence after a power cut, if `books` has reached the disk.
     pub fn as_evidence(&self) -> Evidence {
         let durable = |halves: &Halves<Tally>| halves.iter().filter_map(|half| half.whole()).any(|tally| tally.durable);
         let ends = (0u8..).zip(&self.slots).filter(|(_, halves)| durable(halves)).map(|(agency, _)| agency).collect();
@@ -164,10 +164,10 @@ impl Books {
         if head.doubtful && settings.has(Mechanism::Doubt) {
             return Err(Refused);
         }
-        let ahead = self.ahead(head.seq).filter(|tally| usize::from(tally.end) <= bets.len());
+        let unfinished = self.commit_after(head.seq).filter(|tally| usize::from(tally.end) <= bets.len());
         let longer = bets.len() > usize::from(head.len);
         Ok(match () {
-            () if ahead.is_some() && settings.has(Mechanism::RollForward) => Some(Repair::RollForward),
+            () if unfinished.is_some() && settings.has(Mechanism::RollForward) => Some(Repair::RollForward),
             () if longer && !settings.has(Mechanism::CutTail) => None,
             () if longer && settings.has(Mechanism::CutFlag) => Some(Repair::SetCutFlag),
             () if longer => Some(Repair::Cut),
@@ -181,7 +181,7 @@ impl Books {
         let head = self.head().unwrap_or_default();
         match step {
             Repair::RollForward => {
-                if let Some(Tally { seq, end, .. }) = self.ahead(head.seq) {
+                if let Some(Tally { seq, end, .. }) = self.commit_after(head.seq) {
                     self.write_head(Record::Whole(Head { seq, len: end, ..head }), settings);
                 }
                 self.due(bets, settings).ok().flatten()

@@ -146,7 +146,7 @@ impl Harming<'_> {
                     world.books.slots[at][half] = Record::Damaged;
                     if !world.books.same_boot {
                         let (ends, left) = (world.books.evidence.ends, world.books.as_evidence().ends);
-                        world.books.evidence.ends = ends.and(left);
+                        world.books.evidence.ends = ends.common(left);
                     }
                 });
             }

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use super::list::{Agency, List, Number, Rows};
 
-/// One row of `bets.csv`, or what stands in its place.
+/// One row of `bets.csv`, or a part of one, or a hole.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell(u8);
 

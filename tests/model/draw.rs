@@ -170,7 +170,7 @@ fn exit(mut world: World, drawing: Drawing) -> (&'static str, World) {
     let held = world.draw.held.now.whole();
     if world.promised.announced {
         world.broken = Some("one draw: sorteo is logged twice");
-    } else if world.promised.result.is_some_and(|told| Some(told) != held) {
+    } else if world.promised.result.is_some_and(|reported| Some(reported) != held) {
         world.broken = Some("one draw: another result is announced");
     }
     world.server.drawn = true;

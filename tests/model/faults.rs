@@ -207,8 +207,8 @@ impl Faults<'_> {
     }
 }
 
-/// What `books` may prove afterwards: its blocks have reached the disk or not. The draw's mark surely has, since it is
-/// synced before the draw is announced (D6).
+/// The evidence that `books` may give afterwards: its blocks have reached the disk or not. The draw's mark has, since it
+/// is synced before the draw is announced (D6).
 fn evidence(world: &World, settings: &Settings) -> Vec<Evidence> {
     let books = &world.books;
     if books.presence != Presence::Ours || !books.same_boot {

@@ -104,7 +104,7 @@ impl Set {
         self.0 |= 1 << number;
     }
 
-    pub fn with(self, other: Self) -> Self {
+    pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -112,7 +112,7 @@ impl Set {
         Self(self.0 & !other.0)
     }
 
-    pub fn and(self, other: Self) -> Self {
+    pub fn common(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
@@ -178,7 +178,7 @@ impl Rows {
         self.iter().eq(1..=self.len())
     }
 
-    pub fn and(self, more: impl Iterator<Item = Number>) -> Self {
+    pub fn followed_by(self, more: impl Iterator<Item = Number>) -> Self {
         self.iter().chain(more).collect()
     }
 }

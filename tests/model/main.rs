@@ -40,13 +40,15 @@
 //!   that was cut off. `books` may reach the disk or not.
 //! - Syncs that fail and drop data, which stay visible until they leave the cache.
 //! - After faults: one damage to one file, an older copy of one file, in the same boot or in another one, or a row that
-//!   changes while the server runs; then `--repair`, after which the clients go on.
+//!   changes while the server runs; then `--repair`, after which the clients go on. A `--repair` that is killed between
+//!   its files.
 //!
 //! # Simplified
 //! These simplifications are sound. A row stands for itself, so a tally is a perfect checksum. A message has arrived or
 //! not, since half of one is never served. A report and the death of a child reach the parent at once: it reads a child's
 //! reports before it forgets the child. A process that waits for the lock does not have it. A start makes each of its
-//! changes in one step, since it can be repeated at any point. `--repair` is one step for the same reason.
+//! changes in one step, since it can be repeated at any point. A write that fails outside of a group leaves the same as
+//! a kill in the middle of it.
 //!
 //! One simplification is not sound: a process whose sync has failed marks the head as doubtful in the same step. In the
 //! program, some microseconds lie in between. See the limits.
@@ -59,7 +61,7 @@
 //! their slots while the server runs.
 //!
 //! # Limits that the model found
-//! The tests of `limits.rs` show each of them.
+//! The tests of `limits.rs` show them.
 //! - An older copy of only `books`, restored in the same boot, is not noticed if it lacks no more than the last group.
 //!   Never back up `books`, and delete it after a restore.
 //! - An older `draw`, restored after a power cut that also took the evidence in `books`, forgets an end. A held draw is
@@ -71,7 +73,8 @@
 //! - At `process`, a power cut may leave an end without its rows: exit code 4, then `--repair`.
 //! - An end or a held record that a kill has torn, and that a power cut makes durable: exit code 4, then `--repair`.
 //!
-//! The search is breadth first and its own ([`search`], some 130 lines). It checks that the end can be reached from
+//! # The search
+//! It is breadth first and its own ([`search`], some 130 lines). It checks that the end can be reached from
 //! every state, which existing checkers (stateright) do not offer, and it needs no further dependency.
 //!
 //! `cargo test --release --test model NAME -- --nocapture` prints the trace that breaks the promise; `make model` makes

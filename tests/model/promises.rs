@@ -72,12 +72,12 @@ fn of_an_agency(world: &World, agency: Agency, committed: usize, settings: &Sett
 }
 
 fn of_the_draw(world: &World, settings: &Settings) -> Option<String> {
-    let told = world.promised.result?;
-    if world.draw.held_result() != Some(told) {
+    let reported = world.promised.result?;
+    if world.draw.held_result() != Some(reported) {
         return Some("one draw: the reported result is gone".into());
     }
     let mut agencies = settings.agencies().map(usize::from);
-    let other = agencies.any(|at| world.promised.ends[at].is_some_and(|end| end != told[at]));
+    let other = agencies.any(|at| world.promised.ends[at].is_some_and(|end| end != reported[at]));
     other.then(|| "one draw: it was held over other bets than those that ended".into())
 }
 

@@ -77,8 +77,9 @@ fn repaired(mut world: World, settings: &Settings) -> World {
 fn judge(world: &World, agency: Agency) -> Kept {
     let this_boot = is_of_this_boot(world);
     let head = world.books.head().filter(|_| this_boot);
-    let limit = head
-        .map_or(world.bets.len(), |head| usize::from(world.books.ahead(head.seq).map_or(head.len, |tally| tally.end)));
+    let limit = head.map_or(world.bets.len(), |head| {
+        usize::from(world.books.commit_after(head.seq).map_or(head.len, |tally| tally.end))
+    });
     let rows = world.bets.rows_of(agency, limit);
     let none = Kept { front: 0, end: false };
     match (world.draw.end(agency).whole(), world.books.slot(agency).filter(|_| this_boot)) {
@@ -97,7 +98,7 @@ fn open_again(world: &mut World, agency: Agency) {
     let at = usize::from(agency);
     let stored = world.bets.rows_of(agency, world.bets.len()).numbers();
     world.promised.ends[at] = None;
-    world.promised.bets[at] = world.promised.bets[at].and(stored);
+    world.promised.bets[at] = world.promised.bets[at].common(stored);
     if world.clients[at].phase != Phase::Lost {
         world.clients[at] = Client::default();
     }

@@ -136,7 +136,7 @@ fn query(mut world: World, index: usize, settings: &Settings) -> Made {
     let found = world.draw.held_result();
     if found.is_none() {
         world.broken = Some("one draw: a client asks for a result that is not there");
-    } else if world.promised.result.is_some_and(|told| Some(told) != found) {
+    } else if world.promised.result.is_some_and(|reported| Some(reported) != found) {
         world.broken = Some("one draw: another result is reported");
     }
     world.promised.result = found;
@@ -208,7 +208,7 @@ fn write_head(mut world: World, index: usize, settings: &Settings) -> Made {
     if !settings.has(Mechanism::SlotBeforeHead) {
         let Head { seq, len, .. } = world.books.head().unwrap_or_default();
         let slot = world.books.slot(session.agency).unwrap_or_default();
-        let tally = Tally { seq, end: len, rows: slot.rows.and(session.rows()), ..slot };
+        let tally = Tally { seq, end: len, rows: slot.rows.followed_by(session.rows()), ..slot };
         world.books.write_slot(session.agency, Record::Whole(tally), settings);
         return at("writes its slot last", world, index, committed(settings));
     }
@@ -230,7 +230,7 @@ fn commit_slot(world: &mut World, session: Session, begin: usize, settings: &Set
     let seq = world.books.head().unwrap_or_default().seq + 1;
     let slot = world.books.slot(session.agency).unwrap_or_default();
     let end = (begin + session.rows_len()) as u8;
-    let tally = Tally { seq, end, rows: slot.rows.and(session.rows()), ..slot };
+    let tally = Tally { seq, end, rows: slot.rows.followed_by(session.rows()), ..slot };
     world.books.write_slot(session.agency, Record::Whole(tally), settings);
 }
 

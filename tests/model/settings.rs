@@ -29,7 +29,7 @@ pub enum Mechanism {
     RollForward,
     /// R3: the next holder cuts off a tail.
     CutTail,
-    /// R2: the head says that a cut may not be synced.
+    /// R2: a flag in the head records that a cut may not be synced.
     CutFlag,
     /// R4: a cut is synced before the next rows.
     SyncCut,
@@ -65,7 +65,7 @@ pub enum Mechanism {
     CompareEnds,
     /// A start compares the rows of each agency with its slot.
     CompareSlots,
-    /// Slot and head say that an end, or the draw, is durable: its absence is a damage, in another boot, too.
+    /// Slot and head record that an end, or the draw, is durable: its absence is a damage, in another boot, too.
     Evidence,
     /// `books` names its boot.
     BootId,

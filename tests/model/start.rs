@@ -51,7 +51,7 @@ fn refused(mut world: World, (what, agency): Refusal) -> Step {
     Step { label: Label { agency, ..Label::new(what) }, world }
 }
 
-/// S2: what may be there after a sync of `bets.csv` and `draw` and a read from the disk.
+/// S2: the contents that may be found after a sync of `bets.csv` and `draw` and a read from the disk.
 fn read_from_disk(world: &World, settings: &Settings) -> Vec<World> {
     let mut world = world.clone();
     world.server = Server::DOWN;
@@ -73,10 +73,10 @@ fn read_from_disk(world: &World, settings: &Settings) -> Vec<World> {
     found
 }
 
-/// Why a start ends with exit code 4.
+/// The reason for exit code 4, and the agency.
 type Refusal = (&'static str, Option<Agency>);
 
-/// What a start is going to do.
+/// The changes that a start is going to make.
 struct Decision {
     committed: usize,
     /// Closed slots without an end.
@@ -101,9 +101,9 @@ fn decide(world: &World, settings: &Settings) -> Result<Decision, Refusal> {
 fn of_this_boot(world: &World, settings: &Settings) -> Result<Decision, Refusal> {
     let head = world.books.head().ok_or(("exit 4: no head", None))?;
     let bets = &world.bets;
-    let ahead = world.books.ahead(head.seq).filter(|_| settings.has(Mechanism::RollForward));
-    let ahead = ahead.filter(|tally| usize::from(tally.end) <= bets.len());
-    let committed = usize::from(ahead.map_or(head.len, |tally| tally.end));
+    let unfinished = world.books.commit_after(head.seq).filter(|_| settings.has(Mechanism::RollForward));
+    let unfinished = unfinished.filter(|tally| usize::from(tally.end) <= bets.len());
+    let committed = usize::from(unfinished.map_or(head.len, |tally| tally.end));
     if bets.len() < committed {
         return Err(("exit 4: rows are gone", None));
     }

@@ -229,7 +229,7 @@ pub struct Promised {
     pub announced: bool,
 }
 
-/// Damage, and what it excuses.
+/// Damage, and the alarms and losses that it excuses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Harm {
     pub left: u8,
@@ -307,7 +307,7 @@ impl World {
 
     pub fn promise_bets(&mut self, agency: Agency, bets: Set) {
         let promised = &mut self.promised.bets[usize::from(agency)];
-        *promised = promised.with(bets);
+        *promised = promised.union(bets);
     }
 
     pub fn promise_end(&mut self, agency: Agency, rows: Rows) {
