@@ -27,6 +27,8 @@ fn holds_and_repairs(settings: &Settings, floor: usize, refusals: &[&str]) {
         assert!(made.contains(format!("exit 4: {refusal}").as_str()), "never seen: {refusal}");
     }
     assert!(made.contains("server --repair"));
+    let may_be_killed = settings.faults > 1 && settings.kinds.contains(&Fault::KillParent);
+    assert_eq!(made.contains("server --repair is killed"), may_be_killed);
 }
 
 #[test]
