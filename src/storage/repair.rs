@@ -47,10 +47,17 @@ const UNREADABLE: &str = "an end that cannot be read is removed";
 /// Makes the plan. Changes no file.
 ///
 /// # Errors
-/// The error of a start, if the files cannot be repaired: the draw is held and other files contradict it, or `bets.csv`
-/// belongs to another program; [`Error::Stopped`] if `stop` returns true; [`Error::Sync`] if a sync fails; [`Error::Io`] if
+/// [`Error::BeyondRepair`] if the draw is held and other files contradict it; [`Error::NotAStore`] if `bets.csv` belongs to
+/// another program; [`Error::Stopped`] if `stop` returns true; [`Error::Sync`] if a sync fails; [`Error::Io`] if
 /// another system call fails.
 pub fn plan(paths: &Paths, lock: &LifeLock, settings: Settings, stop: StopCheck<'_>) -> Result<Plan> {
+    make(paths, lock, settings, stop).map_err(|e| match e {
+        Error::Damaged { path, defect } => Error::BeyondRepair { path, defect },
+        other => other,
+    })
+}
+
+fn make(paths: &Paths, lock: &LifeLock, settings: Settings, stop: StopCheck<'_>) -> Result<Plan> {
     let [books, draw] = [&paths.books, &paths.draw].map(|path| open_if_there(path));
     let (books, draw) = (books?, draw?);
     start::read_from_disk(paths, lock, books.as_ref(), draw.as_ref())?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::scene::*;
-use crate::support::books::{Draw, damage, of_another_boot, seal};
+use crate::support::books::{Draw, of_another_boot, seal, zero};
 use crate::support::*;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -57,7 +57,7 @@ fn damaged() -> Setup {
     }
     [1, 2].into_iter().for_each(|agency| assert_eq!(server.store(&end(agency)), 0));
     let setup = server.kill();
-    damage(&setup.path("bets.csv"), &[3..4]);
+    zero(&setup.path("bets.csv"), 3..4);
     setup
 }
 
@@ -139,7 +139,7 @@ fn a_refused_repair_makes_no_file() {
     winners(&server, 1);
     let setup = server.kill();
     fs::remove_file(setup.path("bets.csv")).unwrap();
-    refuses(setup, "bets.csv");
+    refuses(setup, "cannot be repaired");
 }
 
 #[test]
@@ -216,10 +216,10 @@ fn an_older_result_of_other_rows_is_refused() {
     let committed = fs::metadata(setup.path("bets.csv")).unwrap().len();
     fs::write(setup.path("draw"), older_result(committed + 1)).unwrap();
     let setup = refuses(setup, "were committed");
-    fs::write(setup.path("draw"), older_result(committed - ROW)).unwrap();
-    let setup = refuses(setup, "the result of the held draw is damaged");
+    fs::write(setup.path("draw"), older_result(committed - row(2, 0, WINNING).len() as u64)).unwrap();
+    let setup = refuses(setup, "the result of the held draw is damaged: this cannot be repaired");
     fs::write(setup.path("draw"), &older_result(committed)[..50]).unwrap();
-    refuses(setup, "the result of the held draw is damaged");
+    refuses(setup, "the result of the held draw is damaged: this cannot be repaired");
 }
 
 #[test]
