@@ -96,9 +96,12 @@ pub fn repair(config: &Config, stop: &SignalSource) -> Result<(), Error> {
         // Only this command has made the file, which is still empty.
         std::fs::remove_file(&paths.bets).map_err(system("unlink"))?;
     }
+    pause(stop, Instant::now())?;
     let plan = planned?;
     plan.log(&paths);
-    life_lock = plan.carry_out(&paths, life_lock, &stopped)?;
+    let repaired = plan.carry_out(&paths, life_lock, &stopped);
+    pause(stop, Instant::now())?;
+    life_lock = repaired?;
     let (_, adopted) = adopt(&paths, &life_lock, config, stop)?;
     event!(
         Info,

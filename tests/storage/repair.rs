@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::scene::*;
 use crate::support::books::{Draw, of_another_boot, seal, zero};
+use crate::support::strace::strace_starts;
 use crate::support::*;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -147,6 +148,24 @@ fn repair_and_new_draw_exclude_each_other() {
     let setup = Setup::new(1).arg("--new-draw");
     let (code, log, _) = repair(setup);
     assert_eq!(code, Some(2), "{log}");
+}
+
+#[test]
+fn a_stop_ends_a_repair_that_reads_many_rows() {
+    if !strace_starts() {
+        return;
+    }
+    let setup = Setup::new(1).arg("--repair");
+    let bets = setup.path("bets.csv");
+    fs::write(&bets, row(1, 0, WINNING).repeat(200_000)).unwrap();
+    let (trace, bets) = (setup.path("trace"), format!("--trace-path={}", path(&bets)));
+    // Some twenty blocks: without the stop, the command takes more than a minute.
+    let words = ["strace", "-D", "-qq", "-o", path(&trace), &bets, "-e", "inject=pread64:delay_enter=3s"];
+    let mut server = setup.under(&words).spawn();
+    eventually("it reads the bets", || fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("pread64(")));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    assert!(!server.log().contains("action: repair"), "{}", server.log());
 }
 
 // ---- files of an older version ----
