@@ -11,22 +11,22 @@
 //! |---|---|
 //! | connects | `Server::fork_session`; `Delivery::attempt`, `WinnersQuery::ask` |
 //! | claims its agency | `Session::claim`, `Claims::claim` |
-//! | gets the tally of its stored bets | `Session::tally`, `Books::tally` |
-//! | takes the lock | `DataLock::take`, `Books::head`, `Books::slot` |
-//! | writes the head from the slot of a dead writer | `Repair::roll_forward` |
-//! | marks the head: a cut is not synced; cuts the tail; syncs the cut | `Repair::cut_tail` |
-//! | writes its rows; writes its slot; writes the head, unlocks | `Group::append`, `Books::write_slot`, `Books::write_head` |
-//! | syncs its group; acknowledges | `Group::sync`; `Session::store_bets` |
-//! | closes its slot, unlocks; syncs the bets | `Ends::close`, `Ends::sync_bets` |
-//! | writes its end; syncs its end; marks its slot | `Ends::record`, `DrawFile::write_unit`, `DrawFile::sync`, `Ends::mark` |
-//! | finds its agency ended | `Ends::complete`, for an end that another process has begun |
+//! | gets the tally of its stored bets | `Session::tally`, `Store::stored` |
+//! | takes the lock | `Locked::take`, `Locked::current`, `commit::read_slot` |
+//! | writes the head from the slot of a dead writer | `Locked::roll_forward`, `books::rolled_forward` |
+//! | marks the head: a cut is not synced; cuts the tail; syncs the cut | `Locked::repair`, `Locked::cut` |
+//! | writes its rows; writes its slot; writes the head, unlocks | `Locked::append`, `Pair::replace` |
+//! | syncs its group; acknowledges | `Store::store_bets`; `Session::store_bets` |
+//! | closes its slot, unlocks; syncs the bets | `Store::end`, `Locked::close` |
+//! | writes its end; syncs its end; marks its slot | `Store::complete_end`, `Unit::write` |
+//! | finds its agency ended | `Store::stored`, for an end that another process has begun |
 //! | acknowledges the end | `ChildEnd::report_ended`, then the answer |
-//! | gets its winners | `Session::winners`, `DrawFile::result` |
+//! | gets its winners | `Session::winners`, `Store::winners` |
 //! | closes | `Session::close`; `Server::session_ended`, `Claims::release` |
-//! | draw child … | `Server::hold_draw_if_due`, `drawing::try_hold`, `DrawFile::write_result`, `DrawFile::write_held` |
+//! | draw child … | `Server::hold_draw_if_due`, `holding::hold`, `holding::complete_units`, `holding::write_result` |
 //! | the parent logs sorteo and announces it | `Server::draw_child_ended` |
-//! | the server starts; exit 4 … | `start::lock_out_others`, `start::drop_cache`, `start::decide`, `start::apply` |
-//! | server --repair | `repair::plan`, `repair::apply` |
+//! | the server starts; exit 4 … | `LifeLock::try_take`, `start::read_from_disk`, `adoption::decide`, `start::prepare` |
+//! | server --repair | `repair::plan`, `Plan::carry_out` |
 //! | its orphaned child dies | `ipc::process::spawn`: PR_SET_PDEATHSIG |
 //! | reports a failed sync | `Report::StorageBroken`, `Server::break_down` |
 //!
@@ -65,7 +65,7 @@
 //! - An older copy of only `books`, restored in the same boot, is not noticed if it lacks no more than the last group.
 //!   Never back up `books`, and delete it after a restore.
 //! - An older `draw`, restored after a power cut that also took the evidence in `books`, forgets an end. A held draw is
-//!   safe, since its mark in the head is synced (D6).
+//!   safe, since its mark in the head is synced.
 //! - A slot half that is damaged before the head of its group is written (its writer died, or found no room) looks like
 //!   a slot that a kill has torn: the group is cut off.
 //! - Between a failed sync and the mark in the head, a new child that syncs the same file gets no error. If the process
