@@ -115,7 +115,9 @@ fn lay_out(paths: &Paths, files: &Files) {
     for path in [&paths.rejected, &paths.books, &paths.draw] {
         let _ = fs::remove_file(path);
     }
-    for (path, bytes) in [(&paths.bets, Some(&files.bets)), (&paths.books, files.books.as_ref()), (&paths.draw, files.draw.as_ref())] {
+    for (path, bytes) in
+        [(&paths.bets, Some(&files.bets)), (&paths.books, files.books.as_ref()), (&paths.draw, files.draw.as_ref())]
+    {
         bytes.into_iter().for_each(|bytes| fs::write(path, bytes).unwrap());
     }
 }

@@ -12,16 +12,19 @@
 //! | module | owns |
 //! |---|---|
 //! | `error`, `children`, `claims`, `waiters`, `listener` | how a server ends; the table of children; who holds which agency; who waits for the draw; the listening socket |
-//! | `drawing` | the child that holds the draw, and the pauses between attempts |
+//! | `standstill`, `drawing` | whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
+//! | `data_lock` | looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
 //! | `startup` | lock, bind, adopt, listen |
 
 mod children;
 mod claims;
+mod data_lock;
 mod drawing;
 mod error;
 mod listener;
 mod parent;
+mod standstill;
 mod startup;
 mod waiters;
 
@@ -35,7 +38,7 @@ use ipc::signals::SignalSource;
 pub use self::error::Error;
 use self::error::system;
 pub use self::parent::STOP_SIGNALS;
-pub use self::startup::NewDraw;
+pub use self::startup::Purpose;
 use crate::cli;
 use crate::config;
 use crate::config::server::Config;
@@ -45,10 +48,10 @@ use crate::logging;
 
 /// The whole program: signals first, then `arguments`, settings, logging, and the server until it is stopped. Descriptors
 /// that the program was started with are closed after the settings are read: the file may be one of them, `/dev/fd/3`.
-pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, NewDraw), ExitCode>) -> ExitCode {
+pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, Purpose), ExitCode>) -> ExitCode {
     let inherited = Inherited::list();
     let signals = SignalSource::subscribe(&STOP_SIGNALS);
-    let (file, new_draw) = match arguments() {
+    let (file, purpose) = match arguments() {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
@@ -66,16 +69,19 @@ pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, NewDraw), ExitC
         logging::complain("server", &e);
         return e.exit_status().into();
     }
-    let ended = signals.map_err(system("start")).and_then(|signals| run(config, new_draw, signals));
+    let ended = signals.map_err(system("start")).and_then(|signals| run(config, purpose, signals));
     let exit = conclude(ended);
     logging::finish();
     exit
 }
 
-fn run(config: Config, new_draw: NewDraw, signals: SignalSource) -> Result<(), Error> {
+fn run(config: Config, purpose: Purpose, signals: SignalSource) -> Result<(), Error> {
     let (port, backlog, level) = (config.port, config.listen_backlog, config.logging_level.as_str());
     event!(Debug, "config", success, port = port, listen_backlog = backlog, logging_level = level);
-    let mut server = startup::start(config, new_draw, signals)?;
+    if purpose == Purpose::Repair {
+        return startup::repair(&config, &signals);
+    }
+    let mut server = startup::start(config, purpose, signals)?;
     logging::queue_instead_of_waiting();
     let served = server.serve();
     server.close();

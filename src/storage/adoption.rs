@@ -23,10 +23,11 @@ use super::record::Found;
 use super::results::{self, Terms};
 use super::slots::{Slot, Slots};
 use super::tallies::Tallies;
+use crate::row::Tally;
 
 /// Most bytes that one write can leave after the committed length: a batch of 255 rows with the longest names that a batch
 /// can carry. A longer file without a valid row was never a store.
-const LARGEST_GROUP: u64 = 32 * 1024;
+pub const LARGEST_GROUP: u64 = 32 * 1024;
 
 /// The files that a start has found.
 #[derive(Debug, Clone, Copy)]
@@ -228,29 +229,36 @@ impl Decision {
             }
             _ if was_held => return damaged(Defect::Held),
             Found::Valid(Place::Planned { offset }) => Some(offset),
-            Found::Blank => None,
             // A killed process may have torn this record, and no other one.
-            Found::Damaged => match (certainty, books) {
-                (Certainty::ThisBoot, Some(books)) => Some(draw_file::result_offset(books.header.slots)),
-                _ => return damaged(Defect::Held),
-            },
+            Found::Damaged if certainty == Certainty::AnotherBoot => return damaged(Defect::Held),
+            Found::Damaged | Found::Blank => books
+                .filter(|_| certainty == Certainty::ThisBoot)
+                .map(|books| draw_file::result_offset(books.slots.len() as u32)),
         };
-        self.unfinished = end.filter(|_| self.drawn.is_none());
+        let len = draw.metadata().map_err(read())?.len();
+        let has_rest = |end: &u64| self.drawn.is_none() && (place != Found::Blank || len > *end);
+        self.unfinished = end.filter(has_rest);
         Ok((draw_file::units(draw, end).map_err(read())?, end))
     }
 }
 
 /// The books that a start has found, in memory.
-struct Books<'a> {
+pub struct Books<'a> {
     paths: &'a Paths,
-    file: &'a File,
-    header: Header,
-    head: Pair<Head>,
-    slots: Vec<Pair<Entry>>,
+    /// The file.
+    pub file: &'a File,
+    /// The head. Both halves may be damaged.
+    pub head: Pair<Head>,
+    /// The slots by their numbers.
+    pub slots: Vec<Pair<Entry>>,
 }
 
 impl<'a> Books<'a> {
-    fn read(paths: &'a Paths, file: &'a File, header: Header) -> Result<Self> {
+    /// Reads the head and all slots.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the file is shorter than its header records; [`Error::Io`] if fstat(2) or pread(2) fails.
+    pub fn read(paths: &'a Paths, file: &'a File, header: Header) -> Result<Self> {
         let read = || Error::io("read", &paths.books);
         if file.metadata().map_err(read())?.len() < header.min_len() {
             return Err(Error::damaged(&paths.books, Defect::Header));
@@ -258,7 +266,7 @@ impl<'a> Books<'a> {
         let head = Pair::read(file, books::Place::HEAD).map_err(read())?;
         let mut slots = Vec::new();
         books::slots(file, |_, pair| slots.push(pair)).map_err(read())?;
-        Ok(Self { paths, file, header, head, slots })
+        Ok(Self { paths, file, head, slots })
     }
 
     fn head(&self) -> Result<Head> {
@@ -274,7 +282,8 @@ impl<'a> Books<'a> {
         self.slots.get(number as usize)?.newest()
     }
 
-    fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
+    /// The newest entry of each slot that has one, with its number.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
         (0..).zip(&self.slots).filter_map(|(number, pair)| Some((number, pair.newest()?)))
     }
 
@@ -306,6 +315,11 @@ impl<'a> Books<'a> {
         }
         let known: HashSet<_> = self.entries().map(|(_, entry)| entry.agency).collect();
         let unknown = tallies.agencies().into_iter().find(|agency| !known.contains(agency));
-        unknown.map_or(Ok(()), |agency| Err(differs(tallies.differ(agency, Default::default(), committed))))
+        let Some(agency) = unknown else { return Ok(()) };
+        // A slot that was torn when its first group was written has no rows. This one may have had some.
+        if self.slots.iter().any(|pair| pair.newest().is_none() && !pair.is_blank()) {
+            return Err(Error::damaged(&self.paths.books, Defect::Slot(agency)));
+        }
+        Err(differs(tallies.differ(agency, Tally::default(), committed)))
     }
 }

@@ -247,6 +247,11 @@ impl<H: Half> Pair<H> {
         self.halves.iter().all(|half| *half == Found::Damaged)
     }
 
+    /// Whether nothing was ever written here.
+    pub fn is_blank(&self) -> bool {
+        self.halves.iter().all(|half| *half == Found::Blank)
+    }
+
     /// Overwrites the older half with `half`, which becomes the newest one.
     ///
     /// # Errors

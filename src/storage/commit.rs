@@ -32,6 +32,9 @@ use crate::event;
 /// SHUTDOWN_GRACE.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a process waits for the data lock before it reports the wait ([`super::Store::on_long_wait`]).
+const LONG_WAIT: Duration = Duration::from_secs(1);
+
 /// The files of a process that holds the data lock. Dropping this value releases the lock.
 #[derive(Debug)]
 pub struct Locked<'a> {
@@ -46,35 +49,41 @@ impl<'a> Locked<'a> {
     /// [`Error::Locked`] if another process holds it for longer than [`LOCK_PATIENCE`]; [`Error::Io`] if flock(2) fails.
     pub fn take(files: &'a Files) -> Result<Self> {
         let path = &files.paths.books;
-        let guard = lock::exclusive(&files.books, LOCK_PATIENCE)
-            .map_err(Error::io("lock", path))?
-            .ok_or_else(|| Error::Locked { path: path.clone() })?;
+        let wait = |patience| lock::exclusive(&files.books, patience).map_err(Error::io("lock", path));
+        let mut guard = wait(LONG_WAIT)?;
+        if guard.is_none() {
+            files.long_wait.report();
+            guard = wait(LOCK_PATIENCE - LONG_WAIT)?;
+        }
+        let guard = guard.ok_or_else(|| Error::Locked { path: path.clone() })?;
         Ok(Self { files, _guard: guard })
     }
 
-    /// Returns the head, after it has checked that `bets.csv` is as long as the head records. If the last writer died, the
-    /// function first finishes that writer's group, or cuts it off.
+    /// Returns the head, after it has checked that `bets.csv` is as long as the head records. If the last writer died, first
+    /// finishes that writer's group, or cuts it off.
     ///
     /// # Errors
     /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`] if `bets.csv` was removed; [`Error::Damaged`] if
     /// `bets.csv` is shorter than the committed length, or if the books contradict themselves; [`Error::Io`] if a system
     /// call fails.
     pub fn head(&self) -> Result<Head> {
-        let path = &self.files.paths.bets;
-        let found = self.files.bets.metadata().map_err(Error::io("stat", path))?;
-        if found.nlink() == 0 {
-            return Err(Error::Replaced { path: path.clone() });
-        }
-        let head = self.newest_head()?;
+        Ok(self.current()?.1)
+    }
+
+    /// As [`Locked::head`]; also returns the halves, so that the next head can be written without reading them again.
+    fn current(&self) -> Result<(Pair<Head>, Head)> {
+        let pair = read_heads(self.files)?;
+        let head = newest(self.files, &pair)?;
         if head.is_doubtful {
             let source = io::Error::other("an earlier sync has failed");
-            return Err(Error::Sync { path: path.clone(), source });
+            return Err(Error::Sync { path: self.files.paths.bets.clone(), source });
         }
-        let (len, committed) = (found.len(), head.committed);
-        if len < committed {
-            return Err(Error::damaged(path, Defect::Short { len, committed }));
+        let len = check_len(self.files, head.committed)?;
+        if len == head.committed && !head.is_cut {
+            return Ok((pair, head));
         }
-        if len == committed && !head.is_cut { Ok(head) } else { self.repair(head, len) }
+        let head = self.repair(head, len)?;
+        Ok((read_heads(self.files)?, head))
     }
 
     /// Appends `rows`, a group of `count` bets of the agency of `slot`, all or none.
@@ -83,7 +92,7 @@ impl<'a> Locked<'a> {
     /// [`Error::Ended`] if the agency has ended, or the draw has been held; the errors of [`Locked::head`]; [`Error::Io`] if
     /// a system call fails. After any error, no bet of the group counts.
     pub fn append(&self, slot: Slot, rows: &[u8], count: u64) -> Result<()> {
-        let head = self.head()?;
+        let (heads, head) = self.current()?;
         let pair = self.slot(slot)?;
         let before = pair.entry(slot.agency);
         if before.is_closed || head.is_drawn {
@@ -102,7 +111,7 @@ impl<'a> Locked<'a> {
             return self.head().ok().filter(|repaired| *repaired == head_after).map(drop).ok_or(e);
         }
         // The group counts from here on. If this fails, the next holder writes the head.
-        let _ = self.write_head(&head_after);
+        let _ = heads.replace(books, &head_after);
         Ok(())
     }
 
@@ -186,10 +195,6 @@ impl<'a> Locked<'a> {
 
     // ---- books ----
 
-    fn newest_head(&self) -> Result<Head> {
-        newest_head(self.files)
-    }
-
     fn write_head(&self, head: &Head) -> Result<()> {
         write_head(&self.files.books, head).map_err(Error::io("write", &self.files.paths.books))
     }
@@ -204,9 +209,30 @@ impl<'a> Locked<'a> {
 /// # Errors
 /// [`Error::Damaged`] if no half is valid; [`Error::Io`] if pread(2) fails.
 pub fn newest_head(files: &Files) -> Result<Head> {
-    let Files { books, paths, .. } = files;
-    let pair = Pair::read(books, Place::HEAD).map_err(Error::io("read", &paths.books))?;
-    pair.newest().ok_or_else(|| Error::damaged(&paths.books, Defect::Head))
+    newest(files, &read_heads(files)?)
+}
+
+fn read_heads(files: &Files) -> Result<Pair<Head>> {
+    Pair::read(&files.books, Place::HEAD).map_err(Error::io("read", &files.paths.books))
+}
+
+fn newest(files: &Files, heads: &Pair<Head>) -> Result<Head> {
+    heads.newest().ok_or_else(|| Error::damaged(&files.paths.books, Defect::Head))
+}
+
+/// The length of `bets.csv`, of which `committed` bytes are bets.
+///
+/// # Errors
+/// [`Error::Replaced`] if the file has no name any more; [`Error::Damaged`] if it is shorter; [`Error::Io`] if fstat(2)
+/// fails.
+pub fn check_len(files: &Files, committed: u64) -> Result<u64> {
+    let path = &files.paths.bets;
+    let found = files.bets.metadata().map_err(Error::io("stat", path))?;
+    match found.len() {
+        _ if found.nlink() == 0 => Err(Error::Replaced { path: path.clone() }),
+        len if len < committed => Err(Error::damaged(path, Defect::Short { len, committed })),
+        len => Ok(len),
+    }
 }
 
 /// The halves of an agency's slot. Takes no lock: a group that they record is committed and is never taken back.

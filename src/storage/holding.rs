@@ -46,10 +46,10 @@ fn complete_units(store: &Store, slots: &Slots) -> Result<Vec<Found<Unit>>> {
     let Files { bets, draw, paths, .. } = store.files();
     let write = || Error::io("write", &paths.draw);
     store.sync(bets, &paths.bets)?;
-    let offset = draw_file::result_offset(slots.len());
+    let offset = draw_file::result_offset(slots.count());
     Place::Planned { offset }.write(draw).map_err(write())?;
     let mut units = draw_file::units(draw, Some(offset)).map_err(Error::io("read", &paths.draw))?;
-    units.resize(slots.len() as usize, Found::Blank);
+    units.resize(slots.count() as usize, Found::Blank);
     for slot in slots.iter() {
         let Entry { tally, is_closed, .. } = commit::read_slot(store.files(), slot)?.entry(slot.agency);
         let unit = &mut units[slot.number as usize];
@@ -88,7 +88,7 @@ fn write_result(store: &Store, slots: &Slots, terms: Terms, winners: &Winners) -
     let Files { draw, paths, .. } = store.files();
     let write = || Error::io("write", &paths.draw);
     let result = results::encode(terms, winners, slots).map_err(write())?;
-    let extent = results::write(draw, draw_file::result_offset(slots.len()), &result).map_err(write())?;
+    let extent = results::write(draw, draw_file::result_offset(slots.count()), &result).map_err(write())?;
     store.sync(draw, &paths.draw)?;
     Place::Held(extent).write(draw).map_err(write())
 }

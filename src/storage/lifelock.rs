@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 
+use ipc::holders;
 use ipc::lock::{self, Attempt};
 
 use super::books::Header;
@@ -50,29 +51,25 @@ impl LifeLock {
     /// [`Error::Damaged`] if `bets.csv` is missing, other files are there, and `missing` is [`MissingBets::Refuse`];
     /// [`Error::Io`] if a system call fails.
     pub fn try_take(paths: &Paths, missing: MissingBets) -> Result<Lockout> {
+        let mut older = open_if_there(&paths.older.lock)?;
+        if let Some(older) = &mut older
+            && lock::try_exclusive(older).map_err(Error::io("lock", &paths.older.lock))? == Attempt::Busy
+        {
+            let mut pid = String::new();
+            older.read_to_string(&mut pid).map_err(Error::io("read", &paths.older.lock))?;
+            return Ok(Lockout::HeldBy(pid.trim().to_owned()));
+        }
         let others_exist = || paths.books.exists() || paths.draw.exists() || matches!(older::found(paths), Ok(Some(_)));
         if missing == MissingBets::Refuse && !paths.bets.exists() && others_exist() {
             return Err(Error::damaged(&paths.bets, Defect::Missing));
         }
         let bets = append_or_make(&paths.bets)?;
-        if lock::try_exclusive(&bets).map_err(Error::io("lock", &paths.bets))? == Attempt::Busy {
-            return Ok(Lockout::HeldBy(holder(paths)));
+        let attempt = lock::try_exclusive(&bets).map_err(Error::io("lock", &paths.bets))?;
+        // Another process may have replaced the file meanwhile. The next try opens the new one.
+        if attempt == Attempt::Busy || !is_named_by(&bets, paths)? {
+            return Ok(Lockout::HeldBy(holder(&bets, paths)));
         }
-        if !is_named_by(&bets, paths)? {
-            // Another process has replaced the file meanwhile. The next try opens the new one.
-            return Ok(Lockout::HeldBy(holder(paths)));
-        }
-        let Some(mut older) = open_if_there(&paths.older.lock)? else {
-            return Ok(Lockout::Locked(Self { bets, _older: None }));
-        };
-        match lock::try_exclusive(&older).map_err(Error::io("lock", &paths.older.lock))? {
-            Attempt::Locked => Ok(Lockout::Locked(Self { bets, _older: Some(older) })),
-            Attempt::Busy => {
-                let mut pid = String::new();
-                older.read_to_string(&mut pid).map_err(Error::io("read", &paths.older.lock))?;
-                Ok(Lockout::HeldBy(pid.trim().to_owned()))
-            }
-        }
+        Ok(Lockout::Locked(Self { bets, _older: older }))
     }
 
     /// The open file.
@@ -91,8 +88,11 @@ fn is_named_by(bets: &File, paths: &Paths) -> Result<bool> {
     Ok(fs::metadata(&paths.bets).is_ok_and(|named| Identity::of(&named) == Identity::of(&own)))
 }
 
-/// The pid of the server that uses the files, from its books.
-fn holder(paths: &Paths) -> String {
+/// The pid of the server that uses the files: as the kernel knows it, or as it is in the books.
+fn holder(bets: &File, paths: &Paths) -> String {
+    if let Ok(Some(pid)) = holders::holder(bets) {
+        return pid.to_string();
+    }
     let header = open_if_there(&paths.books).ok().flatten().and_then(|books| Header::read(&books).ok());
     match header {
         Some(Found::Valid(header)) => header.parent.to_string(),

@@ -59,7 +59,7 @@ impl Record<HEADER_LEN> for Header {
 /// `InvalidInput` if there are more than 2^32 - 1 winners, which no answer can count.
 pub fn encode(terms: Terms, winners: &Winners, slots: &Slots) -> io::Result<Vec<u8>> {
     let too_many = |_| io::Error::new(io::ErrorKind::InvalidInput, "more than 4294967295 winners");
-    let mut bytes = record::sealed(&Header { terms, slots: slots.len() }).to_vec();
+    let mut bytes = record::sealed(&Header { terms, slots: slots.count() }).to_vec();
     let mut documents = Vec::new();
     for agency in slots.agencies() {
         let first = u32::try_from(documents.len() as u64 / DOCUMENT_LEN).map_err(too_many)?;
@@ -154,7 +154,7 @@ mod tests {
 
     fn slots() -> Slots {
         let mut slots = Slots::default();
-        [1, 2, 9].into_iter().for_each(|agency| drop(slots.assign(id(agency))));
+        [1, 2, 9].into_iter().for_each(|agency| _ = slots.assign(id(agency)));
         slots
     }
 

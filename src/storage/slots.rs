@@ -65,7 +65,7 @@ impl Slots {
     }
 
     /// One more than the greatest number.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         u32::try_from(self.by_number.len()).unwrap_or(u32::MAX)
     }
 
@@ -94,7 +94,7 @@ mod tests {
         assert!(slots.keep(slot(9, 1)) && slots.keep(slot(4, 3)) && slots.keep(slot(9, 1)));
         assert!(!slots.keep(slot(8, 1)) && !slots.keep(slot(9, 2)));
         let assigned = [1, 9, 2, 3].map(|agency| slots.assign(AgencyId::new(agency).unwrap()).unwrap().number);
-        assert_eq!((assigned, slots.len()), ([0, 1, 2, 4], 5));
+        assert_eq!((assigned, slots.count()), ([0, 1, 2, 4], 5));
         assert_eq!(slots.iter().map(|slot| slot.number).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert_eq!(slots.of(AgencyId::new(3).unwrap()), Some(slot(3, 4)));
         assert_eq!(slots.of(AgencyId::new(5).unwrap()), None);

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::adoption::{self, Decision, OnDisk};
@@ -82,7 +82,7 @@ pub fn prepare(
         return Err(Error::Older { path });
     }
     let boot = boot::current()?;
-    warn(paths, boot);
+    warn(paths, lock, boot);
     // Not for appending: if `bets.csv` can only grow, no tail can be cut off, and this fails.
     open_if_there(&paths.bets)?;
     let [books, draw] = [&paths.books, &paths.draw].map(|path| open_if_there(path));
@@ -110,7 +110,7 @@ pub fn prepare(
 }
 
 /// Logs what an operator may want to change.
-fn warn(paths: &Paths, boot: Option<Boot>) {
+fn warn(paths: &Paths, lock: &LifeLock, boot: Option<Boot>) {
     if boot.is_none() {
         let aviso = "the kernel does not identify this boot: each start counts the longest run of valid rows";
         event!(Warning, "boot_id", in_progress, aviso = aviso);
@@ -120,10 +120,17 @@ fn warn(paths: &Paths, boot: Option<Boot>) {
         let aviso = "everybody may write to the directory of the bets, and so replace them";
         event!(Warning, "directory", in_progress, archivo = directory.display(), aviso = aviso);
     }
+    if lock.bets().metadata().is_ok_and(|found| found.nlink() > 1) {
+        let aviso = "the file of the bets has several names (hard links): use it in one directory only";
+        event!(Warning, "hard_links", in_progress, archivo = paths.bets.display(), aviso = aviso);
+    }
 }
 
 /// Makes the files durable, and drops their cached pages: everything that this server will report is on the disk.
-fn read_from_disk(paths: &Paths, lock: &LifeLock, books: Option<&File>, draw: Option<&File>) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Sync`] if a sync fails; then books of this boot are doubtful.
+pub(super) fn read_from_disk(paths: &Paths, lock: &LifeLock, books: Option<&File>, draw: Option<&File>) -> Result<()> {
     for (file, path) in [(Some(lock.bets()), &paths.bets), (draw, &paths.draw)] {
         let Some(file) = file else { continue };
         file.sync_data().map_err(|source| {
@@ -189,7 +196,7 @@ fn make_books(
     ended: &BTreeSet<AgencyId>,
 ) -> Result<()> {
     let committed = decision.tallies.len();
-    let header = Header { boot, parent: std::process::id(), slots: slots.len() };
+    let header = Header { boot, parent: std::process::id(), slots: slots.count() };
     let head = Head { is_drawn: decision.drawn.is_some(), ..Head::new(committed) };
     let entries = slots.iter().filter_map(|slot| {
         let (tally, has_ended) = (decision.tallies.of(slot.agency), ended.contains(&slot.agency));

@@ -7,7 +7,7 @@ use super::books::Entry;
 use super::commit::{self, Locked};
 use super::draw_file::{self, Unit};
 use super::error::{Error, Result};
-use super::files::{Files, Location};
+use super::files::{Files, Location, LongWait};
 use super::results::{self, Terms};
 use super::slots::Slot;
 use crate::bet::Bet;
@@ -43,6 +43,18 @@ impl Store {
         Self { files, durability }
     }
 
+    /// Calls `report` once during each wait for the data lock that lasts longer than 1 s. The wait goes on.
+    #[must_use]
+    pub fn on_long_wait(mut self, report: impl Fn() + 'static) -> Self {
+        self.files.long_wait = LongWait(Some(Box::new(report)));
+        self
+    }
+
+    /// The file that carries the data lock.
+    pub fn data_lock(&self) -> &File {
+        &self.files.books
+    }
+
     /// Stores `bets` of the agency of `slot` as one group, all or none. After it returns, a killed process loses none of
     /// them, nor does a power cut at [`Durability::Batch`].
     ///
@@ -68,13 +80,16 @@ impl Store {
         closed.map_or(Ok(()), |entry| self.complete_end(slot, entry))
     }
 
-    /// What is stored of the agency of `slot`. Reads one record and takes no lock. If the agency has ended, first makes the
-    /// end durable: the process that closed the slot may have died before it did so.
+    /// What is stored of the agency of `slot`. Reads one record and takes no lock: its time does not depend on the number of
+    /// bets or agencies. If the agency has ended, first makes the end durable: the process that closed the slot may have
+    /// died before it did so.
     ///
     /// # Errors
     /// The errors of [`Error`] but [`Error::Ended`].
     pub fn stored(&self, slot: Slot) -> Result<Stored> {
         let entry = commit::read_slot(&self.files, slot)?.entry(slot.agency);
+        // After the slot: a writer appends its rows before it writes the slot.
+        commit::check_len(&self.files, entry.end)?;
         if entry.is_closed {
             self.complete_end(slot, entry)?;
         }
@@ -92,7 +107,7 @@ impl Store {
     /// The steps of an end after its slot is closed. No lock is needed, because nobody changes a closed slot otherwise; so
     /// the ends of different agencies share the work of the disk.
     fn complete_end(&self, slot: Slot, closed: Entry) -> Result<()> {
-        let Files { bets, books, draw, paths } = &self.files;
+        let Files { bets, books, draw, paths, .. } = &self.files;
         if closed.is_durable {
             return Ok(());
         }

@@ -197,7 +197,8 @@ fn an_end_syncs_bets_before_it_is_written_and_itself_after() {
         Some(format!("{call} {}", file.unwrap_or_default()))
     };
     let steps: Vec<_> = fs::read_to_string(strace.trace()).unwrap().lines().filter_map(step).collect();
-    let expected = ["pwrite64 books", "fdatasync bets.csv", "pwrite64 draw", "fdatasync draw", "pwrite64 books", "sendto "];
+    let expected =
+        ["pwrite64 books", "fdatasync bets.csv", "pwrite64 draw", "fdatasync draw", "pwrite64 books", "sendto "];
     assert_eq!(steps[..6], expected, "{steps:?}");
     server.stop();
 }

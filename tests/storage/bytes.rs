@@ -131,7 +131,7 @@ assert out.getvalue().encode() == open(sys.argv[1], "rb").read()
     assert_eq!(server.tally(1), (bets.len() as u64, false, crc32fast::hash(&server.bets())));
     // The server reads its own file back, and refuses no row.
     let setup = server.kill();
-    fs::remove_file(setup.path("bets.lock")).unwrap();
+    ["books", "draw"].into_iter().for_each(|name| fs::remove_file(setup.path(name)).unwrap());
     let server = setup.start();
     assert_eq!(server.tally(1).0, bets.len() as u64);
     assert!(!server.path("bets.csv.rejected").exists());

@@ -6,19 +6,21 @@ use std::os::unix::fs::PermissionsExt;
 use crate::scene::*;
 use crate::support::*;
 
+const NOT_A_STORE: &str = " is not a file of a lottery";
+
 /// The files of a lottery that exist in the directory of `setup`, with their content.
 fn found(setup: &Setup) -> Vec<(&'static str, Vec<u8>)> {
-    let names = ["bets.csv", "ends", "draw", "bets.lock", "bets.csv.rejected"];
+    let names = ["bets.csv", "books", "draw", "bets.csv.rejected"];
     names.into_iter().filter_map(|name| Some((name, fs::read(setup.path(name)).ok()?))).collect()
 }
 
-fn refuses_to_start(setup: Setup, file: &str, why: &str) {
+fn refuses_to_start(setup: Setup, file: &str, defect: &str, why: &str) {
     let before = found(&setup);
     let mut refused = setup.spawn();
     assert_eq!(refused.wait().code(), Some(4), "{why}: {}", refused.own_log());
     let log = refused.own_log();
     let last = log.lines().last().unwrap();
-    assert!(last.contains(&format!("{file} is not a file of a lottery: ")), "{why}: {last}");
+    assert!(last.contains(&format!("{file}{defect}: ")), "{why}: {last}");
     assert_eq!(found(&refused.kill()), before, "{why}");
 }
 
@@ -34,26 +36,26 @@ fn foreign_files_in_place_of_the_bets_are_refused_untouched() {
     for (why, bytes) in foreign {
         let setup = Setup::new(1);
         fs::write(setup.path("bets.csv"), bytes).unwrap();
-        refuses_to_start(setup, "bets.csv", why);
+        refuses_to_start(setup, "bets.csv", NOT_A_STORE, why);
     }
 }
 
 #[test]
 fn a_large_file_without_a_valid_row_is_refused_untouched() {
-    // The record exists and is lost; one write of this server leaves less than this.
+    // Without books, any valid rows would count; one write of this server leaves less than this.
     let (_, setup) = Server::start(1).stop_and_keep();
-    fs::write(setup.path("bets.lock"), b"").unwrap();
+    fs::remove_file(setup.path("books")).unwrap();
     fs::write(setup.path("bets.csv"), "not a bet\r\n".repeat(4000)).unwrap();
-    refuses_to_start(setup, "bets.csv", "a large file");
+    refuses_to_start(setup, "bets.csv", NOT_A_STORE, "a large file");
 }
 
 #[test]
-fn foreign_files_called_ends_and_draw_are_refused_untouched() {
-    for name in ["ends", "draw"] {
+fn foreign_files_called_books_and_draw_are_refused_untouched() {
+    for name in ["books", "draw"] {
         let setup = Setup::new(1);
         fs::write(setup.path("bets.csv"), FORGED).unwrap();
         fs::write(setup.path(name), b"Somebody's own notes.\n").unwrap();
-        refuses_to_start(setup, name, name);
+        refuses_to_start(setup, name, ": the first record is damaged", name);
     }
 }
 
@@ -64,7 +66,7 @@ fn new_files_are_private_whatever_the_umask() {
     let setup = server.kill();
     append(&setup.path("bets.csv"), TORN);
     let server = setup.start();
-    for name in ["bets.csv", "bets.lock", "ends", "draw", "server.lock", "bets.csv.rejected"] {
+    for name in ["bets.csv", "books", "draw", "bets.csv.rejected"] {
         let mode = fs::metadata(server.path(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }

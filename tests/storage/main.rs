@@ -12,6 +12,7 @@ mod bytes;
 mod foreign;
 mod lock;
 mod recovery;
+mod repair;
 mod restarts;
 mod scene;
 mod tampering;

@@ -1,6 +1,6 @@
 //! The committed length, and starts that must decide which rows count.
 
-use std::fs::{self, File};
+use std::fs;
 
 use crate::scene::*;
 use crate::support::*;
@@ -50,7 +50,7 @@ fn a_tail_found_at_a_start_is_kept_aside_and_wins_nothing() {
 }
 
 #[test]
-fn without_a_record_the_longest_run_of_whole_valid_rows_counts() {
+fn without_books_the_longest_run_of_whole_valid_rows_counts() {
     let tails: [(&str, Vec<u8>); 7] = [
         ("a torn row", TORN.to_vec()),
         ("a row cut in its quotes", b"1,\"Mala, F".to_vec()),
@@ -65,7 +65,7 @@ fn without_a_record_the_longest_run_of_whole_valid_rows_counts() {
         assert_eq!(server.store(&batch_of(1, 4, WINNING)), 0);
         let before = server.bets();
         let setup = server.kill();
-        fs::remove_file(setup.path("bets.lock")).unwrap();
+        fs::remove_file(setup.path("books")).unwrap();
         append(&setup.path("bets.csv"), &tail);
         let server = setup.start();
         assert_eq!(server.bets(), before, "{name}");
@@ -76,44 +76,32 @@ fn without_a_record_the_longest_run_of_whole_valid_rows_counts() {
 }
 
 #[test]
-fn a_damaged_or_foreign_record_is_not_believed() {
-    // The record: magic, boot id, device, inode, committed length, CRC-32 of these.
-    let of_another_boot = |record: &mut Vec<u8>| {
-        record[8..44].copy_from_slice(b"00000000-0000-0000-0000-000000000000");
-        let body = record.len() - 4;
-        let crc = crc32fast::hash(&record[..body]);
-        record[body..].copy_from_slice(&crc.to_be_bytes());
-    };
-    type Spoil<'a> = &'a dyn Fn(&mut Vec<u8>);
-    let ways: [(&str, Spoil<'_>); 4] = [
-        ("a flipped bit", &|record| record[60] ^= 1),
-        ("cut short", &|record| record.truncate(40)),
-        ("empty", &Vec::clear),
-        ("another boot", &of_another_boot),
-    ];
-    for (name, spoil) in ways {
-        let server = Server::start(1);
-        assert_eq!(server.store(&batch_of(1, 2, 1)), 0);
-        let before = server.bets();
-        let setup = server.kill();
-        // As if these rows had been written after the record reached the disk, and before the power was cut.
-        append(&setup.path("bets.csv"), &[FORGED, TORN].concat());
-        let mut record = fs::read(setup.path("bets.lock")).unwrap();
-        spoil(&mut record);
-        fs::write(setup.path("bets.lock"), record).unwrap();
-        let server = setup.start();
-        assert_eq!(server.bets(), [&before, FORGED].concat(), "{name}");
-        assert_eq!(server.tally(1).0, 3, "{name}");
-        server.stop();
-    }
+fn books_of_another_boot_do_not_hide_rows_that_came_later() {
     let server = Server::start(1);
-    assert_eq!(server.store(&batch_of(1, 9, 1)), 0);
+    assert_eq!(server.store(&batch_of(1, 2, 1)), 0);
+    let before = server.bets();
     let setup = server.kill();
-    fs::write(setup.path("new"), FORGED).unwrap();
-    fs::rename(setup.path("new"), setup.path("bets.csv")).unwrap();
+    // As if these rows had been written after the books reached the disk, and before the power was cut.
+    append(&setup.path("bets.csv"), &[FORGED, TORN].concat());
+    books::of_another_boot(&setup.path("books"));
     let server = setup.start();
-    assert_eq!(server.tally(1).0, 1, "another file, put there while no server ran");
+    assert_eq!(server.bets(), [&before, FORGED].concat());
+    assert_eq!(server.tally(1).0, 3);
     server.stop();
+}
+
+#[test]
+fn a_tail_longer_than_one_write_leaves_is_refused() {
+    let server = Server::start(1);
+    assert_eq!(server.store(&batch_of(1, 2, 1)), 0);
+    let setup = server.kill();
+    // As if the books were an older copy.
+    append(&setup.path("bets.csv"), &FORGED.repeat(2000));
+    let before = fs::read(setup.path("bets.csv")).unwrap();
+    let mut refused = setup.spawn();
+    assert_eq!(refused.wait().code(), Some(4));
+    assert!(refused.own_log().contains("bytes, but only 52 were committed"), "{}", refused.own_log());
+    assert_eq!(refused.bets(), before);
 }
 
 #[test]
@@ -127,51 +115,6 @@ fn a_file_without_a_final_line_end_is_adopted() {
     assert_eq!(winners(&server, 1), [1, 2]);
     assert_eq!(fs::read(server.path("bets.csv.rejected")).unwrap(), b"1,Ana,Paz,3,1999-03-17,75");
     server.stop();
-}
-
-#[test]
-fn a_start_over_bets_truncated_in_this_boot_is_refused() {
-    let server = Server::start(1);
-    assert_eq!(server.store(&batch_of(1, 5, WINNING)), 0);
-    let setup = server.kill();
-    File::options().write(true).open(setup.path("bets.csv")).unwrap().set_len(50).unwrap();
-    let mut refused = setup.spawn();
-    assert_eq!(refused.wait().code(), Some(4));
-    let log = refused.own_log();
-    assert_eq!(count_events(&log, "CRITICAL action: exit | result: fail | error: "), 1, "{log}");
-    assert!(log.lines().last().unwrap().contains("bets.csv has 50 bytes, but "), "{log}");
-    assert!(!log.contains("action: listen"));
-    assert_eq!(refused.bets().len(), 50);
-    // Follow the advice of that line.
-    let setup = refused.kill();
-    fs::remove_file(setup.path("bets.lock")).unwrap();
-    let server = setup.start();
-    assert_eq!(server.tally(1).0, 1);
-    assert_eq!(fs::read(server.path("bets.csv.rejected")).unwrap(), &b"1,Ana,Paz,1,1999-03-17,7574\r\n"[..21]);
-    server.stop();
-}
-
-#[test]
-fn a_start_over_damaged_committed_rows_is_refused() {
-    let server = Server::start(2);
-    assert_eq!(server.store(&batch_of(1, 3, 1)), 0);
-    let bets = server.bets();
-    let row = bets.len() / 3;
-    let (_, setup) = server.stop_and_keep();
-    let damaged = [&bets[..row], &vec![0; row], &bets[2 * row..]].concat();
-    fs::write(setup.path("bets.csv"), &damaged).unwrap();
-    let mut refusing = setup.spawn();
-    assert_eq!(refusing.wait().code(), Some(4));
-    let log = refusing.own_log();
-    assert!(log.lines().last().unwrap().contains(&format!("is damaged: no bet at byte {row}: ")), "{log}");
-    assert_eq!(refusing.bets(), damaged);
-
-    let setup = refusing.kill();
-    fs::remove_file(setup.path("bets.lock")).unwrap();
-    let again = setup.start();
-    assert_eq!(again.tally(1).0, 1);
-    assert_eq!(fs::read(again.path("bets.csv.rejected")).unwrap(), damaged[row..]);
-    again.stop();
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn new_draw_moves_the_old_files_aside() {
     assert_eq!(winners(&server, 1), [8]);
     let directory = server.bets_path().parent().unwrap().to_owned();
     let names = || fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    for file in ["bets.csv", "ends", "draw"] {
+    for file in ["bets.csv", "books", "draw"] {
         let aside: Vec<_> = names().filter(|name| name.starts_with(&format!("{file}.2"))).collect();
         assert_eq!(aside.len(), 1, "{aside:?}");
         assert!(own.contains(&aside[0]), "{own}");
@@ -97,62 +97,4 @@ fn new_draw_moves_the_old_files_aside() {
     let server = setup.start();
     assert_eq!(names().filter(|name| name.starts_with("bets.csv.2")).count(), 2);
     server.stop();
-}
-
-#[test]
-fn a_torn_or_damaged_record_of_an_end_does_not_count() {
-    let record = 12;
-    type Spoil = fn(&mut Vec<u8>);
-    let ways: [(&str, Spoil); 3] = [
-        ("torn", |ends| ends.truncate(ends.len() - 1)),
-        ("torn early", |ends| ends.truncate(ends.len() - 11)),
-        ("a flipped bit", |ends| *ends.last_mut().unwrap() ^= 1),
-    ];
-    for (name, spoil) in ways {
-        let server = Server::start(3);
-        for agency in [3, 2] {
-            assert_eq!(server.store(&batch_of(agency, agency, WINNING)), 0);
-            assert_eq!(server.store(&end(agency)), 0);
-        }
-        let setup = server.kill();
-        let mut ends = fs::read(setup.path("ends")).unwrap();
-        assert_eq!(ends.len(), 2 * record);
-        spoil(&mut ends);
-        fs::write(setup.path("ends"), ends).unwrap();
-        let server = setup.start();
-        assert_eq!(server.store(&end(1)), 0);
-        assert!(server.tally(1).1 && !server.tally(2).1 && server.tally(3).1, "{name}");
-        assert!(server.connect().send(&ask(1)).is_silent_for(QUIET), "{name}");
-        assert_eq!(server.store(&batch_of(2, 1, WINNING)), 0, "{name}: it may go on");
-        // The end recorded after the damaged one is read at the next start.
-        let server = server.kill().start();
-        assert!(server.tally(1).1 && !server.tally(2).1 && server.tally(3).1, "{name}");
-        assert_eq!(winners(&server, 2), [0, 1, 0], "{name}");
-        assert_eq!(server.connect().send(&ask(3)).winners(), Some(vec![0, 1, 2]));
-        server.stop();
-    }
-}
-
-#[test]
-fn a_torn_or_damaged_result_is_drawn_again() {
-    type Spoil = fn(&mut Vec<u8>);
-    let ways: [(&str, Spoil); 4] = [
-        ("empty", Vec::clear),
-        ("torn", |draw| draw.truncate(draw.len() - 1)),
-        ("an index with a flipped bit", |draw| draw[13] ^= 1),
-        ("a document with a flipped bit", |draw| *draw.last_mut().unwrap() ^= 1),
-    ];
-    for (name, spoil) in ways {
-        let server = Server::start(1);
-        assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
-        assert_eq!(winners(&server, 1), [0, 1, 2]);
-        let setup = server.kill();
-        let mut draw = fs::read(setup.path("draw")).unwrap();
-        spoil(&mut draw);
-        fs::write(setup.path("draw"), draw).unwrap();
-        let server = setup.start();
-        assert_eq!(server.connect().send(&ask(1)).winners(), Some(vec![0, 1, 2]), "{name}");
-        assert_eq!(server.own_log().matches(SORTEO).count(), 1, "{name}");
-        server.stop();
-    }
 }

@@ -1,17 +1,17 @@
 //! Files that another process changes while the server runs.
+//!
+//! An open session has its files open. It notices that the file of the bets was removed or is too short. It does not
+//! notice another name, which loses nothing: a start compares the file with the books.
 
 use std::fs::{self, File};
 
 use crate::scene::*;
 use crate::support::*;
 
-/// Checks that every request that writes or counts gets code 4, on `client` and on new connections, and that the log
-/// contains `why`.
+/// Checks that every request that stores or counts gets code 4 on a new connection, and that the log contains `why`.
 #[track_caller]
-fn refuses_with_4(server: &Server, mut client: Conn, why: &str) {
+fn refuses_with_4(server: &Server, why: &str) {
     let begun = server.log().len();
-    assert_eq!(client.send(&batch_of(1, 1, WINNING)).rest(), [2, 4], "a connection that was there");
-    drop(client);
     for (name, message, answer) in [
         ("a batch", batch_of(1, 1, WINNING), &[2, 4][..]),
         ("an end", end(1), &[2, 4]),
@@ -21,9 +21,9 @@ fn refuses_with_4(server: &Server, mut client: Conn, why: &str) {
     ] {
         assert_eq!(server.connect().send(&message).rest(), answer, "{name}");
     }
-    server.await_childless();
+    eventually("their children have ended", || server.children().len() <= 1);
     let log = &server.log()[begun..];
-    assert_eq!(count_events(log, "ERROR "), 6, "{log}");
+    assert_eq!(count_events(log, "ERROR "), 5, "{log}");
     assert!(events(log).iter().filter(|line| line.starts_with("ERROR")).all(|line| line.contains(why)), "{log}");
     assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
 }
@@ -36,7 +36,9 @@ fn truncated_bets_refuse_every_write_until_restored() {
     let before = server.bets();
     for len in [0, before.len() as u64 - 1] {
         File::options().write(true).open(server.bets_path()).unwrap().set_len(len).unwrap();
-        refuses_with_4(&server, client, "bets.csv has ");
+        assert_eq!(client.send(&batch_of(1, 1, WINNING)).rest(), [2, 4], "a connection that was there");
+        drop(client);
+        refuses_with_4(&server, "bets.csv: the file has ");
         assert_eq!(server.bets().len() as u64, len, "nothing was written");
         fs::write(server.bets_path(), &before).unwrap();
         client = server.connect();
@@ -49,58 +51,61 @@ fn truncated_bets_refuse_every_write_until_restored() {
 }
 
 #[test]
-fn replaced_bets_refuse_every_write() {
-    let server = Server::start(1);
-    let mut client = server.connect();
-    assert_eq!(client.send(&batch_of(1, 5, WINNING)).ack(), 0);
-    let before = server.bets();
-    fs::hard_link(server.bets_path(), server.path("spare")).unwrap();
-    fs::write(server.path("new"), before.repeat(2)).unwrap();
-    fs::rename(server.path("new"), server.bets_path()).unwrap();
-    refuses_with_4(&server, client, "bets.csv was replaced");
-    assert_eq!(server.bets(), before.repeat(2), "nothing was written");
-    fs::rename(server.path("spare"), server.bets_path()).unwrap();
-    assert_eq!(winners(&server, 1), [0, 1, 2, 3, 4]);
-    server.stop();
-}
-
-#[test]
-fn moved_or_removed_bets_refuse_every_write() {
-    for removed in [false, true] {
+fn replaced_or_removed_bets_refuse_every_write() {
+    for replaced in [true, false] {
         let server = Server::start(1);
         let mut client = server.connect();
         assert_eq!(client.send(&batch_of(1, 5, WINNING)).ack(), 0);
-        fs::rename(server.bets_path(), server.path("elsewhere")).unwrap();
-        if removed {
-            fs::remove_file(server.path("elsewhere")).unwrap();
+        fs::write(server.path("new"), FORGED).unwrap();
+        fs::remove_file(server.bets_path()).unwrap();
+        if replaced {
+            fs::rename(server.path("new"), server.bets_path()).unwrap();
         }
-        refuses_with_4(&server, client, "bets.csv: No such file");
-        assert!(!server.bets_path().exists());
-        if !removed {
-            assert_eq!(fs::read(server.path("elsewhere")).unwrap().len(), 5 * "1,Ana,Paz,0,1999-03-17,7574\r\n".len());
-            fs::rename(server.path("elsewhere"), server.bets_path()).unwrap();
-            assert_eq!(winners(&server, 1), [0, 1, 2, 3, 4]);
-        }
-        server.stop();
+        let before = server.bets();
+        assert_eq!(client.send(&batch_of(1, 1, WINNING)).rest(), [2, 4], "a connection that was there");
+        drop(client);
+        refuses_with_4(&server, if replaced { "bets.csv was replaced" } else { "bets.csv: No such file" });
+        assert_eq!(server.bets(), before, "nothing was written");
+        // The rows are gone: no start goes on without them.
+        let mut refused = server.stop_and_keep().1.spawn();
+        assert_eq!(refused.wait().code(), Some(4), "{}", refused.own_log());
     }
 }
 
 #[test]
-fn a_replaced_lock_or_ends_file_refuses_its_open_sessions() {
-    for (file, refused) in [("bets.lock", batch_of(1, 2, WINNING)), ("ends", end(1))] {
+fn moved_bets_refuse_new_connections_and_lose_nothing() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    assert_eq!(client.send(&batch_of(1, 2, WINNING)).ack(), 0);
+    fs::rename(server.bets_path(), server.path("elsewhere")).unwrap();
+    assert_eq!(client.send(&batch(1, &[Bet { document: 9, number: WINNING, ..bet() }])).ack(), 0);
+    drop(client);
+    refuses_with_4(&server, "bets.csv: No such file");
+    assert!(!server.bets_path().exists());
+    let mut refused = server.kill().spawn();
+    assert_eq!(refused.wait().code(), Some(4));
+    let setup = refused.kill();
+    fs::rename(setup.path("elsewhere"), setup.path("bets.csv")).unwrap();
+    let server = setup.start();
+    assert_eq!(winners(&server, 1), [0, 1, 9]);
+    server.stop();
+}
+
+#[test]
+fn replaced_books_or_draw_refuse_new_connections() {
+    for file in ["books", "draw"] {
         let server = Server::start(2);
         let mut client = server.connect();
-        assert_eq!(client.send(&batch_of(1, 1, WINNING)).ack(), 0);
-        fs::copy(server.path(file), server.path("new")).unwrap();
-        fs::rename(server.path("new"), server.path(file)).unwrap();
-        // A session that opened the new files works; the one with the old files does not.
-        assert_eq!(server.store(&batch_of(2, 1, WINNING)), 0);
-        assert_eq!(client.send(&refused).rest(), [2, 4], "{file}");
-        assert!(server.log().contains(&format!("{file} was replaced")), "{}", server.log());
-        server.await_childless();
-        assert_eq!(server.rows().len(), 2);
+        assert_eq!(client.send(&batch_of(2, 1, WINNING)).ack(), 0);
+        fs::rename(server.path(file), server.path("old")).unwrap();
+        fs::copy(server.path("old"), server.path(file)).unwrap();
+        refuses_with_4(&server, &format!("{file} was replaced"));
+        // The sessions that had it open still share one file.
+        assert_eq!(client.send(&batch_of(2, 2, WINNING)).ack(), 0);
+        fs::rename(server.path("old"), server.path(file)).unwrap();
         assert_eq!(server.store(&end(1)), 0);
-        assert_eq!(winners(&server, 2), [0]);
+        drop(client);
+        assert_eq!(winners(&server, 2), [0, 0, 1]);
         server.stop();
     }
 }
@@ -110,11 +115,29 @@ fn bets_after_a_recorded_end_are_refused_on_any_connection() {
     let server = Server::start(2);
     let mut client = server.connect();
     assert_eq!(client.send(&batch_of(1, 1, WINNING)).ack(), 0);
-    // As an older child leaves it that recorded the end and could not report it.
-    let record = [&b"FIN1"[..], &1_u32.to_be_bytes()].concat();
-    append(&server.path("ends"), &record);
-    append(&server.path("ends"), &crc32fast::hash(&record).to_be_bytes());
+    // As a process leaves it that closed the slot and could not report it.
+    books::edit_books(&server.path("books"), |books| books.put_slot(1, |slot| slot.flags |= 1));
     assert_eq!(client.send(&batch_of(1, 1, WINNING)).rest(), [2, 3]);
     assert_eq!(server.rows().len(), 1);
     server.stop();
+}
+
+#[test]
+fn a_row_changed_at_run_time_stops_the_draw() {
+    let mut server = Server::start(2);
+    assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
+    assert_eq!(server.store(&batch_of(2, 3, 1)), 0);
+    assert_eq!(server.store(&end(2)), 0);
+    // Agency 2 would win.
+    let changed =
+        String::from_utf8(server.bets()).unwrap().replace("2,Ana,Paz,0,1999-03-17,1", "2,Ana,Paz,0,1999-03-17,7");
+    fs::write(server.bets_path(), &changed).unwrap();
+    assert_eq!(server.store(&end(1)), 0);
+    assert_eq!(server.wait().code(), Some(4));
+    let log = server.own_log();
+    assert!(log.contains("CRITICAL action: sorteo | result: fail | error: ") && !log.contains(SORTEO), "{log}");
+    assert!(log.contains("bets.csv: agency 2: 3 bets expected, 3 found, which are not the same"), "{log}");
+    let (before, mut refused) = (server.bets(), server.kill().spawn());
+    assert_eq!(refused.wait().code(), Some(4));
+    assert_eq!(refused.bets(), before);
 }

@@ -13,6 +13,8 @@
 //! | `lines` | the form of log lines |
 //! | `waiting` | how long a test waits, and for what |
 //! | `processes`, `sockets`, `ports` | what `/proc` and the kernel report |
+//! | `books` | the bytes of `books` and `draw` |
+//! | `strace` | faults that strace injects into a process |
 //! | `disk` | disks that become full, fail or lose power |
 //!
 //! `LOTERIA_SERVER` and `LOTERIA_CLIENT` name other binaries to test.
@@ -20,6 +22,7 @@
 #![allow(dead_code, unused_imports, reason = "each test target uses a part")]
 
 pub mod answers;
+pub mod books;
 mod client;
 mod conn;
 pub mod disk;
@@ -32,6 +35,7 @@ mod programs;
 mod rows;
 mod server;
 mod sockets;
+pub mod strace;
 mod waiting;
 
 pub use client::*;

@@ -126,7 +126,8 @@ pub fn slots(books: &[u8]) -> Vec<Vec<Half>> {
             flags: number(&body[32..36]) & 3,
         })
     };
-    let halves = |at| [at, at + HALF].into_iter().filter_map(move |at| record(&bytes_at(books, at, HALF), read).valid());
+    let halves =
+        |at| [at, at + HALF].into_iter().filter_map(move |at| record(&bytes_at(books, at, HALF), read).valid());
     (SLOTS..books.len()).step_by(2 * HALF).map(|at| halves(at).collect()).collect()
 }
 

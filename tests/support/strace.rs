@@ -7,7 +7,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use tempfile::NamedTempFile;
 
-use crate::support::*;
+use super::{eventually, skipped, state, this_test};
 
 /// strace, which injects faults into a process until this is dropped or the process ends.
 pub struct Strace {
@@ -42,6 +42,23 @@ impl Strace {
         assert!(all.contains("Operation not permitted"), "strace does not know {options:?}: {all}");
         skipped(&this_test(), &format!("strace may not be used: {all}"));
         None
+    }
+
+    /// Waits until a process has stopped because of an injected SIGSTOP.
+    ///
+    /// Trap: the state of a traced process does not show this. It is the same at each system call that strace looks at.
+    #[track_caller]
+    pub fn await_stop(&self) {
+        let is_stopped = || fs::read_to_string(self.trace()).unwrap().contains("--- stopped by SIGSTOP ---");
+        eventually("a process is stopped", is_stopped);
+    }
+
+    /// Waits until an injected SIGSTOP has stopped the process, then ends strace. The process stays stopped.
+    #[track_caller]
+    pub fn leave_stopped(self, pid: i32) {
+        self.await_stop();
+        drop(self);
+        eventually("the process stays stopped", || state(pid) == Some('T'));
     }
 
     /// The file to which it writes every call that it has injected a fault into.
