@@ -19,6 +19,7 @@ use super::draw_file::{self, Place, Unit};
 use super::error::{Defect, Error, Result};
 use super::files::{StopCheck, valid_rows};
 use super::paths::Paths;
+use super::progress::Progress;
 use super::record::Found;
 use super::results::{self, Terms};
 use super::slots::{Slot, Slots};
@@ -199,7 +200,8 @@ enum Certainty {
 
 impl OnDisk<'_> {
     fn scan(&self, to: u64, stop: StopCheck<'_>) -> Result<Tallies> {
-        valid_rows(self.bets, to, stop, &mut |_| {}).map_err(|e| match e.kind() {
+        let mut progress = Progress::of(to);
+        valid_rows(self.bets, to, stop, &mut |rows| progress.add(rows.len())).map_err(|e| match e.kind() {
             std::io::ErrorKind::Interrupted => Error::Stopped,
             _ => Error::io("read", &self.paths.bets)(e),
         })
