@@ -83,11 +83,11 @@ pub fn decide(files: &Files, boot: Option<&[u8]>) -> Option<Decision> {
         let limit = usize::try_from(head.committed).unwrap_or(usize::MAX).min(bets.len());
         return elsewhere(bets, Some(books), draw, limit);
     }
-    here(bets, (books, header.slots), head, draw)
+    here(bets, books, head, draw)
 }
 
 /// With books of this boot.
-fn here(bets: &[u8], (books, count): (&[u8], usize), head: Head, draw: &[u8]) -> Option<Decision> {
+fn here(bets: &[u8], books: &[u8], head: Head, draw: &[u8]) -> Option<Decision> {
     let pairs = records::slots(books);
     let committed = committed(head, &pairs, bets.len())?;
     let (len, rows) = run(bets.get(..committed)?);
@@ -105,7 +105,7 @@ fn here(bets: &[u8], (books, count): (&[u8], usize), head: Head, draw: &[u8]) ->
     if rows.keys().any(|agency| !known.contains(agency)) {
         return None;
     }
-    let (drawn, end) = result(draw, Some(books), Some(count))?;
+    let Result { drawn, end, has_rest } = result(draw, Some(books), Some(slots.len()))?;
     let mut decision = Decision { committed, rows, drawn, ..Decision::default() };
     let mut missing = Vec::new();
     for (number, unit) in records::units(draw, end, slots.len()).into_iter().enumerate() {
@@ -119,7 +119,7 @@ fn here(bets: &[u8], (books, count): (&[u8], usize), head: Head, draw: &[u8]) ->
         }
         decision.ended.insert(own?.0, number);
     }
-    decision.leave(draw, end, &missing)
+    decision.leave(draw, (end, has_rest), &missing)
 }
 
 /// The committed length. A slot may be one commit newer than the head, if it ends past the head's length.
@@ -142,7 +142,7 @@ fn committed(head: Head, slots: &[Vec<Half>], len: usize) -> Option<usize> {
 /// With books of another boot, or without. Only the first `limit` bytes can be bets.
 fn elsewhere(bets: &[u8], books: Option<&[u8]>, draw: &[u8], limit: usize) -> Option<Decision> {
     let (committed, rows) = run(&bets[..limit]);
-    let (drawn, end) = result(draw, books, None)?;
+    let Result { drawn, end, has_rest } = result(draw, books, None)?;
     let mut decision = Decision { committed, rows, drawn, ..Decision::default() };
     for (number, unit) in records::units(draw, end, 0).into_iter().enumerate() {
         let (agency, tally) = match unit {
@@ -158,27 +158,42 @@ fn elsewhere(bets: &[u8], books: Option<&[u8]>, draw: &[u8], limit: usize) -> Op
     let durable = books.map(records::slots).into_iter().flatten().flatten().filter(|half| half.flags & 2 != 0);
     let is_gone = durable.into_iter().any(|half| !decision.ended.contains_key(&half.agency));
     let is_foreign = committed == 0 && bets.len() > LARGEST_GROUP;
-    if is_gone || is_foreign { None } else { decision.leave(draw, end, &[]) }
+    if is_gone || is_foreign { None } else { decision.leave(draw, (end, has_rest), &[]) }
 }
 
-/// The held draw, and where the units end; `None` if the files are refused. `torn` is the number of slots, if a process
+/// What `draw` has after the units.
+struct Result {
+    /// The held draw.
+    drawn: Option<Drawn>,
+    /// Where the units end.
+    end: Option<u64>,
+    /// Whether there is a record or a result that does not count.
+    has_rest: bool,
+}
+
+/// The result in `draw`; `None` if the files are refused. `here` is the number of slots in books of this boot: a process
 /// of this boot may have torn the held record.
-fn result(draw: &[u8], books: Option<&[u8]>, torn: Option<usize>) -> Option<(Option<Drawn>, Option<u64>)> {
+fn result(draw: &[u8], books: Option<&[u8]>, here: Option<usize>) -> Option<Result> {
     let was_held = books.is_some_and(|books| records::heads(books).iter().any(|head| head.flags & 2 != 0));
+    let units_end = here.map(|slots| records::page_after(slots as u64));
     match records::place(draw) {
         Found::Valid(Place::Held(crc, offset, len)) => {
-            Some((Some(records::drawn(draw, crc, offset, len)?), Some(offset)))
+            let drawn = records::drawn(draw, crc, offset, len)?;
+            Some(Result { drawn: Some(drawn), end: Some(offset), has_rest: false })
         }
         _ if was_held => None,
-        Found::Valid(Place::Planned(offset)) => Some((None, Some(offset))),
-        Found::Blank => Some((None, None)),
-        Found::Damaged => Some((None, Some(records::page_after(torn? as u64)))),
+        Found::Valid(Place::Planned(offset)) => Some(Result { drawn: None, end: Some(offset), has_rest: true }),
+        Found::Damaged => Some(Result { drawn: None, end: Some(units_end?), has_rest: true }),
+        Found::Blank => {
+            let has_rest = units_end.is_some_and(|end| draw.len() as u64 > end);
+            Some(Result { drawn: None, end: units_end, has_rest })
+        }
     }
 }
 
 impl Decision {
     /// Completes `draw`: writes ends that only the books have, and discards a result that does not count.
-    fn leave(mut self, draw: &[u8], end: Option<u64>, missing: &[(usize, Unit)]) -> Option<Self> {
+    fn leave(mut self, draw: &[u8], (end, has_rest): (Option<u64>, bool), missing: &[(usize, Unit)]) -> Option<Self> {
         let mut after = draw.to_vec();
         for &(number, unit) in missing {
             let at = records::UNITS + number * records::UNIT;
@@ -189,7 +204,7 @@ impl Decision {
             after.resize(after.len().max(to), 0);
             after[at..to].copy_from_slice(&records::unit(unit));
         }
-        if let (None, Some(end)) = (&self.drawn, end) {
+        if let Some(end) = end.filter(|_| has_rest) {
             after.resize(end as usize, 0);
             after[records::UNIT..records::UNITS].fill(0);
         }
