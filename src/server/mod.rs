@@ -15,7 +15,7 @@
 //! | `standstill`, `drawing` | whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
 //! | `data_lock` | looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
-//! | `startup` | lock, bind, adopt, listen |
+//! | `startup` | lock, bind, adopt, listen; lock, repair, adopt |
 
 mod children;
 mod claims;

@@ -5,6 +5,8 @@
 //! 3. Adopt: continue the lottery that an earlier server left in the files, or make the files.
 //! 4. Listen: let clients connect.
 //!
+//! The command `--repair` takes the same lock, repairs the files, and ends after step 3.
+//!
 //! Used only by the server's `main`. Until steps 1 and 2 have succeeded, the start changes no file; it only makes
 //! an empty `bets.csv` for a new lottery. So a second server does not disturb a server that already runs.
 
