@@ -11,7 +11,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `children`, `claims`, `waiters`, `listener` | how a server ends; the table of children; who holds which agency; who waits for the draw; the listening socket |
+//! | `error`, `children`, `claims`, `waiters`, `unread`, `listener` | how a server ends; the table of children; who holds which agency; who waits for the draw; ends that could not be read; the listening socket |
 //! | `drawing` | the child that holds the draw, and the pauses between attempts |
 //! | `parent` | the event loop, and the phases of its life |
 //! | `startup` | lock, bind, adopt, listen |
@@ -23,6 +23,7 @@ mod error;
 mod listener;
 mod parent;
 mod startup;
+mod unread;
 mod waiters;
 
 use std::os::fd::AsFd;

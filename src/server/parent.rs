@@ -15,6 +15,7 @@ use super::claims::{Claimed, Claims};
 use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
+use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
 use crate::bet::AgencyId;
 use crate::draw::Ledger;
@@ -51,6 +52,7 @@ pub struct Server {
     claims: Claims,
     waiters: Waiters,
     ledger: Ledger,
+    unread: Unread,
     slots: Rc<Slots>,
     drawing: Drawing,
     phase: Phase,
@@ -103,6 +105,7 @@ impl Server {
             claims: Claims::default(),
             waiters: Waiters::new(common.config.draw_wait),
             ledger,
+            unread: Unread::default(),
             slots: Rc::new(slots),
             drawing: Drawing::new(),
             phase: Phase::Serving { listener },
@@ -158,7 +161,8 @@ impl Server {
             Phase::Serving { listener } => [listener.deadline(), self.drawing.deadline()],
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
-        [phase, draw, self.claims.deadline(), self.waiters.deadline()].into_iter().flatten().min()
+        let others = [self.claims.deadline(), self.waiters.deadline(), self.unread.deadline()];
+        [phase, draw].into_iter().chain(others).flatten().min()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -171,6 +175,7 @@ impl Server {
         if matches!(self.phase, Phase::Stopping { until, .. } if until <= now) {
             self.kill_children();
         }
+        self.unread.due(now).into_iter().for_each(|agency| self.adopt_end(agency));
         self.hold_draw_if_due();
     }
 
@@ -313,13 +318,19 @@ impl Server {
         }
     }
 
-    /// Counts the end of `agency`, if it is recorded. A report is not enough: the records decide.
+    /// Counts the end of `agency`, if it is recorded. A report is not enough: the records decide. If they cannot be read,
+    /// tries again after a pause.
     fn adopt_end(&mut self, agency: AgencyId) {
         let Some(slot) = self.slots.of(agency).filter(|_| !self.ledger.has_ended(agency)) else { return };
         match self.store.has_ended(slot) {
-            Ok(true) => self.ledger.end(agency),
-            Ok(false) => {}
-            Err(e) => event!(Error, "leer_fines", fail, error = e),
+            Ok(has_ended) => {
+                has_ended.then(|| self.ledger.end(agency));
+                self.unread.succeeded();
+            }
+            Err(e) => {
+                event!(Error, "leer_fines", fail, error = e);
+                self.unread.add(agency, Instant::now());
+            }
         }
     }
 
