@@ -506,7 +506,7 @@ fn bets_are_counted_after_the_older_session_has_ended() {
         server.await_childless();
         let before = server.rows().len() as u64;
         let mut older = server.claim(1);
-        let lock = File::open(server.path("bets.lock")).unwrap();
+        let lock = File::open(server.path("books")).unwrap();
         lock.lock().unwrap();
         older.send(&batch_of(1, 255, 1));
         assert!(older.is_silent_for(SHORT), "its child waits for the data lock");
@@ -535,7 +535,7 @@ fn a_draw_is_held_again_if_its_process_dies() {
     client.send(&end(1)).send(&ask(1));
     assert_eq!(client.ack(), 0);
     let sessions: BTreeSet<i32> = server.children().into_iter().collect();
-    let lock = File::open(server.path("bets.lock")).unwrap();
+    let lock = File::open(server.path("books")).unwrap();
     lock.lock().unwrap();
     server.signal("CONT");
     let drawing = poll_until(PATIENCE, || server.children().into_iter().find(|child| !sessions.contains(child)));

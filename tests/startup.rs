@@ -209,7 +209,7 @@ fn a_file_may_hold_every_key() {
 
 #[test]
 fn a_storage_path_with_another_use_is_refused() {
-    for name in ["ends", "draw", "server.lock", "server.csv", "bets.lock"] {
+    for name in ["books", "draw", "books.new", "draw.new", "ends", "server.lock", "server.csv", "bets.lock"] {
         let setup = Setup::new(1);
         let path = setup.path(name);
         let complaint = refused(setup.set("STORAGE_FILEPATH", path.display()).set("LOGGING_LEVEL", "INFO"));

@@ -206,7 +206,7 @@ fn stop_at_a_random_moment(n: u64, rng: &mut Rng) -> Duration {
     assert_eq!(status.code(), Some(0), "stop {n}\n{log}");
     assert!(log.trim_end().ends_with("action: exit | result: success"), "stop {n}\n{log}");
     assert!(!log.contains("panic"), "stop {n}\n{log}");
-    let free = File::open(server.path("server.lock")).map_or(true, |lock| lock.try_lock().is_ok());
+    let free = File::open(server.bets_path()).map_or(true, |lock| lock.try_lock().is_ok());
     assert!(free, "stop {n}: a child is left\n{log}");
     server.rows();
     let bets = String::from_utf8(server.bets()).unwrap();

@@ -52,21 +52,31 @@ impl<'a> Locked<'a> {
         Ok(Self { files, _guard: guard })
     }
 
-    /// Returns the head, after it has checked that `bets.csv` is as long as the head records. If the last writer died, the
-    /// function first finishes that writer's group, or cuts it off.
+    /// Returns the head, after it has checked that `bets.csv` is as long as the head records. If the last writer died, first
+    /// finishes that writer's group, or cuts it off.
     ///
     /// # Errors
     /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`] if `bets.csv` was removed; [`Error::Damaged`] if
     /// `bets.csv` is shorter than the committed length, or if the books contradict themselves; [`Error::Io`] if a system
     /// call fails.
     pub fn head(&self) -> Result<Head> {
-        let head = self.newest_head()?;
+        Ok(self.current()?.1)
+    }
+
+    /// As [`Locked::head`]; also returns the halves, so that the next head can be written without reading them again.
+    fn current(&self) -> Result<(Pair<Head>, Head)> {
+        let pair = read_heads(self.files)?;
+        let head = newest(self.files, &pair)?;
         if head.is_doubtful {
             let source = io::Error::other("an earlier sync has failed");
             return Err(Error::Sync { path: self.files.paths.bets.clone(), source });
         }
         let len = check_len(self.files, head.committed)?;
-        if len == head.committed && !head.is_cut { Ok(head) } else { self.repair(head, len) }
+        if len == head.committed && !head.is_cut {
+            return Ok((pair, head));
+        }
+        let head = self.repair(head, len)?;
+        Ok((read_heads(self.files)?, head))
     }
 
     /// Appends `rows`, a group of `count` bets of the agency of `slot`, all or none.
@@ -75,7 +85,7 @@ impl<'a> Locked<'a> {
     /// [`Error::Ended`] if the agency has ended, or the draw has been held; the errors of [`Locked::head`]; [`Error::Io`] if
     /// a system call fails. After any error, no bet of the group counts.
     pub fn append(&self, slot: Slot, rows: &[u8], count: u64) -> Result<()> {
-        let head = self.head()?;
+        let (heads, head) = self.current()?;
         let pair = self.slot(slot)?;
         let before = pair.entry(slot.agency);
         if before.is_closed || head.is_drawn {
@@ -94,7 +104,7 @@ impl<'a> Locked<'a> {
             return self.head().ok().filter(|repaired| *repaired == head_after).map(drop).ok_or(e);
         }
         // The group counts from here on. If this fails, the next holder writes the head.
-        let _ = self.write_head(&head_after);
+        let _ = heads.replace(books, &head_after);
         Ok(())
     }
 
@@ -178,10 +188,6 @@ impl<'a> Locked<'a> {
 
     // ---- books ----
 
-    fn newest_head(&self) -> Result<Head> {
-        newest_head(self.files)
-    }
-
     fn write_head(&self, head: &Head) -> Result<()> {
         write_head(&self.files.books, head).map_err(Error::io("write", &self.files.paths.books))
     }
@@ -196,9 +202,15 @@ impl<'a> Locked<'a> {
 /// # Errors
 /// [`Error::Damaged`] if no half is valid; [`Error::Io`] if pread(2) fails.
 pub fn newest_head(files: &Files) -> Result<Head> {
-    let Files { books, paths, .. } = files;
-    let pair = Pair::read(books, Place::HEAD).map_err(Error::io("read", &paths.books))?;
-    pair.newest().ok_or_else(|| Error::damaged(&paths.books, Defect::Head))
+    newest(files, &read_heads(files)?)
+}
+
+fn read_heads(files: &Files) -> Result<Pair<Head>> {
+    Pair::read(&files.books, Place::HEAD).map_err(Error::io("read", &files.paths.books))
+}
+
+fn newest(files: &Files, heads: &Pair<Head>) -> Result<Head> {
+    heads.newest().ok_or_else(|| Error::damaged(&files.paths.books, Defect::Head))
 }
 
 /// The length of `bets.csv`, of which `committed` bytes are bets.

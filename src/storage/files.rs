@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Once;
 
 use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -159,16 +160,19 @@ pub fn drop_cache(file: &File) {
 
 /// Makes the directory entry of `file` durable, so that a power cut does not take away a new file's name.
 ///
-/// Some network and user-space file systems cannot sync a directory and return EINVAL. That is logged, and no error.
+/// Some network and user-space file systems cannot sync a directory and return EINVAL. That is logged once, and no error.
 ///
 /// # Errors
 /// [`Error::Io`] if open(2) or fsync(2) fails otherwise.
 pub fn sync_directory(file: &Path) -> Result<()> {
+    static WARNED: Once = Once::new();
     let directory = directory_of(file);
     match File::open(directory).and_then(|directory| directory.sync_all()) {
         Err(e) if e.raw_os_error() == Some(Errno::EINVAL as i32) => {
-            let aviso = "this file system cannot sync a directory: a power cut may take the name of a new file";
-            event!(Warning, "sync_directory", in_progress, archivo = directory.display(), aviso = aviso);
+            WARNED.call_once(|| {
+                let aviso = "this file system cannot sync a directory: a power cut may take the name of a new file";
+                event!(Warning, "sync_directory", in_progress, archivo = directory.display(), aviso = aviso);
+            });
             Ok(())
         }
         synced => synced.map_err(Error::io("sync", directory)),

@@ -83,6 +83,8 @@ pub fn prepare(
     }
     let boot = boot::current()?;
     warn(paths, lock, boot);
+    // Not for appending: if `bets.csv` can only grow, no tail can be cut off, and this fails.
+    open_if_there(&paths.bets)?;
     let [books, draw] = [&paths.books, &paths.draw].map(|path| open_if_there(path));
     let (books, draw) = (books?, draw?);
     read_from_disk(paths, lock, books.as_ref(), draw.as_ref())?;

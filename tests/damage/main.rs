@@ -7,7 +7,8 @@
 //! | `held` | the held draw in `draw` |
 //! | `memory` | `books` |
 //! | `places` | nothing: links, second servers, `--new-draw` |
-//! | `repair` | nothing more: `--repair` that is killed, in use or without work |
+//! | `repair` | nothing more: `--repair` in use, of sound files, and a second time |
+//! | `kills` | nothing more: a start, `--repair` and `--new-draw` that are killed at each step |
 //! | `conversion` | nothing: files of the older version, which `old_files` writes |
 //! | `layout` | nothing: the bytes that a server writes |
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
@@ -17,6 +18,7 @@ mod support;
 
 mod conversion;
 mod held;
+mod kills;
 mod layout;
 mod memory;
 mod old_files;

@@ -175,6 +175,7 @@ pub fn run_repair(setup: Setup) -> (Option<i32>, String, Setup) {
     let mut server = setup.arg("--repair").spawn();
     let code = server.wait().code();
     let log = server.own_log();
+    assert_ne!(code, Some(2), "the program does not know the command");
     (code, log, server.kill().plain())
 }
 

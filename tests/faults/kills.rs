@@ -42,19 +42,42 @@ fn a_kill_amid_the_write_leaves_no_bet_and_its_tail_is_cut_off() {
     let Some(_strace) = Strace::attach(scene.child, &kill) else { return };
     assert_eq!(scene.victim.send(&batch_of(1, 5, 1)).rest_or_reset(), b"");
     assert_eq!(scene.bytes(), torn);
-    assert!(scene.assert_recovered(2).contains("action: descartar_cola | result: success | bytes: 65 "));
+    assert!(scene.assert_recovered(2).contains("action: descartar_cola | result: in_progress | bytes: 65 "));
 }
 
 #[test]
-fn a_kill_between_rows_and_record_leaves_no_bet() {
+fn a_kill_between_rows_and_slot_leaves_no_bet() {
     let mut scene = Scene::new();
-    let lock = scene.server.path("bets.lock");
-    let kill = ["-P", lock.to_str().unwrap(), "-e", "inject=pwrite64:signal=KILL:when=1"];
+    let books = scene.server.path("books");
+    let kill = ["-P", books.to_str().unwrap(), "-e", "inject=pwrite64:signal=KILL:when=1"];
     let Some(_strace) = Strace::attach(scene.child, &kill) else { return };
     assert_eq!(scene.victim.send(&batch_of(1, 5, WINNING)).rest_or_reset(), b"");
     assert_eq!(scene.bytes(), 2 * ROW + 5 * (ROW + 3));
     let log = scene.assert_recovered(2);
-    assert!(log.contains("action: descartar_cola | result: success | bytes: 145 "), "{log}");
+    assert!(log.contains("action: descartar_cola | result: in_progress | bytes: 145 "), "{log}");
+}
+
+#[test]
+fn a_kill_between_slot_and_head_keeps_the_batch() {
+    let mut scene = Scene::new();
+    let books = scene.server.path("books");
+    let kill = ["-P", books.to_str().unwrap(), "-e", "inject=pwrite64:signal=KILL:when=2"];
+    let Some(_strace) = Strace::attach(scene.child, &kill) else { return };
+    assert_eq!(scene.victim.send(&batch_of(1, 5, 1)).rest_or_reset(), b"");
+    assert_eq!(scene.bytes(), 7 * ROW);
+    assert!(!scene.assert_recovered(7).contains("descartar_cola"));
+}
+
+#[test]
+fn a_kill_between_slot_and_head_keeps_the_batch_at_a_start() {
+    let mut scene = Scene::new();
+    let books = scene.server.path("books");
+    let kill = ["-P", books.to_str().unwrap(), "-e", "inject=pwrite64:signal=KILL:when=2"];
+    let Some(_strace) = Strace::attach(scene.child, &kill) else { return };
+    assert_eq!(scene.victim.send(&batch_of(1, 5, 1)).rest_or_reset(), b"");
+    scene.server = scene.server.kill().start();
+    assert!(!scene.server.log().contains("apartar_cola"), "{}", scene.server.log());
+    scene.assert_recovered(7);
 }
 
 #[test]
@@ -81,25 +104,30 @@ fn a_kill_before_the_report_keeps_the_end() {
 
 #[test]
 fn a_killed_draw_process_is_replaced_by_another() {
-    let server = Server::start(1);
-    let draw = server.path("draw");
-    let kill = ["-f", "-P", draw.to_str().unwrap(), "-e", "inject=pwrite64:signal=KILL:when=1"];
-    let Some(strace) = Strace::attach(server.pid(), &kill) else { return };
-    let mut conn = server.connect();
-    conn.deliver(1, 3, WINNING);
-    eventually("two attempts", || server.log().matches("action: sorteo | result: in_progress").count() >= 2);
-    assert!(!server.log().contains(SORTEO));
-    drop(strace);
-    assert_eq!(conn.winners(), Some(vec![0, 1, 2]));
-    assert_eq!(server.stop().matches(SORTEO).count(), 1);
+    // Its writes to `draw`: the place of the result, the result, the record that the draw is held.
+    for killed_at in 1..=3 {
+        let server = Server::start(1);
+        let draw = server.path("draw");
+        // The session is older than strace, and not traced: it writes the end.
+        let mut conn = server.claim(1);
+        let fault = format!("inject=pwrite64:signal=KILL:when={killed_at}");
+        let kill = ["-f", "-P", draw.to_str().unwrap(), "-e", &fault];
+        let Some(strace) = Strace::attach(server.pid(), &kill) else { return };
+        conn.deliver(1, 3, WINNING);
+        eventually("two attempts", || server.log().matches("action: sorteo | result: in_progress").count() >= 2);
+        assert!(!server.log().contains(SORTEO));
+        drop(strace);
+        assert_eq!(conn.winners(), Some(vec![0, 1, 2]), "at {killed_at}");
+        assert_eq!(server.stop().matches(SORTEO).count(), 1);
+    }
 }
 
 #[test]
 fn a_panic_is_logged_and_affects_only_its_own_child() {
     let mut scene = Scene::new();
-    let lock = scene.server.path("bets.lock");
-    // The call claims to have read more bytes than there are: the standard library panics.
-    let lie = ["-P", lock.to_str().unwrap(), "-e", "inject=pread64:retval=1000000:when=1"];
+    let bets = scene.server.bets_path();
+    // The call claims to have written more bytes than there are: the standard library panics.
+    let lie = ["-P", bets.to_str().unwrap(), "-e", "inject=write:retval=1000000:when=1"];
     let Some(_strace) = Strace::attach(scene.child, &lie) else { return };
     assert_eq!(scene.victim.send(&batch_of(1, 5, 1)).rest_or_reset(), b"");
     let child = scene.child;
@@ -139,38 +167,88 @@ fn an_interrupted_new_draw_keeps_the_old_result() {
     if !strace_starts() {
         return;
     }
-    for killed_at in 1..=4 {
-        let server = Server::start(1);
-        let mut conn = server.connect();
-        conn.deliver(1, 2, WINNING);
-        assert_eq!(conn.winners(), Some(vec![0, 1]));
-        let fault = format!("inject=rename:signal=KILL:when={killed_at}");
-        let strace = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", &fault];
-        let mut interrupted = server.kill().arg("--new-draw").under(&strace).spawn();
-        assert_eq!(interrupted.wait().signal(), Some(9), "{}", interrupted.own_log());
-        let again = interrupted.kill().plain().set("LOTTERY_WINNER_NUMBER", 1).start();
-        assert_eq!(again.connect().send(&ask(1)).winners(), Some(vec![0, 1]), "at {killed_at}");
+    // Three files get a second name. Then the old bets are replaced.
+    let links = (1..=3).map(|number| format!("inject=linkat:signal=KILL:when={number}"));
+    for fault in links.chain(["inject=rename:signal=KILL:when=1".to_owned()]) {
+        let again = interrupted_new_draw(&fault).set("LOTTERY_WINNER_NUMBER", 1).start();
+        assert_eq!(again.connect().send(&ask(1)).winners(), Some(vec![0, 1]), "{fault}");
         assert_eq!(again.stop().matches(SORTEO).count(), 1);
     }
 }
 
 #[test]
-fn a_draw_that_dies_before_its_sync_is_held_by_the_next_server() {
-    let mut server = Server::start(1);
-    let draw = server.path("draw");
-    let fault = ["-f", "-P", draw.to_str().unwrap(), "-e", "inject=fdatasync:signal=KILL"];
-    let Some(strace) = Strace::attach(server.pid(), &fault) else { return };
+fn a_new_draw_interrupted_at_a_removal_can_be_repeated() {
+    if !strace_starts() {
+        return;
+    }
+    // First `bets.csv.new`, which is not there. After the bets are replaced: four names, `books`, and `draw`.
+    for number in 2..=6 {
+        let mut refused = interrupted_new_draw(&format!("inject=unlink:signal=KILL:when={number}")).spawn();
+        assert_eq!(refused.wait().code(), Some(4), "at {number}: {}", refused.own_log());
+        let again = refused.kill().arg("--new-draw").start();
+        assert_eq!(again.tally(1), (0, false, 0), "at {number}");
+        let names = std::fs::read_dir(again.path("")).unwrap().map(|entry| entry.unwrap().path());
+        let aside = |name: &str| names.filter(|path| path.to_str().unwrap().contains(&format!("/{name}."))).collect();
+        let aside: Vec<_> = aside("bets.csv");
+        assert!(aside.iter().any(|path| std::fs::read(path).unwrap() == rows(1, 2, WINNING).as_bytes()), "{aside:?}");
+        again.stop();
+    }
+}
+
+/// The files of a held draw, of which `--new-draw` was killed by `fault`.
+fn interrupted_new_draw(fault: &str) -> Setup {
+    let server = Server::start(1);
     let mut conn = server.connect();
-    conn.send(&batch_of(1, 3, WINNING)).send(&end(1));
-    assert_eq!([conn.ack(), conn.ack()], [0, 0]);
-    server.await_log("action: sorteo | result: in_progress | error: the process that held it ended");
-    // SIGTERM arrives before the next attempt, or after it, which is killed as well.
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
-    drop(strace);
-    let again = server.kill().start();
-    let mut asking = again.connect();
-    asking.send(&ask(1));
-    assert_eq!(asking.winners(), Some(vec![0, 1, 2]));
-    assert_eq!(again.stop().matches(SORTEO).count(), 1);
+    conn.deliver(1, 2, WINNING);
+    assert_eq!(conn.winners(), Some(vec![0, 1]));
+    let strace = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", fault];
+    let mut interrupted = server.kill().arg("--new-draw").under(&strace).spawn();
+    assert_eq!(interrupted.wait().signal(), Some(9), "{fault}: {}", interrupted.own_log());
+    interrupted.kill().plain()
+}
+
+#[test]
+fn a_draw_that_dies_before_its_sync_is_held_by_the_next_server() {
+    // At this level only the draw syncs: the ends, and then the result.
+    for killed_at in [1, 2] {
+        let mut server = Setup::new(1).set("DURABILITY", "process").start();
+        let (draw, fault) = (server.path("draw"), format!("inject=fdatasync:signal=KILL:when={killed_at}"));
+        let fault = ["-f", "-P", draw.to_str().unwrap(), "-e", &fault];
+        let Some(strace) = Strace::attach(server.pid(), &fault) else { return };
+        let mut conn = server.connect();
+        conn.send(&batch_of(1, 3, WINNING)).send(&end(1));
+        assert_eq!([conn.ack(), conn.ack()], [0, 0]);
+        server.await_log("action: sorteo | result: in_progress | error: the process that held it ended");
+        // SIGTERM arrives before the next attempt, or after it, which is killed as well.
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+        drop(strace);
+        let again = server.kill().start();
+        let mut asking = again.connect();
+        asking.send(&ask(1));
+        assert_eq!(asking.winners(), Some(vec![0, 1, 2]), "at {killed_at}");
+        assert_eq!(again.stop().matches(SORTEO).count(), 1);
+    }
+}
+
+#[test]
+fn a_held_draw_whose_process_dies_is_announced_by_the_next_one() {
+    // The process dies at its sync of the record that the draw is held, or in the last steps, which change `books`.
+    for (file, fault) in [
+        ("draw", "inject=fdatasync:signal=KILL:when=3"),
+        ("books", "inject=pwrite64:signal=KILL:when=1"),
+        ("books", "inject=fdatasync:signal=KILL:when=1"),
+    ] {
+        let server = Setup::new(1).set("DURABILITY", "process").start();
+        let mut conn = server.claim(1);
+        let path = server.path(file);
+        let Some(strace) = Strace::attach(server.pid(), &["-f", "-P", path.to_str().unwrap(), "-e", fault]) else {
+            return;
+        };
+        conn.deliver(1, 3, WINNING);
+        server.await_log("action: sorteo | result: in_progress | error: the process that held it ended");
+        drop(strace);
+        assert_eq!(conn.winners(), Some(vec![0, 1, 2]), "{file}: {fault}");
+        assert_eq!(server.stop().matches(SORTEO).count(), 1);
+    }
 }

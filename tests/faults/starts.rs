@@ -62,24 +62,30 @@ fn a_second_server_on_the_same_files_changes_nothing() {
 
 #[test]
 fn a_server_binds_only_after_it_has_locked_its_files() {
-    let setup = Setup::new(2);
-    let lock = setup.path("server.lock");
-    write_file(&lock, "4711\n");
-    // As when a server has just been killed and its last child still holds the lock.
-    let held = File::open(&lock).unwrap();
-    held.lock().unwrap();
-    let free = free_port();
-    let server = setup.set("SERVER_PORT", free).spawn();
-    server.await_log("action: lock | result: in_progress");
-    thread::sleep(A_WHILE);
-    assert!(!is_bound(free) && !server.log().contains("action: listen"));
-    assert_eq!(fs::read_to_string(&lock).unwrap(), "4711\n");
-    drop(held);
-    server.await_log("action: listen | result: success");
-    assert!(is_bound(free));
-    assert_eq!(fs::read_to_string(&lock).unwrap().trim(), server.pid().to_string());
-    assert_eq!(Conn::to(free).echo_or_close(), b"hola\n");
-    server.stop();
+    // A server of an older version locks only `server.lock`.
+    for (file, content) in [("bets.csv", row(1, 0, 1)), ("server.lock", "4711\n".to_owned())] {
+        let setup = Setup::new(2);
+        let lock = setup.path(file);
+        write_file(&lock, &content);
+        // As when a server has just been killed and its last child still holds the lock.
+        let held = File::open(&lock).unwrap();
+        held.lock().unwrap();
+        let free = free_port();
+        let server = setup.set("SERVER_PORT", free).spawn();
+        server.await_log("action: lock | result: in_progress");
+        thread::sleep(A_WHILE);
+        assert!(!is_bound(free) && !server.log().contains("action: listen"), "{file}");
+        assert_eq!(fs::read_to_string(&lock).unwrap(), content);
+        assert!(!server.path("books").exists() && !server.path("draw").exists());
+        drop(held);
+        server.await_log("action: listen | result: success");
+        assert!(is_bound(free));
+        assert_eq!(fs::read_to_string(&lock).unwrap(), content);
+        assert_eq!(Conn::to(free).echo_or_close(), b"hola\n");
+        // The books name the process that holds the lock.
+        assert_eq!(fs::read(server.path("books")).unwrap()[44..48], server.pid().to_be_bytes());
+        server.stop();
+    }
 }
 
 #[test]
@@ -88,8 +94,10 @@ fn a_directory_that_cannot_be_synced_is_one_warning() {
         return;
     }
     let setup = Setup::new(1);
-    let trace = setup.path("trace");
-    let words = ["strace", "-D", "-qq", "-o", trace.to_str().unwrap(), "-e", "inject=fsync:error=EINVAL"];
+    let (trace, directory) = (setup.path("trace"), setup.path(""));
+    let directory = format!("--trace-path={}", directory.to_str().unwrap().trim_end_matches('/'));
+    let fault = "inject=fsync:error=EINVAL";
+    let words = ["strace", "-D", "-qq", "-o", trace.to_str().unwrap(), &directory, "-e", fault];
     let server = setup.under(&words).start();
     let log = server.log();
     let warnings = log.lines().filter(|line| line.contains(" WARNING ")).collect::<Vec<_>>();
@@ -123,9 +131,9 @@ fn a_tail_is_cut_durably_before_rows_are_appended() {
     let server = Setup::new(1).set("DURABILITY", "process").start();
     let (mut client, child) = server.claim_and_find_child(1);
     write_file_end(&server.bets_path(), "1,Ana,Paz,0,1999-03-17,75");
-    let Some(strace) = Strace::attach(child, &["-e", "trace=ftruncate,fdatasync,write", "-e", "signal=none"]) else {
-        return;
-    };
+    let bets = server.bets_path();
+    let calls = ["-P", bets.to_str().unwrap(), "-e", "trace=ftruncate,fdatasync,write", "-e", "signal=none"];
+    let Some(strace) = Strace::attach(child, &calls) else { return };
     assert_eq!(client.send(&batch_of(1, 1, 1)).ack(), 0);
     let trace = fs::read_to_string(strace.trace()).unwrap();
     let position = |call: &str| trace.find(call).unwrap_or_else(|| panic!("no {call}: {trace}"));

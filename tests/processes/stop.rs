@@ -177,8 +177,7 @@ fn sigterm_to_one_child_ends_only_its_connection() {
     cut.send(&message[..20]);
     server.await_read(&cut);
     let cut_child = *server.children().iter().find(|&&pid| pid != idle_child).unwrap();
-    let files =
-        || ["bets.csv", "bets.lock", "ends", "draw", "server.lock"].map(|name| fs::read(server.path(name)).unwrap());
+    let files = || ["bets.csv", "books", "draw"].map(|name| fs::read(server.path(name)).unwrap());
     let before = files();
     send_signal(idle_child, "TERM");
     send_signal(cut_child, "TERM");
@@ -214,7 +213,7 @@ fn signals_blocked_or_ignored_by_the_starter_still_work() {
 }
 
 #[test]
-fn sigterm_ends_a_server_that_waits_for_the_server_lock() {
+fn sigterm_ends_a_server_that_waits_for_the_life_lock() {
     let first = Server::start(2);
     let mut second = on_the_files_of(&first, Setup::new(2)).spawn();
     second.await_log("action: lock | result: in_progress");

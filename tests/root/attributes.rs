@@ -40,9 +40,7 @@ fn a_start_on_immutable_files_is_exit_code_4_and_names_the_file() {
     let Some(disk) = disk() else { return };
     used(&disk);
     let before = fs::read(disk.bets()).unwrap();
-    for (file, attribute) in
-        ["bets.csv", "bets.lock", "ends", "draw", "server.lock"].map(|file| ["i", "a"].map(|how| (file, how))).concat()
-    {
+    for (file, attribute) in ["bets.csv", "books", "draw"].map(|file| ["i", "a"].map(|how| (file, how))).concat() {
         let Some(locked) = Locked::new(disk.store().join(file), attribute) else { return };
         let mut refused = on(&disk).spawn();
         assert_eq!(refused.wait().code(), Some(4), "{file} +{attribute}: {}", refused.log());
@@ -53,7 +51,7 @@ fn a_start_on_immutable_files_is_exit_code_4_and_names_the_file() {
 }
 
 #[test]
-fn a_start_that_must_change_a_locked_directory_is_exit_code_4() {
+fn a_start_in_a_locked_directory_is_exit_code_4() {
     let Some(disk) = disk() else { return };
     {
         let Some(_locked) = Locked::new(disk.store(), "i") else { return };
@@ -62,14 +60,18 @@ fn a_start_that_must_change_a_locked_directory_is_exit_code_4() {
         assert_one_complaint(&refused.log(), path(&disk.store()));
     }
     used(&disk);
+    let files = ["bets.csv", "draw"].map(|file| disk.store().join(file));
+    let before = files.each_ref().map(|file| fs::read(file).unwrap());
     for attribute in ["i", "a"] {
         let Some(_locked) = Locked::new(disk.store(), attribute) else { return };
-        let mut refused = on(&disk).arg("--new-draw").spawn();
-        assert_eq!(refused.wait().code(), Some(4), "{attribute}");
-        assert_one_complaint(&refused.log(), "bets.csv");
+        // Even if all files are there, a start replaces `books`.
+        for (setup, name) in [(on(&disk), "books"), (on(&disk).arg("--new-draw"), "bets.csv")] {
+            let mut refused = setup.spawn();
+            assert_eq!(refused.wait().code(), Some(4), "{attribute}");
+            assert_one_complaint(&refused.log(), path(&disk.store().join(name)));
+            assert_eq!(files.each_ref().map(|file| fs::read(file).unwrap()), before);
+        }
     }
-    // All files are there: nothing of the directory has to change.
-    let _locked = Locked::new(disk.store(), "i").unwrap();
     assert_goes_on(on(&disk).start(), &disk, [rows(1, 3, 1), String::new(), String::new()]);
 }
 
@@ -84,14 +86,14 @@ fn a_running_server_works_in_an_immutable_directory() {
 
 #[test]
 fn files_made_immutable_at_run_time_get_code_4() {
-    for file in ["bets.csv", "bets.lock", "ends"] {
+    for file in ["bets.csv", "books", "draw"] {
         let Some(disk) = disk() else { return };
         let server = on(&disk).start();
         let (mut one, mut two) = (server.claim(1), server.claim(2));
         assert_eq!(one.send(&batch_of(1, 3, 1)).ack(), 0);
         {
             let Some(_locked) = Locked::new(disk.store().join(file), "i") else { return };
-            let message = if file == "ends" { end(1) } else { batch_of(1, 3, WINNING) };
+            let message = if file == "draw" { end(1) } else { batch_of(1, 3, WINNING) };
             assert_eq!(one.send(&message).rest(), [2, 4], "{file}: a connection that was there");
             assert_eq!(server.connect().send(&batch_of(3, 3, WINNING)).rest(), [2, 4], "{file}: a new one");
             assert_eq!(server.connect().send(b"hola\n").rest(), b"hola\n");
@@ -103,13 +105,14 @@ fn files_made_immutable_at_run_time_get_code_4() {
 }
 
 #[test]
-fn a_draw_waits_until_its_file_is_no_longer_immutable() {
+fn a_draw_waits_until_its_files_are_no_longer_immutable() {
     let Some(disk) = disk() else { return };
     let server = on(&disk).start();
     let mut agencies = [1, 2, 3].map(|agency| server.claim(agency));
     assert_eq!(agencies[0].send(&batch_of(1, 3, WINNING)).ack(), 0);
     {
-        let Some(_locked) = Locked::new(disk.store().join("draw"), "i") else { return };
+        // The agencies have opened it already, and only sync it. The process of the draw must open it.
+        let Some(_locked) = Locked::new(disk.bets(), "i") else { return };
         for (agency, conn) in (1..).zip(&mut agencies) {
             assert_eq!(conn.send(&end(agency)).send(&ask(agency)).ack(), 0);
         }

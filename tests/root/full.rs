@@ -55,20 +55,30 @@ fn many(number: u32) -> Vec<Bet<'static>> {
 #[test]
 fn an_end_on_a_full_disk_gets_code_4_and_can_be_sent_again() {
     let Some(disk) = own::disk(Medium::Tmpfs) else { return };
-    let server = on(&disk).start();
-    let mut one = server.claim(1);
-    assert_eq!(one.send(&batch_of(1, 2, WINNING)).ack(), 0);
+    // The first block of `draw` has room for the ends of 126 agencies.
+    let (first, far) = (1, 150);
+    let server = on(&disk).set("CLIENT_AMOUNT", far).start();
+    let (mut near, mut one) = (server.claim(first), server.claim(far));
+    assert_eq!(one.send(&batch_of(far, 2, WINNING)).ack(), 0);
     disk.fill();
+    assert_eq!(near.send(&end(first)).ack(), 0);
     for _ in 0..3 {
-        assert_eq!(one.send(&end(1)).rest(), [2, 4]);
+        assert_eq!(one.send(&end(far)).rest(), [2, 4]);
         drop(one);
-        one = server.claim(1);
+        one = server.connect();
     }
-    assert_eq!(fs::metadata(disk.store().join("ends")).unwrap().len(), 0);
+    assert_eq!(fs::metadata(disk.store().join("draw")).unwrap().len(), 64 + 32);
+    assert_eq!(one.send(&count(far)).rest(), [2, 4], "an end that is not recorded is not reported");
     disk.make_room();
     drop(one);
-    assert!(!server.tally(1).1);
-    assert_goes_on(server, &disk, [rows(1, 2, WINNING), String::new(), String::new()]);
+    assert_eq!(server.tally(far), (2, true, crc32fast::hash(rows(far, 2, WINNING).as_bytes())));
+    assert_eq!(server.store(&end(far)), 0);
+    // The records of the ends prove them, also in another boot.
+    let setup = server.kill();
+    fs::remove_file(disk.store().join("books")).unwrap();
+    let again = setup.start();
+    assert!(again.log().contains("| apuestas: 2 | agencias_terminadas: 2 | sorteo: not held"), "{}", again.log());
+    again.stop();
 }
 
 #[test]
@@ -102,20 +112,29 @@ fn a_draw_on_a_full_disk_is_held_once_there_is_room() {
 }
 
 #[test]
-fn a_record_without_room_refuses_the_batch_with_code_4() {
+fn a_slot_without_room_refuses_the_batch_with_code_4() {
     let Some(disk) = own::disk(Medium::Tmpfs) else { return };
-    let server = on(&disk).start();
-    let mut one = server.claim(1);
-    assert_eq!(one.send(&batch_of(1, 2, 1)).ack(), 0);
-    // Another process empties the record, and its room is taken.
-    File::options().write(true).open(disk.store().join("bets.lock")).unwrap().set_len(0).unwrap();
+    let server = on(&disk).set("CLIENT_AMOUNT", 0).start();
+    // The slots of these agencies fill a block of `books`. Their rows leave room in the first block of `bets.csv`.
+    let agencies = 1..=32;
+    for agency in agencies.clone() {
+        assert_eq!(server.store(&batch_of(agency, 1, 1)), 0);
+    }
+    let before = fs::read(disk.bets()).unwrap();
     disk.fill();
-    assert_eq!(one.send(&batch_of(1, 1, WINNING)).rest(), [2, 4]);
-    drop(one);
-    assert_eq!(server.connect().send(&count(2)).rest(), [2, 4]);
-    assert_eq!(rows_on(&disk, 1), rows(1, 2, 1));
+    let late = 33;
+    for _ in 0..3 {
+        assert_eq!(server.connect().send(&batch_of(late, 1, WINNING)).rest(), [2, 4]);
+        assert_eq!(fs::read(disk.bets()).unwrap(), before, "the rows are cut off");
+        assert_eq!(server.tally(late), (0, false, 0));
+        assert_eq!(server.tally(32).0, 1);
+    }
+    assert_eq!(server.store(&batch_of(1, 1, WINNING)), 0, "an agency that has a slot is served");
     disk.make_room();
-    assert_goes_on(server, &disk, [rows(1, 2, 1), String::new(), String::new()]);
+    assert_eq!(server.store(&batch_of(late, 1, WINNING)), 0);
+    assert_eq!(agencies.chain([late]).map(|agency| server.tally(agency).0).sum::<u64>(), 34);
+    let log = server.stop();
+    assert!(log.contains("/books: No space left on device"), "{log}");
 }
 
 #[test]

@@ -91,6 +91,20 @@ fn books_of_another_boot_do_not_hide_rows_that_came_later() {
 }
 
 #[test]
+fn a_tail_longer_than_one_write_leaves_is_refused() {
+    let server = Server::start(1);
+    assert_eq!(server.store(&batch_of(1, 2, 1)), 0);
+    let setup = server.kill();
+    // As if the books were an older copy.
+    append(&setup.path("bets.csv"), &FORGED.repeat(2000));
+    let before = fs::read(setup.path("bets.csv")).unwrap();
+    let mut refused = setup.spawn();
+    assert_eq!(refused.wait().code(), Some(4));
+    assert!(refused.own_log().contains("bytes, but only 52 were committed"), "{}", refused.own_log());
+    assert_eq!(refused.bets(), before);
+}
+
+#[test]
 fn a_file_without_a_final_line_end_is_adopted() {
     let setup = Setup::new(1);
     write_file(

@@ -121,3 +121,23 @@ fn bets_after_a_recorded_end_are_refused_on_any_connection() {
     assert_eq!(server.rows().len(), 1);
     server.stop();
 }
+
+#[test]
+fn a_row_changed_at_run_time_stops_the_draw() {
+    let mut server = Server::start(2);
+    assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
+    assert_eq!(server.store(&batch_of(2, 3, 1)), 0);
+    assert_eq!(server.store(&end(2)), 0);
+    // Agency 2 would win.
+    let changed =
+        String::from_utf8(server.bets()).unwrap().replace("2,Ana,Paz,0,1999-03-17,1", "2,Ana,Paz,0,1999-03-17,7");
+    fs::write(server.bets_path(), &changed).unwrap();
+    assert_eq!(server.store(&end(1)), 0);
+    assert_eq!(server.wait().code(), Some(4));
+    let log = server.own_log();
+    assert!(log.contains("CRITICAL action: sorteo | result: fail | error: ") && !log.contains(SORTEO), "{log}");
+    assert!(log.contains("bets.csv: agency 2: 3 bets expected, 3 found, which are not the same"), "{log}");
+    let (before, mut refused) = (server.bets(), server.kill().spawn());
+    assert_eq!(refused.wait().code(), Some(4));
+    assert_eq!(refused.bets(), before);
+}

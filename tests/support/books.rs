@@ -196,6 +196,11 @@ impl Held {
     }
 }
 
+/// The record in the place of the held one while a result is being written, which does not count yet.
+pub fn planned(offset: u64) -> [u8; 32] {
+    record(&[b"NEXT", &[0; 4], &offset.to_be_bytes()])
+}
+
 impl Outcome {
     /// `None` unless header and documents are valid and nothing follows.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
