@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use loteria::{cli, server};
+use loteria::cli;
+use loteria::server::{self, Purpose};
 
 /// The national lottery: receives the bets of all agencies and holds the draw.
 #[derive(clap::Parser)]
@@ -16,8 +17,27 @@ struct Arguments {
     /// Move the files of an earlier lottery aside and start a new one
     #[arg(long)]
     new_draw: bool,
+    /// Repair damaged files, or convert those of an older version, and end: prints a plan, and copies each file that it
+    /// changes
+    #[arg(long, conflicts_with = "new_draw")]
+    repair: bool,
+}
+
+impl Arguments {
+    fn purpose(&self) -> Purpose {
+        match (self.new_draw, self.repair) {
+            (true, _) => Purpose::NewLottery,
+            (_, true) => Purpose::Repair,
+            _ => Purpose::Continue,
+        }
+    }
 }
 
 fn main() -> ExitCode {
-    server::main(|| cli::arguments().map(|args: Arguments| (args.config, args.new_draw.into())))
+    server::main(|| {
+        cli::arguments().map(|args: Arguments| {
+            let purpose = args.purpose();
+            (args.config, purpose)
+        })
+    })
 }

@@ -36,7 +36,7 @@ use ipc::signals::SignalSource;
 pub use self::error::Error;
 use self::error::system;
 pub use self::parent::STOP_SIGNALS;
-pub use self::startup::NewDraw;
+pub use self::startup::Purpose;
 use crate::cli;
 use crate::config;
 use crate::config::server::Config;
@@ -46,10 +46,10 @@ use crate::logging;
 
 /// The whole program: signals first, then `arguments`, settings, logging, and the server until it is stopped. Descriptors
 /// that the program was started with are closed after the settings are read: the file may be one of them, `/dev/fd/3`.
-pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, NewDraw), ExitCode>) -> ExitCode {
+pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, Purpose), ExitCode>) -> ExitCode {
     let inherited = Inherited::list();
     let signals = SignalSource::subscribe(&STOP_SIGNALS);
-    let (file, new_draw) = match arguments() {
+    let (file, purpose) = match arguments() {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
@@ -67,16 +67,19 @@ pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, NewDraw), ExitC
         logging::complain("server", &e);
         return e.exit_status().into();
     }
-    let ended = signals.map_err(system("start")).and_then(|signals| run(config, new_draw, signals));
+    let ended = signals.map_err(system("start")).and_then(|signals| run(config, purpose, signals));
     let exit = conclude(ended);
     logging::finish();
     exit
 }
 
-fn run(config: Config, new_draw: NewDraw, signals: SignalSource) -> Result<(), Error> {
+fn run(config: Config, purpose: Purpose, signals: SignalSource) -> Result<(), Error> {
     let (port, backlog, level) = (config.port, config.listen_backlog, config.logging_level.as_str());
     event!(Debug, "config", success, port = port, listen_backlog = backlog, logging_level = level);
-    let mut server = startup::start(config, new_draw, signals)?;
+    if purpose == Purpose::Repair {
+        return startup::repair(&config, &signals);
+    }
+    let mut server = startup::start(config, purpose, signals)?;
     logging::queue_instead_of_waiting();
     let served = server.serve();
     server.close();

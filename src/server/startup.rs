@@ -23,6 +23,7 @@ use crate::draw::Ledger;
 use crate::event;
 use crate::session::Common;
 use crate::storage::lifelock::{LifeLock, Lockout, MissingBets};
+use crate::storage::repair::{self, Settings};
 use crate::storage::start::{self, Adopted};
 use crate::storage::{Paths, Store, new_draw};
 
@@ -35,20 +36,15 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// pipes, and one connection between accept and fork.
 const OWN_DESCRIPTORS: u64 = 32;
 
-/// Whether the server starts a new lottery instead of continuing the one in the files.
+/// Why the server was started, as its command line has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewDraw {
-    /// The server adopts the files that it finds.
-    No,
-    /// The server first renames the files that it finds, with a time stamp.
-    Yes,
-}
-
-impl From<bool> for NewDraw {
-    /// `flag` is whether the command line has `--new-draw`.
-    fn from(flag: bool) -> Self {
-        if flag { Self::Yes } else { Self::No }
-    }
+pub enum Purpose {
+    /// To continue the lottery in the files that it finds.
+    Continue,
+    /// To begin a new lottery: it first renames the files that it finds, with a time stamp.
+    NewLottery,
+    /// To repair the files that it finds, or to convert those of an older version, and to end.
+    Repair,
 }
 
 /// Runs the four steps of the module's documentation. Returns a server that listens.
@@ -59,19 +55,16 @@ impl From<bool> for NewDraw {
 /// would have the same path; [`Error::Locked`] if another server still holds the life lock after 5 s; [`Error::Listen`]
 /// if the port cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`] after a stop signal;
 /// [`Error::System`] if any other system call fails.
-pub fn start(mut config: Config, mode: NewDraw, stop: SignalSource) -> Result<Server, Error> {
+pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result<Server, Error> {
     fit_into_descriptor_limit(&mut config)?;
     // By default SIGXFSZ kills a process that exceeds the file-size limit. Without it, write(2) returns EFBIG.
     signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
-    let paths = Paths::around(&config.storage)?;
-    if !paths.are_distinct() {
-        return Err(Error::StorageName { path: config.storage });
-    }
-    let missing = if mode == NewDraw::Yes { MissingBets::Make } else { MissingBets::Refuse };
+    let paths = paths_of(&config)?;
+    let missing = if purpose == Purpose::NewLottery { MissingBets::Make } else { MissingBets::Refuse };
     let mut life_lock = lock(&paths, missing, &stop)?;
     let listener = bind(&config)?;
-    if mode == NewDraw::Yes {
+    if purpose == Purpose::NewLottery {
         let (lock, moved) = new_draw::set_aside(&paths, life_lock)?;
         life_lock = lock;
         moved.iter().for_each(|aside| event!(Info, "new_draw", success, archivo = aside.display()));
@@ -84,6 +77,44 @@ pub fn start(mut config: Config, mode: NewDraw, stop: SignalSource) -> Result<Se
     }
     listen(&listener, &config)?;
     Server::new(Common { config, location, life_lock }, listener, store, (ledger, slots), [stop, child_ended])
+}
+
+/// The command `--repair`: makes a plan, carries it out, and adopts the files as a start does. Binds no port.
+///
+/// # Errors
+/// [`Error::StorageName`] and [`Error::Locked`] as for [`start`]; [`Error::Storage`] if the files cannot be repaired, and
+/// then no file has changed; [`Error::Stopped`] after a stop signal; [`Error::System`] if another system call fails.
+pub fn repair(config: &Config, stop: &SignalSource) -> Result<(), Error> {
+    signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
+    let paths = paths_of(config)?;
+    let bets_are_missing = !paths.bets.exists();
+    let mut life_lock = lock(&paths, MissingBets::Make, stop)?;
+    let settings = Settings { agencies: config.client_amount, winning_number: config.winning_number };
+    let stopped = || pause(stop, Instant::now()).is_err();
+    let planned = repair::plan(&paths, &life_lock, settings, &stopped);
+    if planned.is_err() && bets_are_missing {
+        // Only this command has made the file, which is still empty.
+        std::fs::remove_file(&paths.bets).map_err(system("unlink"))?;
+    }
+    let plan = planned?;
+    plan.log(&paths);
+    life_lock = plan.carry_out(&paths, life_lock, &stopped)?;
+    let (_, adopted) = adopt(&paths, &life_lock, config, stop)?;
+    event!(
+        Info,
+        "repair",
+        success,
+        apuestas = adopted.bets,
+        agencias_terminadas = adopted.ended.len(),
+        sorteo = if adopted.drawn.is_some() { "held" } else { "not held" }
+    );
+    Ok(())
+}
+
+/// The names of the files.
+fn paths_of(config: &Config) -> Result<Paths, Error> {
+    let paths = Paths::around(&config.storage)?;
+    if paths.are_distinct() { Ok(paths) } else { Err(Error::StorageName { path: config.storage.clone() }) }
 }
 
 /// Takes the life lock. Waits for it up to [`LOCK_PATIENCE`].

@@ -27,7 +27,7 @@ use crate::row::Tally;
 
 /// Most bytes that one write can leave after the committed length: a batch of 255 rows with the longest names that a batch
 /// can carry. A longer file without a valid row was never a store.
-const LARGEST_GROUP: u64 = 32 * 1024;
+pub const LARGEST_GROUP: u64 = 32 * 1024;
 
 /// The files that a start has found.
 #[derive(Debug, Clone, Copy)]
@@ -236,15 +236,22 @@ impl Decision {
 }
 
 /// The books that a start has found, in memory.
-struct Books<'a> {
+pub struct Books<'a> {
     paths: &'a Paths,
-    file: &'a File,
-    head: Pair<Head>,
-    slots: Vec<Pair<Entry>>,
+    /// The file.
+    pub file: &'a File,
+    /// The head. Both halves may be damaged.
+    pub head: Pair<Head>,
+    /// The slots by their numbers.
+    pub slots: Vec<Pair<Entry>>,
 }
 
 impl<'a> Books<'a> {
-    fn read(paths: &'a Paths, file: &'a File, header: Header) -> Result<Self> {
+    /// Reads the head and all slots.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the file is shorter than its header records; [`Error::Io`] if fstat(2) or pread(2) fails.
+    pub fn read(paths: &'a Paths, file: &'a File, header: Header) -> Result<Self> {
         let read = || Error::io("read", &paths.books);
         if file.metadata().map_err(read())?.len() < header.min_len() {
             return Err(Error::damaged(&paths.books, Defect::Header));
@@ -268,7 +275,8 @@ impl<'a> Books<'a> {
         self.slots.get(number as usize)?.newest()
     }
 
-    fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
+    /// The newest entry of each slot that has one, with its number.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
         (0..).zip(&self.slots).filter_map(|(number, pair)| Some((number, pair.newest()?)))
     }
 

@@ -15,16 +15,21 @@
 //! | `record`, `tallies` | records with a checksum; counting rows |
 //! | `books`, `draw_file` | the formats of `books` and of the ends in `draw` |
 //! | `results`, `files` | the format of the result in `draw`; one process's open files |
-//! | `commit`, `adoption`, `older` | changes under the data lock; what a start decides; files of an older version |
+//! | `commit`, `adoption`, `older`, `survey` | changes under the data lock; what a start decides; files of an older version; the rows of a damaged file |
 //! | `store`, [`lifelock`] | the verbs of a session, and when data is made durable; locking other servers out |
 //! | `holding`, [`new_draw`], [`start`] | the steps of the draw; setting a lottery aside; adopting the files that are there |
+//! | `plan`, `evidence` | the changes of a repair; the records that damaged files still have |
+//! | `redraw`, `conversion` | the repair of a held draw; the conversion of files of an older version |
+//! | [`repair`] | what a repair keeps |
 
 mod adoption;
 mod books;
 mod boot;
 mod commit;
+mod conversion;
 mod draw_file;
 mod error;
+mod evidence;
 mod files;
 mod holding;
 mod identity;
@@ -32,12 +37,16 @@ pub mod lifelock;
 pub mod new_draw;
 mod older;
 mod paths;
+mod plan;
 mod reader;
 mod record;
+mod redraw;
+pub mod repair;
 mod results;
 mod slots;
 pub mod start;
 mod store;
+mod survey;
 mod tallies;
 
 pub use error::{Defect, Error, Result};

@@ -127,7 +127,10 @@ fn warn(paths: &Paths, lock: &LifeLock, boot: Option<Boot>) {
 }
 
 /// Makes the files durable, and drops their cached pages: everything that this server will report is on the disk.
-fn read_from_disk(paths: &Paths, lock: &LifeLock, books: Option<&File>, draw: Option<&File>) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Sync`] if a sync fails; then books of this boot are doubtful.
+pub(super) fn read_from_disk(paths: &Paths, lock: &LifeLock, books: Option<&File>, draw: Option<&File>) -> Result<()> {
     for (file, path) in [(Some(lock.bets()), &paths.bets), (draw, &paths.draw)] {
         let Some(file) = file else { continue };
         file.sync_data().map_err(|source| {
