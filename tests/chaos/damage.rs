@@ -197,16 +197,18 @@ impl Run {
         self.replacements += 1;
         let [bets, away, elsewhere] = ["bets.csv", AWAY, ELSEWHERE].map(|name| self.lottery.file(name));
         let changed = match of {
-            Replaced::BetsAway => {
-                let moved = fs::rename(&bets, &away);
-                sleep(time);
-                return moved.and_then(|()| fs::rename(&away, &bets)).map(|()| 1).map_err(|e| e.to_string());
-            }
+            Replaced::BetsAway => fs::rename(&bets, &away),
             Replaced::BetsLinked if bets.is_symlink() => fs::rename(&elsewhere, &bets),
             Replaced::BetsLinked => fs::rename(&bets, &elsewhere).and_then(|()| symlink(ELSEWHERE, &bets)),
             Replaced::BooksRemoved => fs::remove_file(self.lottery.file("books")),
         };
-        changed.and_then(|()| File::open(self.dir.join("store"))?.sync_all()).map_err(|e| format!("{of:?}: {e}"))?;
+        changed.map_err(|e| format!("{of:?}: {e}"))?;
+        if of == Replaced::BetsAway {
+            sleep(time);
+            fs::rename(&away, &bets).map_err(|e| format!("{of:?}: {e}"))?;
+            return self.sync_names().map(|()| 1);
+        }
+        self.sync_names()?;
         sleep(time);
         let marks = self.stop_quietly(true)?;
         if of == Replaced::BooksRemoved {
@@ -214,6 +216,11 @@ impl Run {
         }
         self.lottery.start(&mut self.reaper);
         Ok(1)
+    }
+
+    /// Makes the names of the files durable, or a power cut may take back a part of the changes.
+    fn sync_names(&self) -> Outcome<()> {
+        File::open(self.dir.join("store")).and_then(|directory| directory.sync_all()).map_err(|e| e.to_string())
     }
 }
 

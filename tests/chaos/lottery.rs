@@ -149,10 +149,12 @@ impl Lottery {
         self.log().split_off(self.log_start)
     }
 
-    /// Whether there is a result that the server has neither announced nor reported as found at its start.
+    /// Whether there is a result that the server has neither announced nor reported as found at its start. If the process
+    /// that holds the draw is killed, the server may stop before the next attempt.
     pub fn held_in_silence(&self) -> bool {
         let log = self.own_log();
-        self.is_held() && !log.contains(support::SORTEO) && !log.contains("sorteo: held")
+        let reasons = [support::SORTEO, "sorteo: held", "the process that held it ended: Killed(SIGKILL)"];
+        self.is_held() && !reasons.iter().any(|reason| log.contains(reason))
     }
 
     // ---- its files ----
