@@ -11,6 +11,7 @@
 //! | an agency has ended | |
 //! | the storage is broken | |
 //! | log lines were lost | |
+//! | the data lock is held for too long | |
 //! | | stop |
 
 use std::io;
@@ -36,6 +37,8 @@ pub enum Report {
     StorageBroken,
     /// The child dropped this many log lines, because nobody read them in time.
     LinesLost(u32),
+    /// The child has waited for the data lock for a long time, and goes on waiting.
+    LockHeld,
 }
 
 /// From the parent to a child.
@@ -75,6 +78,7 @@ impl Message for Report {
             Self::StorageBroken => (4, 0),
             Self::LinesLost(lines) => (5, *lines),
             Self::Slot(agency) => (6, agency.get()),
+            Self::LockHeld => (7, 0),
         };
         packet[0] = kind;
         packet[1..5].copy_from_slice(&number.to_ne_bytes());
@@ -92,6 +96,7 @@ impl Message for Report {
             4 => Some(Self::StorageBroken),
             5 => Some(Self::LinesLost(number)),
             6 => agency.map(Self::Slot),
+            7 => Some(Self::LockHeld),
             _ => None,
         }
     }
@@ -228,6 +233,11 @@ impl ChildEnd {
         self.0.send(&Report::LinesLost(lines))
     }
 
+    /// Sends [`Report::LockHeld`].
+    pub fn report_lock_held(&self) -> io::Result<()> {
+        self.0.send(&Report::LockHeld)
+    }
+
     /// Takes the next order. Fails as [`Link::receive`] does.
     pub fn next_order(&self) -> io::Result<Incoming<Order>> {
         self.0.receive()
@@ -249,7 +259,7 @@ mod tests {
         let (parent, child) = link().unwrap();
         let agency = AgencyId::new(u32::MAX).unwrap();
         let of_agency = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
-        for report in of_agency.into_iter().chain([Report::StorageBroken, Report::LinesLost(0)]) {
+        for report in of_agency.into_iter().chain([Report::StorageBroken, Report::LinesLost(0), Report::LockHeld]) {
             child.0.send(&report).unwrap();
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
@@ -273,8 +283,9 @@ mod tests {
         child.report_ended(agency).unwrap();
         child.report_storage_broken().unwrap();
         child.report_lines_lost(9).unwrap();
+        child.report_lock_held().unwrap();
         let reports = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
-        for report in reports.into_iter().chain([Report::StorageBroken, Report::LinesLost(9)]) {
+        for report in reports.into_iter().chain([Report::StorageBroken, Report::LinesLost(9), Report::LockHeld]) {
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         assert_eq!(parent.next_report().unwrap(), Incoming::Nothing);
@@ -298,7 +309,7 @@ mod tests {
     #[test]
     fn packets_that_are_not_messages_are_refused() {
         for packet in
-            [&[][..], &[1], &[1, 0, 0, 0, 0], &[4, 0, 0, 0], &[5, 0, 0, 0, 0, 0], &[6, 0, 0, 0, 0], &[7, 0, 0, 0, 1]]
+            [&[][..], &[1], &[1, 0, 0, 0, 0], &[4, 0, 0, 0], &[5, 0, 0, 0, 0, 0], &[6, 0, 0, 0, 0], &[8, 0, 0, 0, 1]]
         {
             assert_eq!(Report::decode(packet), None, "{packet:?}");
         }

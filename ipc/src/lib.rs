@@ -10,7 +10,7 @@
 //!    link::Link<Order, Report> ◀────── socketpair ──────▶ link::Link<Report, Order>
 //!    signals::SignalSource (SIGTERM, SIGCHLD)             signals::SignalSource (its own)
 //!    events::Poller (epoll, many descriptors)             events::wait (poll, a few descriptors)
-//!                                                         lock::exclusive (flock, on a file that it opened)
+//!    holders::holder (who has the lock)                   lock::exclusive (flock, on a file that it opened)
 //!    process::reap ◀────────── SIGCHLD, exit code ─────── the end of run
 //! ```
 //!
@@ -25,6 +25,7 @@
 //! | [`signals`] | signal handlers and their pipes | acts on a signal |
 //! | [`events`] | poll, epoll and deadlines | reads, writes or closes a descriptor that it watches |
 //! | [`lock`] | flock with a bounded wait | opens a file |
+//! | [`holders`] | which process holds a lock | takes a lock, or signals a process |
 //!
 //! [`process`] uses [`signals`]. No other module uses another one.
 //!
@@ -37,6 +38,7 @@
 //! |---|---|---|
 //! | a lock on an inherited descriptor excludes no other process | [`lock`](lock#trap-a-lock-on-an-inherited-descriptor-excludes-no-other-process) | `locks::inherited_descriptor_excludes_no_sibling` |
 //! | std has methods with the names of `fs2` | [`lock`](lock#trap-std-has-methods-with-the-names-of-fs2) | `map::only_lock_uses_fs2` |
+//! | the list of locks is incomplete | [`holders`](holders#trap-the-list-of-locks-is-incomplete) | `locks::stopped_holder_is_named`, `locks::inherited_lock_is_listed_with_the_pid_that_took_it` |
 //! | a signal pipe survives a fork | [`signals`](signals#trap-a-signal-pipe-survives-a-fork) | `signals::sigterm_to_a_child_does_not_wake_its_parent` |
 //! | no signal interrupts a blocking call | [`signals`](signals#trap-no-signal-interrupts-a-blocking-call) | `signals::blocking_read_is_not_interrupted` |
 //! | a child inherits the links of earlier children | [`process::spawn`](process::spawn#trap-a-child-inherits-the-links-of-earlier-children) | `descriptors::later_child_does_not_hide_the_end_of_an_earlier_link` |
@@ -53,6 +55,7 @@
 //! is opened, so a child must open its own. Counters and results that outlive a child belong in the parent or in a file.
 
 pub mod events;
+pub mod holders;
 pub mod link;
 pub mod lock;
 pub mod process;

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use fs2::FileExt;
 
 /// Tries that only yield the processor. The holder of a short lock usually releases it during these.
-const YIELDS: u32 = 16;
+const YIELDS: u32 = 64;
 /// First and longest pause between later tries. A blocking flock(2) would not be bounded, because no signal
 /// [interrupts it](crate::signals#trap-no-signal-interrupts-a-blocking-call).
 const PAUSE_FIRST: Duration = Duration::from_micros(20);

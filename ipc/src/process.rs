@@ -235,6 +235,11 @@ pub fn kill(child: Pid) {
     let _ = signal::kill(child, Signal::SIGKILL);
 }
 
+/// Sends SIGCONT to a child, which continues if it is stopped. The child must not be reaped yet, as for [`kill`].
+pub fn resume(child: Pid) {
+    let _ = signal::kill(child, Signal::SIGCONT);
+}
+
 fn unreaped() -> MutexGuard<'static, BTreeSet<Pid>> {
     // A panic cannot leave the set half changed, so the set is valid even if the mutex is poisoned.
     UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)

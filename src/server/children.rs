@@ -76,6 +76,11 @@ impl Children {
         }
     }
 
+    /// The child with this pid. A reaped child is in the table until it is removed.
+    pub fn with_pid(&self, pid: Pid) -> Option<&Child> {
+        self.by_pid.get(&pid).and_then(|token| self.by_token.get(token))
+    }
+
     /// The token of the child with this pid. A reaped child is in the table until it is removed.
     pub fn token_of(&self, pid: Pid) -> Option<Token> {
         self.by_pid.get(&pid).copied()
@@ -95,6 +100,11 @@ impl Children {
             // A child that is already gone does not need the order.
             let _ = child.link.stop();
         }
+    }
+
+    /// Lets every stopped child continue.
+    pub fn resume_all(&self) {
+        self.by_pid.keys().copied().for_each(process::resume);
     }
 
     /// Kills every child.

@@ -77,6 +77,13 @@ impl Drawing {
         }
     }
 
+    /// Lets the draw child continue, if one runs and is stopped.
+    pub fn resume(&self) {
+        if let State::Running(pid) = self.state {
+            process::resume(pid);
+        }
+    }
+
     /// Kills the draw child, if one runs.
     pub fn kill(&self) {
         if let State::Running(pid) = self.state {

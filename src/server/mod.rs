@@ -12,16 +12,19 @@
 //! | module | owns |
 //! |---|---|
 //! | `error`, `children`, `claims`, `waiters`, `unread`, `listener` | how a server ends; the table of children; who holds which agency; who waits for the draw; ends that could not be read; the listening socket |
-//! | `drawing` | the child that holds the draw, and the pauses between attempts |
+//! | `standstill`, `drawing` | whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
+//! | `data_lock` | looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
 //! | `startup` | lock, bind, adopt, listen |
 
 mod children;
 mod claims;
+mod data_lock;
 mod drawing;
 mod error;
 mod listener;
 mod parent;
+mod standstill;
 mod startup;
 mod unread;
 mod waiters;

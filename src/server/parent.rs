@@ -12,9 +12,11 @@ use ipc::signals::{Signal, SignalSource};
 
 use super::children::{Child, Children};
 use super::claims::{Claimed, Claims};
+use super::data_lock;
 use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
+use super::standstill::Standstill;
 use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
 use crate::bet::AgencyId;
@@ -55,6 +57,7 @@ pub struct Server {
     unread: Unread,
     slots: Rc<Slots>,
     drawing: Drawing,
+    standstill: Standstill,
     phase: Phase,
     log_watched: bool,
 }
@@ -108,6 +111,7 @@ impl Server {
             unread: Unread::default(),
             slots: Rc::new(slots),
             drawing: Drawing::new(),
+            standstill: Standstill::default(),
             phase: Phase::Serving { listener },
             log_watched: false,
             common: Rc::new(common),
@@ -161,7 +165,8 @@ impl Server {
             Phase::Serving { listener } => [listener.deadline(), self.drawing.deadline()],
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
-        let others = [self.claims.deadline(), self.waiters.deadline(), self.unread.deadline()];
+        let [claims, waiters] = [self.claims.deadline(), self.waiters.deadline()];
+        let others = [claims, waiters, self.standstill.deadline(), self.unread.deadline()];
         [phase, draw].into_iter().chain(others).flatten().min()
     }
 
@@ -171,6 +176,10 @@ impl Server {
         }
         while let Some(token) = self.waiters.expired(now) {
             self.send(token, ParentEnd::announce_no_draw);
+        }
+        if self.standstill.is_due(now) {
+            let verdict = self.standstill.judge(data_lock::look(&self.store), now);
+            data_lock::act(verdict, &self.children, &self.drawing, &self.common.location.paths.books);
         }
         if matches!(self.phase, Phase::Stopping { until, .. } if until <= now) {
             self.kill_children();
@@ -271,6 +280,7 @@ impl Server {
             Report::Ended(agency) => self.adopt_end(agency),
             Report::StorageBroken => self.break_down(),
             Report::LinesLost(lines) => logging::add_lost(lines),
+            Report::LockHeld => self.standstill.report(Instant::now()),
         }
     }
 
@@ -358,7 +368,8 @@ impl Server {
                     self.send(token, ParentEnd::announce_draw);
                 }
             }
-            Attempt::Retry => {}
+            // It may have failed because the data lock is held, and it has no link to report that.
+            Attempt::Retry => self.standstill.report(Instant::now()),
             Attempt::Broken => self.break_down(),
         }
     }

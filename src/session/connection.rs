@@ -5,6 +5,7 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ipc::events::{self, PollFd, PollFlags};
@@ -35,14 +36,14 @@ pub enum Wake {
 #[derive(Debug)]
 pub struct Connection {
     client: TcpStream,
-    link: ChildEnd,
+    link: Rc<ChildEnd>,
     signals: SignalSource,
     stopping: bool,
 }
 
 impl Connection {
     /// Takes over an accepted connection.
-    pub fn new(client: TcpStream, link: ChildEnd, signals: SignalSource) -> Self {
+    pub fn new(client: TcpStream, link: Rc<ChildEnd>, signals: SignalSource) -> Self {
         Self { client, link, signals, stopping: false }
     }
 

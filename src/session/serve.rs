@@ -20,7 +20,7 @@ use crate::bet::{AgencyId, Bet};
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
-use crate::messages::{Intake, Order};
+use crate::messages::{ChildEnd, Intake, Order};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Form, Generation, Malformed, Request, encoder};
 use crate::storage::{self, Slot, Slots, Store, Stored};
@@ -49,10 +49,11 @@ impl Session {
             event!(Error, "accept_connections", fail, ip = peer, error = e);
             return ExitStatus::Done;
         }
+        let link = Rc::new(link);
         let mut session = Self {
+            store: open_store(&common, link.clone()),
             connection: Connection::new(client, link, signals),
             peer,
-            store: Store::open(&common.location, common.config.durability),
             slots,
             assigned: None,
             admission: Admission::new(ledger),
@@ -319,4 +320,13 @@ impl Session {
             let _ = self.connection.link().report_lines_lost(lost);
         }
     }
+}
+
+/// Opens the files of this process. A long wait for the data lock is reported to the parent, which looks for the holder.
+fn open_store(common: &Common, link: Rc<ChildEnd>) -> storage::Result<Store> {
+    let report = move || {
+        // If the report fails, the wait ends with an error all the same.
+        let _ = link.report_lock_held();
+    };
+    Ok(Store::open(&common.location, common.config.durability)?.on_long_wait(report))
 }

@@ -32,6 +32,9 @@ use crate::event;
 /// SHUTDOWN_GRACE.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a process waits for the data lock before it reports the wait ([`super::Store::on_long_wait`]).
+const LONG_WAIT: Duration = Duration::from_secs(1);
+
 /// The files of a process that holds the data lock. Dropping this value releases the lock.
 #[derive(Debug)]
 pub struct Locked<'a> {
@@ -46,9 +49,13 @@ impl<'a> Locked<'a> {
     /// [`Error::Locked`] if another process holds it for longer than [`LOCK_PATIENCE`]; [`Error::Io`] if flock(2) fails.
     pub fn take(files: &'a Files) -> Result<Self> {
         let path = &files.paths.books;
-        let guard = lock::exclusive(&files.books, LOCK_PATIENCE)
-            .map_err(Error::io("lock", path))?
-            .ok_or_else(|| Error::Locked { path: path.clone() })?;
+        let wait = |patience| lock::exclusive(&files.books, patience).map_err(Error::io("lock", path));
+        let mut guard = wait(LONG_WAIT)?;
+        if guard.is_none() {
+            files.long_wait.report();
+            guard = wait(LOCK_PATIENCE - LONG_WAIT)?;
+        }
+        let guard = guard.ok_or_else(|| Error::Locked { path: path.clone() })?;
         Ok(Self { files, _guard: guard })
     }
 

@@ -1,5 +1,6 @@
 //! The open files of one process.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +22,23 @@ const PRIVATE: u32 = 0o600;
 
 /// Whether to stop reading, asked after each block of rows.
 pub type StopCheck<'a> = &'a dyn Fn() -> bool;
+
+/// What a process does when it has waited for the data lock for a long time. By default it does nothing.
+#[derive(Default)]
+pub struct LongWait(pub Option<Box<dyn Fn()>>);
+
+impl LongWait {
+    /// Does it.
+    pub fn report(&self) {
+        self.0.iter().for_each(|report| report());
+    }
+}
+
+impl fmt::Debug for LongWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LongWait").finish_non_exhaustive()
+    }
+}
 
 /// Where the files are, and which files the parent has found there.
 #[derive(Debug, Clone)]
@@ -45,6 +63,8 @@ pub struct Files {
     pub books: File,
     /// `draw`.
     pub draw: File,
+    /// Called by a process that waits for the data lock.
+    pub long_wait: LongWait,
 }
 
 impl Files {
@@ -57,6 +77,7 @@ impl Files {
             bets: open(&paths.bets, OpenOptions::new().append(true))?,
             books: open(&paths.books, &mut OpenOptions::new())?,
             draw: open(&paths.draw, &mut OpenOptions::new())?,
+            long_wait: LongWait::default(),
             paths: paths.clone(),
         })
     }
@@ -86,7 +107,7 @@ impl Files {
     }
 
     fn identities(&self) -> Result<[Identity; 3]> {
-        let Self { paths, bets, books, draw } = self;
+        let Self { paths, bets, books, draw, .. } = self;
         let of = |file: &File, path| file.metadata().map(|found| Identity::of(&found)).map_err(Error::io("stat", path));
         Ok([of(bets, &paths.bets)?, of(books, &paths.books)?, of(draw, &paths.draw)?])
     }

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 
+use ipc::holders;
 use ipc::lock::{self, Attempt};
 
 use super::books::Header;
@@ -66,7 +67,7 @@ impl LifeLock {
         let attempt = lock::try_exclusive(&bets).map_err(Error::io("lock", &paths.bets))?;
         // Another process may have replaced the file meanwhile. The next try opens the new one.
         if attempt == Attempt::Busy || !is_named_by(&bets, paths)? {
-            return Ok(Lockout::HeldBy(holder(paths)));
+            return Ok(Lockout::HeldBy(holder(&bets, paths)));
         }
         Ok(Lockout::Locked(Self { bets, _older: older }))
     }
@@ -87,8 +88,11 @@ fn is_named_by(bets: &File, paths: &Paths) -> Result<bool> {
     Ok(fs::metadata(&paths.bets).is_ok_and(|named| Identity::of(&named) == Identity::of(&own)))
 }
 
-/// The pid of the server that uses the files, from its books.
-fn holder(paths: &Paths) -> String {
+/// The pid of the server that uses the files: as the kernel knows it, or as it is in the books.
+fn holder(bets: &File, paths: &Paths) -> String {
+    if let Ok(Some(pid)) = holders::holder(bets) {
+        return pid.to_string();
+    }
     let header = open_if_there(&paths.books).ok().flatten().and_then(|books| Header::read(&books).ok());
     match header {
         Some(Found::Valid(header)) => header.parent.to_string(),

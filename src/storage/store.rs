@@ -7,7 +7,7 @@ use super::books::Entry;
 use super::commit::{self, Locked};
 use super::draw_file::{self, Unit};
 use super::error::{Error, Result};
-use super::files::{Files, Location};
+use super::files::{Files, Location, LongWait};
 use super::results::{self, Terms};
 use super::slots::Slot;
 use crate::bet::Bet;
@@ -41,6 +41,18 @@ impl Store {
 
     pub(super) fn over(files: Files, durability: Durability) -> Self {
         Self { files, durability }
+    }
+
+    /// Calls `report` once during each wait for the data lock that lasts longer than 1 s. The wait goes on.
+    #[must_use]
+    pub fn on_long_wait(mut self, report: impl Fn() + 'static) -> Self {
+        self.files.long_wait = LongWait(Some(Box::new(report)));
+        self
+    }
+
+    /// The file that carries the data lock.
+    pub fn data_lock(&self) -> &File {
+        &self.files.books
     }
 
     /// Stores `bets` of the agency of `slot` as one group, all or none. After it returns, a killed process loses none of
@@ -95,7 +107,7 @@ impl Store {
     /// The steps of an end after its slot is closed. No lock is needed, because nobody changes a closed slot otherwise; so
     /// the ends of different agencies share the work of the disk.
     fn complete_end(&self, slot: Slot, closed: Entry) -> Result<()> {
-        let Files { bets, books, draw, paths } = &self.files;
+        let Files { bets, books, draw, paths, .. } = &self.files;
         if closed.is_durable {
             return Ok(());
         }

@@ -193,10 +193,10 @@ impl Run {
         Ok(1)
     }
 
-    fn cut_power(&mut self, written: bool) -> Outcome<usize> {
+    fn cut_power(&mut self, written: Option<&str>) -> Outcome<usize> {
         let Some(disk) = &self.disk else { return Ok(0) };
-        if written {
-            disk.write_back("bets.csv");
+        if let Some(file) = written {
+            disk.write_back(file);
         }
         // Stop all processes first, as without power: a sync during the cut may still return success.
         let children = support::freeze(self.lottery.pid());

@@ -75,8 +75,8 @@ pub enum Fault {
     Client,
     /// SIGTERM of the parent, which must end in order, and a restart.
     Term { frozen: bool },
-    /// The disk writes the bets by itself, or not; then the power fails.
-    PowerCut { written: bool },
+    /// The disk writes this file by itself; then the power fails.
+    PowerCut { written: Option<&'static str> },
     /// The server is stopped, a file is damaged, and the server is started.
     Damage(Incident),
     /// A file is moved or removed under a running server.
@@ -265,7 +265,7 @@ impl Fault {
             20..22 => Self::Term { frozen: random.bool() },
             22..26 => Self::damage(random),
             26..28 => Self::replacement(random),
-            _ => Self::PowerCut { written: random.bool() },
+            _ => Self::PowerCut { written: *one_of(random, &[None, Some("bets.csv"), Some("draw")]) },
         }
     }
 
@@ -277,7 +277,9 @@ impl Fault {
             7 => Self::Term { frozen: false },
             8..10 => Self::damage(random),
             10 => Self::replacement(random),
-            _ => Self::PowerCut { written: random.u8(..4) == 0 },
+            _ => {
+                Self::PowerCut { written: *one_of(random, &[None, None, Some("bets.csv"), Some("draw"), Some("draw")]) }
+            }
         }
     }
 
@@ -392,7 +394,7 @@ impl Display for Step {
                 write!(f, " for {time:?}{}", if *kill { ", then killed" } else { "" })
             }
             Fault::Term { frozen: true } => write!(f, " with stopped children"),
-            Fault::PowerCut { written: true } => write!(f, " after a write-back"),
+            Fault::PowerCut { written: Some(file) } => write!(f, " after a write-back of {file}"),
             Fault::Damage(Incident { kill, another_boot, way, .. }) => {
                 let stop = if *kill { "SIGKILL" } else { "SIGTERM" };
                 let boot = if *another_boot { "another" } else { "this" };

@@ -111,6 +111,11 @@ fn damaged_rows_beside_a_held_draw_are_beyond_repair() {
         edit(&setup.path("bets.csv"), |bets| bets.truncate(bets.len() / 2));
         let (_, setup) = refused(setup, &["bets.csv"]);
         beyond_repair(setup);
+
+        let setup = held_of(boot);
+        fs::remove_file(setup.path("bets.csv")).unwrap();
+        let (_, setup) = refused(setup, &["bets.csv"]);
+        beyond_repair(setup);
     });
 }
 
@@ -135,6 +140,36 @@ fn a_lost_held_record_is_refused() {
             never_drawn_again(setup);
         });
     }
+}
+
+#[test]
+fn other_damages_beside_a_sound_result_are_repaired() {
+    type Spoil = fn(&Setup);
+    let ways: [(&str, Boot, Spoil); 8] = [
+        ("a damaged unit", Boot::Another, |setup| damage(&setup.path("draw"), &[Draw::unit_range(0)])),
+        ("a lost unit", Boot::Another, |setup| zero(&setup.path("draw"), Draw::unit_range(1))),
+        ("the header of draw", Boot::This, |setup| damage(&setup.path("draw"), &[DRAW_HEADER])),
+        ("the header of books", Boot::This, |setup| damage(&setup.path("books"), &[BOOKS_HEADER])),
+        ("the head", Boot::This, |setup| damage(&setup.path("books"), &HEADS)),
+        ("a slot", Boot::This, |setup| damage(&setup.path("books"), &Books::slot_halves(0))),
+        ("a row after the draw", Boot::Another, |setup| append_row(setup, 1)),
+        ("a long tail", Boot::This, |setup| append_row(setup, 10_000)),
+    ];
+    for_each(ways.map(|(name, boot, spoil)| (name.to_owned(), (boot, spoil))), |(boot, spoil)| {
+        let setup = held_of(boot);
+        let bets = fs::read(setup.path("bets.csv")).unwrap();
+        spoil(&setup);
+        let setup = repaired(refused(setup, &[]).1);
+        assert!(fs::read(setup.path("bets.csv")).unwrap() == bets);
+        let server = setup.start();
+        assert_old_winners(&server);
+        assert_eq!((server.tally(1), server.tally(2)), (full(1, true), full(2, true)));
+        server.stop();
+    });
+}
+
+fn append_row(setup: &Setup, times: usize) {
+    edit(&setup.path("bets.csv"), |bets| bets.extend(row(2, 666, USUAL).repeat(times).as_bytes()));
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::support::*;
 fn is_second(setup: Setup, pid: i32, directories: &[&Path]) -> Setup {
     let before: Vec<_> = directories.iter().map(|directory| files(directory)).collect();
     let mut second = setup.spawn();
-    assert_eq!(second.wait().code(), Some(1), "{}", second.own_log());
+    // It waits 5 s for the lock.
+    assert_eq!(second.wait_within(2 * PATIENCE).code(), Some(1), "{}", second.own_log());
     let log = second.own_log();
     assert!(log.lines().last().unwrap().contains(&pid.to_string()), "{log}");
     for (directory, before) in directories.iter().zip(before) {

@@ -1,5 +1,8 @@
 //! `--repair` beside a server, of sound files, and a second time.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
 use crate::kills::damaged_rows;
 use crate::scene::*;
 use crate::support::*;
@@ -30,6 +33,25 @@ fn a_repair_of_sound_files_keeps_everything() {
             finish(&server);
         }
     }
+}
+
+#[test]
+fn a_repair_follows_a_symlink_and_keeps_the_mode() {
+    let target = damaged_rows();
+    fs::set_permissions(target.path("bets.csv"), fs::Permissions::from_mode(0o640)).unwrap();
+    let setup = Setup::new(2);
+    symlink(target.path("bets.csv"), setup.path("bets.csv")).unwrap();
+    let (code, log, setup) = run_repair(setup);
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(files(&setup.path("")).into_keys().collect::<Vec<_>>(), ["bets.csv"]);
+    assert!(setup.path("bets.csv").is_symlink());
+    assert_eq!(fs::metadata(target.path("bets.csv")).unwrap().permissions().mode() & 0o777, 0o640);
+    let after = files(&target.path(""));
+    for name in after.keys().filter(|name| name.starts_with("bets.csv.2")) {
+        let mode = fs::metadata(target.path(name)).unwrap().permissions().mode() & 0o777;
+        assert!([0o600, 0o640].contains(&mode), "{name}: {mode:o}");
+    }
+    finish(&setup.start());
 }
 
 #[test]

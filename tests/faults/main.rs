@@ -9,6 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use support::strace;
+
 mod accept;
 mod children;
 mod clock;
@@ -17,6 +19,5 @@ mod kills;
 mod log;
 mod scene;
 mod starts;
-mod strace;
 mod syncs;
 mod writes;

@@ -10,4 +10,5 @@ mod deaths;
 mod leaks;
 mod limits;
 mod scene;
+mod standstill;
 mod stop;

@@ -12,6 +12,8 @@ mod bytes;
 mod foreign;
 mod lock;
 mod recovery;
+mod repair;
 mod restarts;
 mod scene;
 mod tampering;
+mod terminal;

@@ -14,6 +14,7 @@
 //! | `waiting` | how long a test waits, and for what |
 //! | `processes`, `sockets`, `ports` | what `/proc` and the kernel report |
 //! | `books` | the bytes of `books` and `draw` |
+//! | `strace` | faults that strace injects into a process |
 //! | `disk` | disks that become full, fail or lose power |
 //!
 //! `LOTERIA_SERVER` and `LOTERIA_CLIENT` name other binaries to test.
@@ -34,6 +35,7 @@ mod programs;
 mod rows;
 mod server;
 mod sockets;
+pub mod strace;
 mod waiting;
 
 pub use client::*;

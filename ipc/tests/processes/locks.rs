@@ -1,15 +1,17 @@
 //! Locks of files: who excludes whom, and for how long.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ipc::holders;
 use ipc::link::Incoming;
 use ipc::lock::{self, Attempt};
 use ipc::process::{self, Exit, Pid};
 use ipc::signals::Signal;
 use nix::fcntl::OFlag;
 use nix::sys::signal;
+use nix::sys::wait::{self, Id, WaitPidFlag};
 use nix::unistd;
 
 use crate::support::{
@@ -108,6 +110,56 @@ pub fn wait_is_bounded_even_if_signals_keep_coming() {
     drop(stop);
     assert_eq!(reaper.take(2), [(holder, Exit::Code(0)), (sender, Exit::Code(0))].into());
     reaper.kill(waiter);
+}
+
+pub fn stopped_holder_is_named() {
+    if !locks_are_listed() {
+        return;
+    }
+    let reaper = Reaper::new();
+    let scratch = Scratch::new();
+    let (holder, _ours) = spawn_holder(&scratch.0);
+    let fresh = File::open(&scratch.0).unwrap();
+    signal::kill(holder, Signal::SIGSTOP).unwrap();
+    wait::waitid(Id::Pid(holder), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT).unwrap();
+    assert_eq!(holders::holder(&fresh).unwrap(), Some(holder));
+    process::resume(holder);
+    wait::waitid(Id::Pid(holder), WaitPidFlag::WCONTINUED | WaitPidFlag::WNOWAIT).unwrap();
+    process::kill(holder);
+    assert_eq!(reaper.next(), (holder, Exit::Killed(Signal::SIGKILL)));
+    assert_eq!(holders::holder(&fresh).unwrap(), None);
+}
+
+pub fn inherited_lock_is_listed_with_the_pid_that_took_it() {
+    if !locks_are_listed() {
+        return;
+    }
+    let reaper = Reaper::new();
+    let scratch = Scratch::new();
+    let ours = File::create(&scratch.0).unwrap();
+    let fresh = File::open(&scratch.0).unwrap();
+    assert_eq!(lock::try_exclusive(&ours).unwrap(), Attempt::Locked);
+    let heir = spawn(One(ours), &[], |_, _| sleep_forever());
+    assert_eq!(
+        holders::holder(&fresh).unwrap(),
+        Some(unistd::getpid()),
+        "the kernel names the heir now: change the docs"
+    );
+    reaper.kill(heir);
+    assert_eq!(holders::holder(&fresh).unwrap(), None);
+}
+
+/// Whether `/proc/locks` lists the locks of this process; if not, reports that this machine cannot run the test.
+fn locks_are_listed() -> bool {
+    let scratch = Scratch::new();
+    let file = File::create(&scratch.0).unwrap();
+    assert_eq!(lock::try_exclusive(&file).unwrap(), Attempt::Locked);
+    let pid = format!(" {} ", unistd::getpid());
+    let listed = fs::read_to_string("/proc/locks").is_ok_and(|list| list.contains(&pid));
+    if !listed {
+        eprintln!("SKIPPED: /proc/locks lists no locks here");
+    }
+    listed
 }
 
 /// Spawns a child that holds the lock of `path` until the returned link closes.

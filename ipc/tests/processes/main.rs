@@ -45,6 +45,8 @@ const TESTS: &[(&str, fn())] = &tests! {
         lock_lasts_until_the_last_heir_of_its_descriptor_ends,
         lock_is_free_when_its_holder_dies,
         wait_is_bounded_even_if_signals_keep_coming,
+        stopped_holder_is_named,
+        inherited_lock_is_listed_with_the_pid_that_took_it,
     }
     signals {
         sigterm_to_a_child_does_not_wake_its_parent,
