@@ -148,9 +148,12 @@ impl Plan {
         let amid = (0..load.steps(&mut random)).map(|_| Step::amid(load, on_disk, &mut random));
         let amid: Vec<_> = early.into_iter().chain(amid).collect();
         let late = (0..random.u8(1..=3)).map(|_| Step::late(on_disk, &mut random)).collect::<Vec<_>>();
+        // An end outlives its rows only if nothing is synced, and if the disk may write the one without the other.
+        let may_lose_rows = durability == Durability::Process && disk == Some(Medium::LazyExt4);
+        let lost_rows = may_lose_rows.then_some(Step::END_WITHOUT_ROWS);
         let begins =
             (0..agencies.len()).map(|index| random.usize(..=index * (amid.len() - 1) / agencies.len())).collect();
-        let steps = amid.into_iter().chain(late).collect();
+        let steps = amid.into_iter().chain(lost_rows).chain(late).collect();
         let last = *one_of(&mut random, &[None, Some(Fault::Term { frozen: false }), Some(Fault::PARENT)]);
         Self { seed, agencies, begins, max_amount, window, durability, log_level, disk, steps, last }
     }
@@ -210,6 +213,9 @@ impl Load {
 }
 
 impl Step {
+    const END_WITHOUT_ROWS: Self =
+        Self { moment: Moment::End, after: Duration::ZERO, fault: Fault::PowerCut { written: Some("draw") }, pick: 0 };
+
     /// A step while the agencies send.
     fn amid(load: Load, on_disk: bool, random: &mut Rng) -> Self {
         if load == Load::Heavy && random.u8(..4) > 0 {
