@@ -6,13 +6,15 @@
 //! | make a new `bets.csv`, lock it, and rename it over the old one | files that a start refuses; the command can be repeated |
 //! | remove the other files, `draw` last | a new lottery |
 //!
-//! A file that is a mount of its own cannot be linked or renamed. The first step finds that, before anything has moved.
+//! A file that is a mount of its own cannot be linked or renamed. The first step finds that, before anything has moved. Where
+//! files cannot be linked for another reason, they are renamed instead, `bets.csv` first: a start refuses the rest.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ipc::lock;
+use nix::errno::Errno;
 
 use super::error::{Error, Result};
 use super::files::{append_or_make, sync_directory};
@@ -34,7 +36,7 @@ pub fn set_aside(paths: &Paths, lock: LifeLock) -> Result<(LifeLock, Vec<PathBuf
             there.push((path.as_path(), free_name(path, &stamp)));
         }
     }
-    link_all(&there)?;
+    link_or_rename(&there)?;
     let lock = new_bets(paths, lock)?;
     for path in files.into_iter().skip(1) {
         match fs::remove_file(path) {
@@ -44,6 +46,17 @@ pub fn set_aside(paths: &Paths, lock: LifeLock) -> Result<(LifeLock, Vec<PathBuf
     }
     sync_directory(&paths.bets)?;
     Ok((lock, there.into_iter().map(|(_, aside)| aside).collect()))
+}
+
+/// Links every file to its second name. If the file system or a rule of the kernel does not allow that (EPERM), renames
+/// them.
+fn link_or_rename(files: &[(&Path, PathBuf)]) -> Result<()> {
+    match link_all(files) {
+        Err(Error::NotMovable { source, .. }) if source.raw_os_error() == Some(Errno::EPERM as i32) => {
+            files.iter().try_for_each(|(path, aside)| fs::rename(path, aside).map_err(Error::io("rename", path)))
+        }
+        linked => linked,
+    }
 }
 
 /// Links every file to its second name, or none.
