@@ -92,45 +92,98 @@ def row(first='Ana', number=7574, agency=1, document=30904465, last='Paz'):
     return f'{agency},{first},{last},{document},1999-03-17,{number}\r\n'.encode()
 
 
-def end(agency):
-    record = b'FIN1' + u32(agency)
-    return record + u32(zlib.crc32(record))
+def books(head=None, *slots, slots_off=0):
+    """Folded. The header needs a byte, so that it counts as written; its other fields are sealed. `head` is (seq, committed,
+    flags), and each slot is a list of its halves."""
+    header = b'LOTBOOK1' + b'\0' * 36 + u32(7) + u32(slots_off) + b'\0' * 12
+    halves = [half(*(head or (1, 0, 0))), b'\0' * 64]
+    for pair in slots:
+        halves += (list(pair) + [b'\0' * 64])[:2]
+    return header + b''.join(halves)
 
 
-def draw(winners, agencies=2, committed=76):
-    lists = {agency: b''.join(map(u32, documents)) for agency, documents in winners.items()}
-    index = b'LOTDRAW1' + u32(agencies) + u32(7574) + struct.pack('>Q', committed) + u32(len(lists))
-    index += b''.join(u32(agency) + u32(len(docs) // 4) + u32(zlib.crc32(docs)) for agency, docs in lists.items())
-    return index + u32(zlib.crc32(index)) + b''.join(lists.values())
+def half(seq, committed, flags):
+    return (struct.pack('>QQI', seq, committed, flags)).ljust(64, b'\0')
+
+
+def slot(agency, seq=1, end=0, count=0, crc=0, flags=0):
+    return struct.pack('>QQQIII', seq, end, count, crc, agency, flags).ljust(64, b'\0')
+
+
+def draw(*units, place=b''):
+    return (b'LOTDRAW2' + struct.pack('>Q', 1764000000)).ljust(32, b'\0') + place.ljust(32, b'\0') + b''.join(units)
+
+
+def unit(agency, count=0, crc=0):
+    return (b'FIN2' + struct.pack('>IQI', agency, count, crc)).ljust(32, b'\0')
+
+
+def result(winners, agencies=2, committed=76):
+    """`winners` has the documents of each agency, by slot."""
+    lists = [(agency, b''.join(map(u32, documents))) for agency, documents in winners.items()]
+    header = (b'RES2' + u32(agencies) + u32(7574) + u32(len(lists)) + struct.pack('>Q', committed)).ljust(32, b'\0')
+    first, entries = 0, b''
+    for agency, documents in lists:
+        entries += u32(agency) + u32(first) + u32(len(documents) // 4) + u32(0)
+        first += len(documents) // 4
+    return header + entries + b''.join(documents for _, documents in lists)
 
 
 def recovery():
-    mended, recorded, flipped, synced = 3, 4, 8, 16
+    folded, sealed, relative, elsewhere, synced, no_books, no_draw = 1, 2, 4, 8, 16, 32, 64
+    alone, proved = no_books | no_draw, folded | sealed | relative
     two = row() + row('"Pérez, Ana"', 75741, 2)
-    cases = {
-        'nothing': (0,), 'rows': (synced, two), 'quotes': (0, row('"Ana ""La"""') + row('A"n"a') + row('"A"na')),
-        'torn-number': (0, two + row(number=75741)[:-3]), 'torn-cr': (0, two[:-1]), 'no-cr': (0, two[:-2] + b'\n'),
-        'foreign-tail': (synced, two + b'\0' * 20 + row()), 'bad-in-the-middle': (0, row() + b'x,y\r\n' + row()),
-        'lone-cr': (0, row() + row('"Ana"')[:-2] + b'\rx,y\r\n'), 'bom': (0, b'\xef\xbb\xbf' + row('"Ana"')),
-        'open-quote': (0, row() + row(number='"7574') + row()), 'quoted-agency': (0, row(agency='"1"') + row()),
-        'quoted-all': (0, b'"1","Ana","Paz","7","1999-03-17","8"\r\n'), 'zeros': (0, row(agency='01', document='007')),
-        'agency-0': (0, row(agency=0)), 'too-large': (0, row(document=2**32)), 'seven-fields': (0, row(number='1,2')),
-        'control': (0, row('A\tna')), 'not-utf8': (0, row('Ana').replace(b'Ana', b'An\xff')),
-        'empty-name': (0, row('')), 'not-a-day': (0, row().replace(b'03-17', b'02-30')), 'lines': (0, b'\r\n\n' + row()),
-        'ends': (0, two, end(1) + end(2)), 'ends-torn': (0, two, end(1) + end(2)[:7]),
-        'ends-flipped': (0, two, end(1) + end(3)[:-1] + b'\0' + end(2)),
-        'ends-mended': (mended, b'', b'FIN1\0\0\0\1----FIN1\0\0\0\0----FIN1\xff\xff\xff\xff----rest'),
-        'draw': (0, two, end(1) + end(2), draw({1: [30904465], 2: [7, 7]})),
-        'draw-empty': (0, b'', b'', draw({})), 'draw-torn': (0, two, b'', draw({1: [5, 6]})[:-2]),
-        'draw-many': (mended, b'', b'', draw({n: [n] * n for n in range(1, 6)})),
-        'draw-huge-index': (mended, b'', b'', draw({})[:24] + b'\xff\xff\xff\xff1234'),
-        'record': (recorded, two, b'', b'', struct.pack('>H', len(two))),
-        'record-tail': (recorded | synced, two + row(), b'', b'', struct.pack('>H', len(two))),
-        'record-missing-rows': (recorded, row(), b'', b'', struct.pack('>H', len(two))),
-        'record-inside-a-row': (recorded, two, b'', b'', struct.pack('>H', len(two) - 3)),
-        'record-flipped': (flipped, two + b'tail', b'', b'', struct.pack('>HH', 10, 300)),
-        'record-garbage': (0, two, b'', b'', b'LOTBETS1' + b'x' * 64),
-        'all': (mended | recorded, two, end(1), draw({1: [1]}), struct.pack('>H', len(two))),
+    held = b'HELD'
+    both = [[slot(1)], [slot(2)]]
+    ended = [[slot(1, flags=1)], [slot(2, flags=3)]]
+    won = result({1: [30904465], 2: [7, 7]})
+    texts = {
+        'rows': two, 'quotes': row('"Ana ""La"""') + row('A"n"a') + row('"A"na'), 'torn-number': two + row(number=75741)[:-3],
+        'torn-cr': two[:-1], 'no-cr': two[:-2] + b'\n', 'foreign-tail': two + b'\0' * 20 + row(),
+        'bad-in-the-middle': row() + b'x,y\r\n' + row(), 'lone-cr': row() + row('"Ana"')[:-2] + b'\rx,y\r\n',
+        'bom': b'\xef\xbb\xbf' + row('"Ana"'), 'open-quote': row() + row(number='"7574') + row(),
+        'quoted-agency': row(agency='"1"') + row(), 'quoted-all': b'"1","Ana","Paz","7","1999-03-17","8"\r\n',
+        'zeros': row(agency='01', document='007'), 'agency-0': row(agency=0), 'too-large': row(document=2**32),
+        'seven-fields': row(number='1,2'), 'control': row('A\tna'), 'not-utf8': row('Ana').replace(b'Ana', b'An\xff'),
+        'empty-name': row(''), 'not-a-day': row().replace(b'03-17', b'02-30'), 'lines': b'\r\n\n' + row(),
+    }
+    cases = {name: (alone, text) for name, text in texts.items()}
+    cases |= {
+        'nothing': (alone,), 'empty-draw': (no_books,), 'books-garbage': (0, two, b'LOTBOOK1' + b'x' * 64, draw()),
+        'new': (proved, b'', books(), draw()), 'books': (proved, two, books(None, *both), draw()),
+        'books-synced': (proved | synced, two, books(None, *both), draw()), 'books-unsealed': (folded, two, books(None, *both), draw()),
+        'books-elsewhere': (proved | elsewhere, two, books(None, *both), draw()), 'books-alone': (proved | no_draw, two, books(None, *both)),
+        'books-missing': (proved | no_books, two, b'', draw(unit(1))), 'books-short': (proved, two, books(None, *both, slots_off=4), draw()),
+        'tail': (proved, two + b'3,Ana', books(None, *both), draw()), 'short': (proved, two, books((1, 256, 0), *both), draw()),
+        'inside-a-row': (proved, two + b'3,Ana', books((1, 128, 0), *both), draw()),
+        'rolled-forward': (proved, two, books((3, len(two) ^ len(row()), 0), [slot(1, seq=3, end=len(two) ^ len(row()))], [slot(2, seq=4)]), draw()),
+        'two-writers': (proved, two, books((3, len(two), 0), [slot(1, seq=4)], [slot(2, seq=4)]), draw()),
+        'older-half': (proved, two, books((3, 0, 0), [slot(1, seq=1, count=5), slot(1, seq=2)], [slot(2)]), draw()),
+        'other-rows': (proved, two, books(None, [slot(1, crc=1)], [slot(2)]), draw()),
+        'unknown-rows': (proved, two, books(None, [slot(1)]), draw()), 'twice': (proved, row(), books(None, [slot(1)], [slot(1)]), draw()),
+        'cut': (proved, two, books((9, 0, 1), *both), draw()), 'doubtful': (proved, two + row(), books((9, 64, 4), *both), draw()),
+        'closed': (proved, two, books(None, *ended), draw()), 'ended': (proved, two, books(None, *ended), draw(unit(1), unit(2))),
+        'ended-late': (proved, two, books(None, *ended), draw(unit(1))), 'ended-torn': (proved, two, books(None, *ended), draw(unit(1), b'FIN2')),
+        'ended-elsewhere': (proved | elsewhere, two, books(None, *ended), draw(unit(1), unit(2))),
+        'ended-gone': (proved | elsewhere, two, books(None, *ended), draw(unit(1))),
+        'ended-differs': (proved | elsewhere, two, books(None, *both), draw(unit(1, count=1))),
+        'ended-open': (proved, two, books(None, *both), draw(unit(1))), 'ended-twice': (proved | no_books, two, b'', draw(unit(1), unit(1))),
+        'ended-empty': (proved | no_books, two, b'', draw(b'\0' * 32, unit(9), unit(2))),
+        'ended-unsealed': (no_books, two, b'', draw(unit(1))),
+        'planned': (proved, two, books(None, *ended), draw(unit(1), unit(2), place=b'NEXT'), won),
+        'planned-elsewhere': (proved | elsewhere, two, books(None, *ended), draw(unit(1), unit(2), place=b'NEXT'), won),
+        'planned-nowhere': (proved, two, books(None, *ended), draw(unit(1), unit(2), place=b'NEXT' + b'\0' * 11 + b'\7'), won),
+        'planned-far': (proved, two, books(None, *ended), draw(unit(1), unit(2), place=b'NEXT' + b'\0' * 4 + b'\x7f'), won),
+        'held': (proved, two, books((1, 0, 2), *ended), draw(unit(1), unit(2), place=held), won),
+        'held-late': (proved, two, books(None, *ended), draw(unit(1), unit(2), place=held), won),
+        'held-elsewhere': (proved | elsewhere, two, books((1, 0, 2), *ended), draw(unit(1), unit(2), place=held), won),
+        'held-alone': (proved | no_books, two, b'', draw(unit(1), unit(2), place=held), won),
+        'held-gone': (proved, two, books((1, 0, 2), *ended), draw(unit(1), unit(2))),
+        'held-damaged': (proved, two, books(None, *ended), draw(unit(1), unit(2), place=held + b'\1'), won),
+        'held-unsealed': (folded, two, b'', draw(unit(1), unit(2), place=held), won),
+        'held-without-ends': (proved, two, books(None, *ended), draw(place=held), won),
+        'older-version': (no_books, two, b'', b'LOTDRAW1' + b'\0' * 40),
+        'raw': (sealed, two, books(None, *both).ljust(4096, b'\0'), draw()),
     }
     for name, (options, *files) in cases.items():
         put('recovery', name, bytes([options]) + b'\xff=\xff'.join(files))

@@ -1,108 +1,104 @@
-//! A start of the server on files with any content. The start keeps the longest run of whole valid rows from the start
-//! of the file, and moves the rest aside, byte for byte. It ignores damaged records. A second start finds the same and
-//! changes nothing. After that the store accepts bets and ends. A file that another program wrote is refused, and then no
-//! file changes.
+//! A start of the server on files with any content. The start refuses them and changes no file, or it adopts them: the
+//! committed rows, the ends that match their agency's rows, and the held draw, as an independent reader of the same bytes
+//! finds them. The other bytes of bets.csv are moved aside. A second start finds the same, and changes only `books`. Then
+//! the store accepts bets and ends, unless the draw is held.
 //!
-//! Input: a byte of [`Options`]; then bets.csv, ends, draw and bets.lock, with [`SEPARATOR`] between them.
+//! Input: a byte of [`Options`]; then bets.csv, books, draw, and the result of the draw, with [`SEPARATOR`] between them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::ops::Range;
 
 use loteria::bet::{AgencyId, Bet};
 use loteria::durability::Durability;
-use loteria::row::Tally;
+use loteria::storage::lifelock::{LifeLock, Lockout, MissingBets};
 use loteria::storage::start::{self, Adopted};
-use loteria::storage::{Error, Paths, Store};
+use loteria::storage::{Error, Paths, Store, Stored};
 
-use super::oracle::numbers::{crc32, number};
-use super::oracle::{csv, records};
+use super::oracle::csv;
+use super::oracle::seal;
+use super::oracle::start::{Decision, Files, decide};
 use super::scratch;
 
 /// Separates the files of an input. Never part of valid UTF-8.
 const SEPARATOR: &[u8] = b"\xff=\xff";
+/// CLIENT_AMOUNT.
+const AGENCIES: u32 = 2;
 
 /// The bits of the first byte.
 struct Options(u8);
 
 impl Options {
-    fn repairs_ends(&self) -> bool {
+    /// Whether the bytes that no record uses are left out of the input: those before the head and the slots, and those
+    /// before the result.
+    fn is_folded(&self) -> bool {
         self.0 & 1 != 0
     }
 
-    fn repairs_draw(&self) -> bool {
+    /// Whether all records get the right magic and checksum, and the books the id of this boot.
+    fn is_sealed(&self) -> bool {
         self.0 & 2 != 0
     }
 
-    /// Whether bets.lock gets a record that a server wrote for this file since the last boot.
-    fn has_record(&self) -> bool {
-        self.0 & 0x0c == 4
+    /// Whether the fields of sealed records that depend on other bytes are combined with the right values: zeros are
+    /// right.
+    fn is_relative(&self) -> bool {
+        self.0 & 4 != 0
     }
 
-    /// Whether bets.lock gets such a record with one flipped bit.
-    fn has_flipped_record(&self) -> bool {
-        self.0 & 0x0c == 8
+    /// Whether sealed books are of another boot.
+    fn is_of_another_boot(&self) -> bool {
+        self.0 & 8 != 0
     }
 
     fn durability(&self) -> Durability {
         if self.0 & 0x10 != 0 { Durability::End } else { Durability::Process }
     }
-}
 
-/// The files when the server starts.
-struct Found {
-    bets: Vec<u8>,
-    ends: Vec<u8>,
-    draw: Vec<u8>,
-    /// The committed length, if the record is valid.
-    committed: Option<usize>,
-    durability: Durability,
+    fn has_books(&self) -> bool {
+        self.0 & 0x20 == 0
+    }
+
+    fn has_draw(&self) -> bool {
+        self.0 & 0x40 == 0
+    }
 }
 
 /// Checks one input.
 pub fn check(input: &[u8]) {
     let Some((&options, rest)) = input.split_first() else { return };
-    let paths = Paths::beside(&scratch::path("bets.csv"));
-    let found = lay_out(&paths, &Options(options), rest);
-    if is_foreign(&found) {
-        return refused_as_foreign(&paths, &found);
+    let (options, paths) = (Options(options), Paths::beside(&scratch::path("bets.csv")));
+    let boot = fs::read("/proc/sys/kernel/random/boot_id").ok();
+    let boot = boot.as_deref().and_then(|id| id.get(..36));
+    let files = files_of(&options, boot, rest);
+    lay_out(&paths, &files);
+    let Some(decision) = decide(&files, boot) else { return refused(&paths, &files, options.durability()) };
+    let first = adopts(&paths, &files, &decision, options.durability());
+    let (store, again) = adopts(&paths, &files, &decision, options.durability());
+    for (agency, slot) in first.1.slots.iter().map(|slot| (slot.agency, slot)) {
+        assert!(decision.ended.get(&agency).is_none_or(|&number| number == slot.number as usize), "{slot:?}");
     }
-    let kept = found.committed.unwrap_or_else(|| end_of(&rows(&found.bets)));
-    let all_bets = rows(&found.bets[..kept.min(found.bets.len())]);
-    let valid = end_of(&all_bets);
-    if valid < kept {
-        return refused_and_unchanged(&paths, &found, kept, valid);
-    }
-    let (store, adopted) = start::prepare(&paths, found.durability, &|| false).unwrap();
-    files_are(&paths, &found, kept);
-    loaded_are(&store, &all_bets);
-    adopted_are(&store, &adopted, &found, &all_bets, kept);
-    drop(store);
-
-    let (store, again) = start::prepare(&paths, found.durability, &|| false).unwrap();
-    files_are(&paths, &found, kept);
-    assert_eq!(adopted.tallies.len(), again.tallies.len());
-    adopted_are(&store, &again, &found, &all_bets, kept);
-    accepts_more(&store, &found, &all_bets);
+    accepts_more(&paths, &store, again, &files, &decision);
 }
 
-/// Writes the files of `input`.
-fn lay_out(paths: &Paths, options: &Options, input: &[u8]) -> Found {
+// ---- the files ----
+
+fn files_of(options: &Options, boot: Option<&[u8]>, input: &[u8]) -> Files {
     let mut parts = split(input).map(<[u8]>::to_vec);
-    let [bets, mut ends, mut draw, lock] = std::array::from_fn(|_| parts.next().unwrap_or_default());
-    if options.repairs_ends() {
-        records::repair_ends(&mut ends);
+    let [bets, mut books, mut draw, mut result] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    if options.is_folded() {
+        seal::unfold(&mut books);
+        if !result.is_empty() {
+            draw.resize(draw.len().next_multiple_of(4096), 0);
+        }
     }
-    if options.repairs_draw() {
-        records::repair_draw(&mut draw);
+    let at = draw.len();
+    if options.is_sealed() {
+        let rows = if options.is_relative() { seal::Right::of(&bets) } else { seal::Right::default() };
+        seal::books(&mut books, boot.filter(|_| !options.is_of_another_boot()), &rows);
+        seal::result(&mut result, &rows);
+        seal::draw(&mut draw, &rows.with_result(at, &result));
     }
-    let _ = fs::remove_file(&paths.rejected);
-    for (path, bytes) in [(&paths.bets, &bets), (&paths.ends, &ends), (&paths.draw, &draw)] {
-        fs::write(path, bytes).unwrap();
-    }
-    let (lock, committed) = lock_of(paths, options, lock);
-    fs::write(&paths.lock, lock).unwrap();
-    Found { bets, ends, draw, committed, durability: options.durability() }
+    draw.append(&mut result);
+    Files { bets, books: options.has_books().then_some(books), draw: options.has_draw().then_some(draw) }
 }
 
 fn split(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -115,134 +111,86 @@ fn split(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The content of bets.lock, and the committed length if its record is valid. If the options ask for a record, `raw`
-/// holds the committed length in two bytes, and then the number of the bit to flip.
-fn lock_of(paths: &Paths, options: &Options, raw: Vec<u8>) -> (Vec<u8>, Option<usize>) {
-    if !options.has_record() && !options.has_flipped_record() {
-        return (raw, None);
+fn lay_out(paths: &Paths, files: &Files) {
+    for path in [&paths.rejected, &paths.books, &paths.draw] {
+        let _ = fs::remove_file(path);
     }
-    let len = number(&raw[..raw.len().min(2)]);
-    let mut record = records::committed(&paths.bets, len).unwrap();
-    if options.has_record() {
-        return (record, Some(len as usize));
-    }
-    let bit = number(&raw[raw.len().min(2)..raw.len().min(4)]) as usize % (record.len() * 8);
-    record[bit / 8] ^= 1 << (bit % 8);
-    (record, None)
-}
-
-/// The longest run of whole valid rows: the position and the bet of each.
-fn rows(bets: &[u8]) -> Vec<(Range<usize>, Bet)> {
-    let mut start = 0;
-    let lines = bets.split_inclusive(|&byte| byte == b'\n').map(|line| {
-        start += line.len();
-        (start - line.len()..start, line)
-    });
-    // No row is longer than 4096 bytes.
-    lines.map_while(|(place, line)| Some((place, csv::stored_bet(line).filter(|_| line.len() <= 4096)?))).collect()
-}
-
-/// The end of the last of these rows.
-fn end_of(rows: &[(Range<usize>, Bet)]) -> usize {
-    rows.last().map_or(0, |(place, _)| place.end)
-}
-
-/// Whether one of the files belongs to something else: `ends` or `draw` begin unlike their records; or without a record
-/// that counts, a long file has no row.
-fn is_foreign(found: &Found) -> bool {
-    const LONGEST_TORN_WRITE: usize = 32 * 1024;
-    let begins_unlike = |file: &[u8], magic: &[u8]| {
-        let front = &file[..file.len().min(magic.len())];
-        let alike = (0..front.len()).filter(|&at| front[at] == magic[at]).count();
-        front.iter().any(|&byte| byte != 0) && alike < front.len().div_ceil(2)
-    };
-    let no_row = found.committed.is_none() && rows(&found.bets).is_empty();
-    begins_unlike(&found.ends, b"FIN1")
-        || begins_unlike(&found.draw, b"LOTDRAW1")
-        || (no_row && found.bets.len() > LONGEST_TORN_WRITE)
-}
-
-fn refused_as_foreign(paths: &Paths, found: &Found) {
-    let refused = start::prepare(paths, found.durability, &|| false).map(|_| ());
-    assert!(matches!(refused, Err(Error::NotAStore { .. })), "{refused:?}");
-    files_are(paths, found, found.bets.len());
-}
-
-/// Committed rows are missing or are not bets: the start fails and changes no file.
-fn refused_and_unchanged(paths: &Paths, found: &Found, committed: usize, valid: usize) {
-    let refused = start::prepare(paths, found.durability, &|| false).map(|_| ());
-    let is_short = found.bets.len() < committed;
-    match refused {
-        Err(Error::Truncated { .. }) => assert!(is_short),
-        Err(Error::Damaged { offset, .. }) => assert!(!is_short && offset == valid as u64),
-        other => panic!("{other:?}"),
-    }
-    files_are(paths, found, found.bets.len());
-}
-
-fn files_are(paths: &Paths, found: &Found, kept: usize) {
-    let rejected = fs::read(&paths.rejected).unwrap_or_default();
-    for (path, is, should) in [
-        (&paths.bets, fs::read(&paths.bets).unwrap(), &found.bets[..kept]),
-        (&paths.rejected, rejected, &found.bets[kept..]),
-        (&paths.ends, fs::read(&paths.ends).unwrap(), &found.ends),
-        (&paths.draw, fs::read(&paths.draw).unwrap(), &found.draw),
-    ] {
-        assert!(is == should, "{}: {}, not {}", path.display(), is.escape_ascii(), should.escape_ascii());
+    for (path, bytes) in
+        [(&paths.bets, Some(&files.bets)), (&paths.books, files.books.as_ref()), (&paths.draw, files.draw.as_ref())]
+    {
+        bytes.into_iter().for_each(|bytes| fs::write(path, bytes).unwrap());
     }
 }
 
-fn adopted_are(store: &Store, adopted: &Adopted, found: &Found, bets: &[(Range<usize>, Bet)], kept: usize) {
-    assert_eq!(adopted.tallies.len(), kept as u64);
-    tallies_are(store, adopted, &found.bets, bets);
-    assert_eq!(adopted.ended, records::ended(&found.ends));
-    assert_eq!(store.ended().unwrap(), adopted.ended);
-    let drawn = records::drawn(&found.draw);
-    assert_eq!(adopted.drawn, drawn.as_ref().map(|drawn| drawn.terms));
-    for (&agency, documents) in drawn.iter().flat_map(|drawn| &drawn.winners) {
-        if let Some(agency) = AgencyId::new(agency) {
-            assert_eq!(store.winners(agency).unwrap().as_ref(), Some(documents));
-        }
-    }
+/// Checks the content of a file; `None` if it must not exist.
+#[track_caller]
+fn file_is(path: &std::path::Path, expected: Option<&[u8]>) {
+    let found = fs::read(path).ok();
+    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| bytes.escape_ascii().to_string());
+    assert!(found.as_deref() == expected, "{}: {:?}, not {:?}", path.display(), text(found.as_deref()), text(expected));
 }
 
-fn tallies_are(store: &Store, adopted: &Adopted, bytes: &[u8], bets: &[(Range<usize>, Bet)]) {
-    let mut by_agency: BTreeMap<AgencyId, (u64, Vec<u8>)> = BTreeMap::new();
-    for (place, bet) in bets {
-        let (count, rows) = by_agency.entry(bet.agency).or_default();
-        *count += 1;
-        rows.extend(&bytes[place.clone()]);
-    }
-    assert_eq!(adopted.tallies.bets(), bets.len() as u64);
-    for (agency, (count, rows)) in by_agency {
-        let tally = adopted.tallies.of(agency);
-        assert_eq!(tally, Tally { count, crc: crc32(&rows) }, "agency {agency}");
-        assert_eq!(store.tally(agency, &adopted.tallies).unwrap(), tally);
-    }
+// ---- starts ----
+
+fn started(paths: &Paths, durability: Durability) -> Result<(Store, Adopted), Error> {
+    let Lockout::Locked(lock) = LifeLock::try_take(paths, MissingBets::Refuse)? else { panic!("the files are locked") };
+    start::prepare(paths, &lock, durability, AGENCIES, &|| false)
 }
 
-/// The store reads these bets back.
-fn loaded_are(store: &Store, bets: &[(Range<usize>, Bet)]) {
-    let loaded: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_, _>>().unwrap();
-    assert!(loaded.iter().eq(bets.iter().map(|(_, bet)| bet)));
-    for number in bets.iter().map(|(_, bet)| bet.number).take(2) {
-        let on = bets.iter().map(|(_, bet)| bet).filter(|bet| bet.number == number);
-        let found = store.load_bets_with(number, store.committed_len().unwrap());
-        let loaded: Vec<_> = found.map_while(Result::ok).take(on.clone().count()).collect();
-        assert!(loaded.iter().eq(on), "bets on {number}: {loaded:?}");
-    }
+fn refused(paths: &Paths, files: &Files, durability: Durability) {
+    let refused = started(paths, durability).map(|(_, adopted)| adopted);
+    let is_refusal = matches!(refused, Err(Error::NotAStore { .. } | Error::Damaged { .. } | Error::Older { .. }));
+    assert!(is_refusal, "{refused:?}");
+    file_is(&paths.bets, Some(&files.bets));
+    file_is(&paths.books, files.books.as_deref());
+    file_is(&paths.draw, files.draw.as_deref());
+    file_is(&paths.rejected, None);
 }
 
-/// The store adds new bets and ends after those it found.
-fn accepts_more(store: &Store, found: &Found, bets: &[(Range<usize>, Bet)]) {
-    let ended = records::ended(&found.ends);
-    let agency = (1..).filter_map(AgencyId::new).find(|agency| !ended.contains(agency)).unwrap();
+fn adopts(paths: &Paths, files: &Files, decision: &Decision, durability: Durability) -> (Store, Adopted) {
+    let (store, adopted) = started(paths, durability).unwrap();
+    let (kept, rest) = files.bets.split_at(decision.committed);
+    file_is(&paths.bets, Some(kept));
+    file_is(&paths.rejected, (!rest.is_empty()).then_some(rest));
+    match &decision.draw {
+        Some(draw) => file_is(&paths.draw, Some(draw)),
+        None => assert_eq!(fs::read(&paths.draw).unwrap().len(), 32, "only the header of a new file"),
+    }
+    assert!(adopted.ended.iter().eq(decision.ended.keys()), "{:?}, not {:?}", adopted.ended, decision.ended);
+    assert_eq!(adopted.bets, decision.rows.values().map(|tally| tally.count).sum::<u64>());
+    assert!(decision.rows.keys().chain(decision.ended.keys()).all(|&agency| adopted.slots.of(agency).is_some()));
+    let terms = decision.drawn.as_ref().map(|drawn| drawn.terms);
+    assert_eq!((adopted.drawn, store.result().unwrap()), (terms, terms));
+    for slot in adopted.slots.iter() {
+        let (tally, has_ended) = (decision.rows.get(&slot.agency), decision.ended.contains_key(&slot.agency));
+        let expected = Stored { tally: tally.copied().unwrap_or_default(), has_ended };
+        assert_eq!(store.stored(slot).unwrap(), expected, "{slot:?}");
+        let documents = decision.drawn.as_ref().and_then(|drawn| drawn.documents(slot.number as usize, slot.agency));
+        assert_eq!(store.winners(slot).unwrap(), documents, "{slot:?}");
+    }
+    (store, adopted)
+}
+
+/// The store adds new bets and an end to what it has found, and the next start finds them, too.
+fn accepts_more(paths: &Paths, store: &Store, mut adopted: Adopted, files: &Files, decision: &Decision) {
+    let agency = (1..).filter_map(AgencyId::new).find(|agency| !adopted.ended.contains(agency)).unwrap();
+    let slot = adopted.slots.assign(agency).unwrap();
     let bet = Bet::new(agency, ["Ana, \"La\"".as_bytes(), "Díaz".as_bytes()], 1, b"2000-02-29", 7574).unwrap();
-    store.store_bets(std::slice::from_ref(&bet)).unwrap();
-    let all: Vec<Bet> = store.load_bets().unwrap().collect::<Result<_, _>>().unwrap();
-    assert!(all.iter().eq(bets.iter().map(|(_, bet)| bet).chain([&bet])));
-    store.end(agency).unwrap();
-    let ended: BTreeSet<_> = ended.into_iter().chain([agency]).collect();
-    assert_eq!(store.ended().unwrap(), ended);
-    assert!(matches!(store.store_bets(&[bet]), Err(Error::Ended)));
+    if decision.drawn.is_some() {
+        assert!(matches!(store.store_bets(slot, &[bet]), Err(Error::Ended)));
+        store.end(slot).unwrap();
+        return file_is(&paths.bets, Some(&files.bets[..decision.committed]));
+    }
+    store.store_bets(slot, std::slice::from_ref(&bet)).unwrap();
+    store.end(slot).unwrap();
+    assert!(matches!(store.store_bets(slot, std::slice::from_ref(&bet)), Err(Error::Ended)));
+    let all = [&files.bets[..decision.committed], &csv::row(&bet)].concat();
+    file_is(&paths.bets, Some(&all));
+    let (_, rows) = super::oracle::start::run(&all);
+    let stored = Stored { tally: rows[&agency], has_ended: true };
+    assert_eq!(store.stored(slot).unwrap(), stored);
+    let (store, again) = started(paths, Durability::Process).unwrap();
+    assert_eq!((again.bets, again.ended.len()), (adopted.bets + 1, adopted.ended.len() + 1));
+    assert_eq!(again.slots.of(agency), Some(slot));
+    assert_eq!(store.stored(slot).unwrap(), stored);
 }

@@ -11,11 +11,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `children`, `claims`, `waiters`, `listener` | how a server ends; the table of children; who holds which agency; who waits for the draw; the listening socket |
+//! | `error`, `children`, `claims`, `waiters`, `unread`, `listener` | how a server ends; the table of children; who holds which agency; who waits for the draw; ends that could not be read; the listening socket |
 //! | `standstill`, `drawing` | whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
 //! | `data_lock` | looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
-//! | `startup` | lock, bind, adopt, listen |
+//! | `startup` | lock, bind, adopt, listen; lock, repair, adopt |
 
 mod children;
 mod claims;
@@ -26,6 +26,7 @@ mod listener;
 mod parent;
 mod standstill;
 mod startup;
+mod unread;
 mod waiters;
 
 use std::os::fd::AsFd;

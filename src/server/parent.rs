@@ -17,6 +17,7 @@ use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
 use super::standstill::Standstill;
+use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
 use crate::bet::AgencyId;
 use crate::draw::Ledger;
@@ -53,6 +54,7 @@ pub struct Server {
     claims: Claims,
     waiters: Waiters,
     ledger: Ledger,
+    unread: Unread,
     slots: Rc<Slots>,
     drawing: Drawing,
     standstill: Standstill,
@@ -106,6 +108,7 @@ impl Server {
             claims: Claims::default(),
             waiters: Waiters::new(common.config.draw_wait),
             ledger,
+            unread: Unread::default(),
             slots: Rc::new(slots),
             drawing: Drawing::new(),
             standstill: Standstill::default(),
@@ -162,8 +165,9 @@ impl Server {
             Phase::Serving { listener } => [listener.deadline(), self.drawing.deadline()],
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
-        let always = [self.claims.deadline(), self.waiters.deadline(), self.standstill.deadline()];
-        [phase, draw].into_iter().chain(always).flatten().min()
+        let [claims, waiters] = [self.claims.deadline(), self.waiters.deadline()];
+        let others = [claims, waiters, self.standstill.deadline(), self.unread.deadline()];
+        [phase, draw].into_iter().chain(others).flatten().min()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -180,6 +184,7 @@ impl Server {
         if matches!(self.phase, Phase::Stopping { until, .. } if until <= now) {
             self.kill_children();
         }
+        self.unread.due(now).into_iter().for_each(|agency| self.adopt_end(agency));
         self.hold_draw_if_due();
     }
 
@@ -323,13 +328,19 @@ impl Server {
         }
     }
 
-    /// Counts the end of `agency`, if it is recorded. A report is not enough: the records decide.
+    /// Counts the end of `agency`, if it is recorded. A report is not enough: the records decide. If they cannot be read,
+    /// tries again after a pause.
     fn adopt_end(&mut self, agency: AgencyId) {
         let Some(slot) = self.slots.of(agency).filter(|_| !self.ledger.has_ended(agency)) else { return };
         match self.store.has_ended(slot) {
-            Ok(true) => self.ledger.end(agency),
-            Ok(false) => {}
-            Err(e) => event!(Error, "leer_fines", fail, error = e),
+            Ok(has_ended) => {
+                has_ended.then(|| self.ledger.end(agency));
+                self.unread.succeeded();
+            }
+            Err(e) => {
+                event!(Error, "leer_fines", fail, error = e);
+                self.unread.add(agency, Instant::now());
+            }
         }
     }
 

@@ -5,6 +5,8 @@
 //! 3. Adopt: continue the lottery that an earlier server left in the files, or make the files.
 //! 4. Listen: let clients connect.
 //!
+//! The command `--repair` takes the same lock, repairs the files, and ends after step 3.
+//!
 //! Used only by the server's `main`. Until steps 1 and 2 have succeeded, the start changes no file; it only makes
 //! an empty `bets.csv` for a new lottery. So a second server does not disturb a server that already runs.
 
@@ -92,13 +94,16 @@ pub fn repair(config: &Config, stop: &SignalSource) -> Result<(), Error> {
     let settings = Settings { agencies: config.client_amount, winning_number: config.winning_number };
     let stopped = || pause(stop, Instant::now()).is_err();
     let planned = repair::plan(&paths, &life_lock, settings, &stopped);
-    if planned.is_err() && bets_are_missing {
-        // Only this command has made the file, which is still empty.
-        std::fs::remove_file(&paths.bets).map_err(system("unlink"))?;
+    if planned.is_err() && bets_are_missing && life_lock.bets().metadata().is_ok_and(|bets| bets.len() == 0) {
+        // This command has made the file. If it stays, it is an empty file of the same lottery.
+        let _ = std::fs::remove_file(&paths.bets);
     }
+    pause(stop, Instant::now())?;
     let plan = planned?;
     plan.log(&paths);
-    life_lock = plan.carry_out(&paths, life_lock, &stopped)?;
+    let repaired = plan.carry_out(&paths, life_lock, &stopped);
+    pause(stop, Instant::now())?;
+    life_lock = repaired?;
     let (_, adopted) = adopt(&paths, &life_lock, config, stop)?;
     event!(
         Info,

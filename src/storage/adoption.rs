@@ -19,6 +19,7 @@ use super::draw_file::{self, Place, Unit};
 use super::error::{Defect, Error, Result};
 use super::files::{StopCheck, valid_rows};
 use super::paths::Paths;
+use super::progress::Progress;
 use super::record::Found;
 use super::results::{self, Terms};
 use super::slots::{Slot, Slots};
@@ -116,12 +117,16 @@ fn in_this_boot(on_disk: &OnDisk<'_>, books: &Books<'_>, draw: &File, stop: Stop
     match counts {
         None => return Err(Error::damaged(&paths.books, Defect::Contradiction)),
         Some(_) if len < committed => return Err(Error::damaged(&paths.bets, Defect::Short { len, committed })),
+        Some(_) if decision.tallies.len() < committed => {
+            return Err(Error::damaged(&paths.books, Defect::Contradiction));
+        }
         Some(_) if len - committed > LARGEST_GROUP => {
             return Err(Error::damaged(&paths.bets, Defect::Long { len, committed }));
         }
         Some(_) => {}
     }
-    let mut units = decision.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
+    let (mut units, end) = decision.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
+    // The last closed slots may have no unit yet.
     units.resize(units.len().max(books.slots.len()), Found::Blank);
     let damaged = |defect| Error::damaged(&paths.draw, defect);
     for (number, unit) in (0..).zip(units) {
@@ -135,6 +140,9 @@ fn in_this_boot(on_disk: &OnDisk<'_>, books: &Books<'_>, draw: &File, stop: Stop
                 return Err(damaged(decision.tallies.differ(unit.agency, unit.tally, len)));
             }
             (Found::Valid(unit), _) => return Err(damaged(Defect::EndUnknown(unit.agency))),
+            (_, Some(_)) if end.is_some_and(|end| !draw_file::is_before(number, end)) => {
+                return Err(damaged(Defect::Unit(number)));
+            }
             (Found::Blank | Found::Damaged, Some(Entry { agency, tally, .. })) => {
                 decision.missing.push((Slot { agency, number }, Unit { agency, tally }));
             }
@@ -157,7 +165,7 @@ fn in_another_boot(
     let OnDisk { paths, len, .. } = *on_disk;
     let mut decision = Decision { tallies: on_disk.scan(to, stop)?, ..Decision::default() };
     let damaged = |defect| Error::damaged(&paths.draw, defect);
-    let units = decision.read_result(paths, draw, books, Certainty::AnotherBoot)?;
+    let (units, _) = decision.read_result(paths, draw, books, Certainty::AnotherBoot)?;
     for (number, unit) in (0..).zip(&units) {
         match unit {
             Found::Valid(Unit { agency, tally }) => {
@@ -192,7 +200,8 @@ enum Certainty {
 
 impl OnDisk<'_> {
     fn scan(&self, to: u64, stop: StopCheck<'_>) -> Result<Tallies> {
-        valid_rows(self.bets, to, stop, &mut |_| {}).map_err(|e| match e.kind() {
+        let mut progress = Progress::of(to);
+        valid_rows(self.bets, to, stop, &mut |rows| progress.add(rows.len())).map_err(|e| match e.kind() {
             std::io::ErrorKind::Interrupted => Error::Stopped,
             _ => Error::io("read", &self.paths.bets)(e),
         })
@@ -200,14 +209,14 @@ impl OnDisk<'_> {
 }
 
 impl Decision {
-    /// Reads the result, and returns the units, which end where the result begins.
+    /// Reads the result, and returns the units, and where they end if there is a result: it begins there.
     fn read_result(
         &mut self,
         paths: &Paths,
         draw: &File,
         books: Option<&Books<'_>>,
         certainty: Certainty,
-    ) -> Result<Vec<Found<Unit>>> {
+    ) -> Result<(Vec<Found<Unit>>, Option<u64>)> {
         let read = || Error::io("read", &paths.draw);
         let damaged = |defect| Err(Error::damaged(&paths.draw, defect));
         let place = Place::read(draw).map_err(read())?;
@@ -231,7 +240,7 @@ impl Decision {
         let len = draw.metadata().map_err(read())?.len();
         let has_rest = |end: &u64| self.drawn.is_none() && (place != Found::Blank || len > *end);
         self.unfinished = end.filter(has_rest);
-        draw_file::units(draw, end).map_err(read())
+        Ok((draw_file::units(draw, end).map_err(read())?, end))
     }
 }
 

@@ -73,11 +73,7 @@ impl<'a> Locked<'a> {
     /// As [`Locked::head`]; also returns the halves, so that the next head can be written without reading them again.
     fn current(&self) -> Result<(Pair<Head>, Head)> {
         let pair = read_heads(self.files)?;
-        let head = newest(self.files, &pair)?;
-        if head.is_doubtful {
-            let source = io::Error::other("an earlier sync has failed");
-            return Err(Error::Sync { path: self.files.paths.bets.clone(), source });
-        }
+        let head = certain(self.files, newest(self.files, &pair)?)?;
         let len = check_len(self.files, head.committed)?;
         if len == head.committed && !head.is_cut {
             return Ok((pair, head));
@@ -210,6 +206,22 @@ impl<'a> Locked<'a> {
 /// [`Error::Damaged`] if no half is valid; [`Error::Io`] if pread(2) fails.
 pub fn newest_head(files: &Files) -> Result<Head> {
     newest(files, &read_heads(files)?)
+}
+
+/// Checks that no sync has failed.
+///
+/// # Errors
+/// [`Error::Sync`] if one has; [`Error::Damaged`] if the head is damaged; [`Error::Io`] if pread(2) fails.
+pub fn check_certain(files: &Files) -> Result<()> {
+    certain(files, newest_head(files)?).map(drop)
+}
+
+fn certain(files: &Files, head: Head) -> Result<Head> {
+    let source = || io::Error::other("an earlier sync has failed");
+    match head.is_doubtful {
+        true => Err(Error::Sync { path: files.paths.bets.clone(), source: source() }),
+        false => Ok(head),
+    }
 }
 
 fn read_heads(files: &Files) -> Result<Pair<Head>> {

@@ -18,6 +18,7 @@ use std::os::unix::fs::FileExt;
 
 use super::reader::Range;
 use super::record::{self, Found, Reader, Record, Writer};
+use super::slots;
 use crate::bet::AgencyId;
 use crate::row::Tally;
 
@@ -99,6 +100,10 @@ impl Record<LEN> for Place {
 
     fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let (magic, crc, offset, len) = (from.array::<4>()?, from.u32()?, from.u64()?, from.u64()?);
+        // A result elsewhere would overlap the units, or make the file larger than any lottery needs.
+        if !offset.is_multiple_of(PAGE) || offset == 0 || offset > result_offset(slots::MOST) {
+            return None;
+        }
         match &magic {
             PLANNED => Some(Self::Planned { offset }),
             HELD => Some(Self::Held(Extent { crc, offset, len })),
@@ -180,6 +185,11 @@ impl Unit {
     }
 }
 
+/// Whether the unit of slot `number` ends at or before offset `end`.
+pub fn is_before(number: u32, end: u64) -> bool {
+    unit_at(number) + LEN as u64 <= end
+}
+
 fn unit_at(number: u32) -> u64 {
     UNITS_AT + u64::from(number) * LEN as u64
 }
@@ -205,6 +215,10 @@ mod tests {
         record::assert_every_bit_counts(Header { began: 1_764_000_000 });
         record::assert_every_bit_counts(Place::Planned { offset: 4096 });
         record::assert_every_bit_counts(Place::Held(Extent { crc: 7, offset: 8192, len: 99 }));
+        for offset in [0, 64, 4097, 1 << 40, u64::MAX] {
+            let found: Found<Place> = record::opened(&record::sealed(&Place::Planned { offset }));
+            assert_eq!(found, Found::Damaged, "a result at {offset}");
+        }
         let tally = Tally { count: 1000, crc: 0x1234_5678 };
         record::assert_every_bit_counts(Unit { agency: AgencyId::new(u32::MAX).unwrap(), tally });
     }

@@ -63,6 +63,16 @@ pub enum Error {
         /// What is wrong with it.
         defect: Defect,
     },
+    /// The files contradict each other, and `--repair` cannot decide which of them are right. Nothing has been changed.
+    #[error(
+        "{path}: {defect}: this cannot be repaired; restore the file, or begin a new lottery with server --new-draw", path = path.display()
+    )]
+    BeyondRepair {
+        /// The file that is wrong.
+        path: PathBuf,
+        /// What is wrong with it.
+        defect: Defect,
+    },
     /// A file cannot be moved aside. Nothing has been changed.
     #[error("{path} cannot be moved aside: {source}; if it is mounted as a single file, mount its directory instead", path = path.display())]
     NotMovable {

@@ -20,6 +20,8 @@ pub struct Evidence<'a> {
     pub books: Option<Books<'a>>,
     /// The slots prove the rows of their agencies: the books are of this boot, and no sync has failed.
     pub slots_prove: bool,
+    /// A half of the head is valid.
+    pub has_head: bool,
     /// Bytes of `bets.csv` past this offset are not bets, as far as the books of this boot record that.
     pub limit: u64,
     /// The draw has been held, as the books have it.
@@ -62,6 +64,7 @@ impl<'a> Evidence<'a> {
         let mut evidence = Self {
             books,
             slots_prove: false,
+            has_head: head.is_some_and(|pair| pair.newest().is_some()),
             limit: on_disk.len,
             was_drawn: head.is_some_and(|pair| pair.valid().any(|half| half.is_drawn)),
             began: None,

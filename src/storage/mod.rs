@@ -11,7 +11,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `error` | why something was not stored or read |
-//! | `paths`, `reader`, `identity`, `boot`, `slots` | names of the files; reading at an offset; which file a name refers to; the current boot; which slot is whose |
+//! | `paths`, `reader`, `identity`, `boot`, `slots`, `progress` | names of the files; reading at an offset; which file a name refers to; the current boot; which slot is whose; the progress of a scan on a terminal |
 //! | `record`, `tallies` | records with a checksum; counting rows |
 //! | `books`, `draw_file` | the formats of `books` and of the ends in `draw` |
 //! | `results`, `files` | the format of the result in `draw`; one process's open files |
@@ -38,6 +38,7 @@ pub mod new_draw;
 mod older;
 mod paths;
 mod plan;
+mod progress;
 mod reader;
 mod record;
 mod redraw;

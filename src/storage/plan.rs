@@ -142,14 +142,21 @@ impl Plan {
     /// command can be repeated.
     pub fn carry_out(&self, paths: &Paths, mut lock: LifeLock, stop: StopCheck<'_>) -> Result<LifeLock> {
         let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
-        self.copy_files(paths, &stamp)?;
+        let copies = self.copy_files(paths, &stamp)?;
         match &self.rows {
             None => {}
             Some(Rows::Cut(to)) => {
                 let cut = lock.bets().set_len(*to).and_then(|()| lock.bets().sync_all());
                 cut.map_err(Error::io("truncate", &paths.bets))?;
             }
-            Some(Rows::Keep(kept)) => lock = replace_rows(paths, lock, kept, stop)?,
+            Some(Rows::Keep(kept)) => {
+                lock = replace_rows(paths, lock, kept, stop).inspect_err(|e| {
+                    if matches!(e, Error::Stopped) {
+                        // No file has changed.
+                        remove_all(&copies);
+                    }
+                })?;
+            }
         }
         if let Some(content) = &self.draw {
             replace_draw(&paths.draw, content)?;
@@ -168,14 +175,15 @@ impl Plan {
         Ok(lock)
     }
 
-    fn copy_files(&self, paths: &Paths, stamp: &str) -> Result<()> {
+    /// Returns the names of the copies.
+    fn copy_files(&self, paths: &Paths, stamp: &str) -> Result<Vec<PathBuf>> {
         let mut made = Vec::new();
         for path in &self.copies {
             let copy = free_name(path, stamp);
             let copied = fs::copy(path, &copy).and_then(|_| File::open(&copy)?.sync_all());
             made.push(copy);
             if let Err(e) = copied {
-                made.iter().for_each(|copy| _ = fs::remove_file(copy));
+                remove_all(&made);
                 return Err(Error::io("copy", path)(e));
             }
         }
@@ -183,7 +191,7 @@ impl Plan {
             sync_directory(&paths.bets)?;
         }
         made.iter().for_each(|copy| event!(Info, "repair", in_progress, copia = copy.display()));
-        Ok(())
+        Ok(made)
     }
 }
 
@@ -249,6 +257,11 @@ fn replace_draw(path: &Path, content: &Content) -> Result<()> {
 /// Whether rename(2) failed because the file is a mount of its own.
 fn is_mount(e: &io::Error) -> bool {
     [Errno::EBUSY, Errno::EXDEV].iter().any(|&errno| e.raw_os_error() == Some(errno as i32))
+}
+
+fn remove_all(copies: &[PathBuf]) {
+    // A copy that stays does no harm.
+    copies.iter().for_each(|copy| _ = fs::remove_file(copy));
 }
 
 /// Removes a file, if it exists.

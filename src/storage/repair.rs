@@ -47,10 +47,17 @@ const UNREADABLE: &str = "an end that cannot be read is removed";
 /// Makes the plan. Changes no file.
 ///
 /// # Errors
-/// The error of a start, if the files cannot be repaired: the draw is held and other files contradict it, or `bets.csv`
-/// belongs to another program; [`Error::Stopped`] if `stop` returns true; [`Error::Sync`] if a sync fails; [`Error::Io`] if
+/// [`Error::BeyondRepair`] if the draw is held and other files contradict it; [`Error::NotAStore`] if `bets.csv` belongs to
+/// another program; [`Error::Stopped`] if `stop` returns true; [`Error::Sync`] if a sync fails; [`Error::Io`] if
 /// another system call fails.
 pub fn plan(paths: &Paths, lock: &LifeLock, settings: Settings, stop: StopCheck<'_>) -> Result<Plan> {
+    make(paths, lock, settings, stop).map_err(|e| match e {
+        Error::Damaged { path, defect } => Error::BeyondRepair { path, defect },
+        other => other,
+    })
+}
+
+fn make(paths: &Paths, lock: &LifeLock, settings: Settings, stop: StopCheck<'_>) -> Result<Plan> {
     let [books, draw] = [&paths.books, &paths.draw].map(|path| open_if_there(path));
     let (books, draw) = (books?, draw?);
     start::read_from_disk(paths, lock, books.as_ref(), draw.as_ref())?;
@@ -116,8 +123,10 @@ fn damaged(on_disk: &OnDisk<'_>, settings: Settings, refusal: Error, stop: StopC
             return redraw::plan(on_disk, &evidence, extent, settings, refusal, stop);
         }
         _ if evidence.was_drawn => return Err(Error::damaged(&paths.draw, Defect::Held)),
-        // Only a process of this boot may have torn the record.
-        Found::Damaged if !evidence.slots_prove => return Err(Error::damaged(&paths.draw, Defect::Held)),
+        // Only a process of this boot may have torn the record, and only before it set the flag in the head.
+        Found::Damaged if !evidence.slots_prove || !evidence.has_head => {
+            return Err(Error::damaged(&paths.draw, Defect::Held));
+        }
         Found::Damaged | Found::Blank | Found::Valid(Place::Planned { .. }) => {}
     }
     let survey = Survey::take(bets, &paths.bets, [len, evidence.limit], stop)?;
@@ -138,8 +147,19 @@ struct Verdict {
     tally: Tally,
     /// Its end.
     has_ended: bool,
-    /// Its rows are not those of its proofs.
-    is_refuted: bool,
+    /// Why.
+    ground: Ground,
+}
+
+/// The ground for a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// The rows are those of a proof.
+    Proved,
+    /// The rows are not those of any proof.
+    Refuted,
+    /// There is no proof.
+    Unproved,
 }
 
 /// The verdicts on all agencies of a lottery whose draw is not held.
@@ -209,9 +229,9 @@ impl<'a> Judgement<'a> {
         let ended: HashSet<_> = self.evidence.ends().map(|slot| slot.agency).collect();
         let loss = |&(agency, verdict): &(AgencyId, Verdict)| {
             let reason = match verdict {
-                Verdict { is_refuted: true, .. } => REFUTED,
+                Verdict { ground: Ground::Refuted, .. } => REFUTED,
                 Verdict { has_ended: false, .. } if ended.contains(&agency) => REOPENED,
-                Verdict { tally, .. } if tally != self.survey.of(agency).whole => SHORTENED,
+                Verdict { ground: Ground::Unproved, tally, .. } if tally != self.survey.of(agency).whole => SHORTENED,
                 _ => return None,
             };
             Some(Loss { agency: Some(agency), kept: verdict.tally.count, reason })
@@ -223,19 +243,20 @@ impl<'a> Judgement<'a> {
 
 fn judge(survey: &Survey, agency: AgencyId, proofs: &[Proof]) -> Verdict {
     let counts = survey.of(agency);
-    let nothing = (0, Tally::default());
     let found = [(survey.limit, counts.limited), (survey.len, counts.whole)];
     for &Proof { tally, has_ended } in proofs {
         if let Some((to, _)) = found.into_iter().find(|(_, found)| *found == tally) {
-            return Verdict { to, tally, has_ended, is_refuted: false };
+            return Verdict { to, tally, has_ended, ground: Ground::Proved };
         }
     }
     if !proofs.is_empty() && proofs.iter().all(|proof| proof.tally == Tally::default()) {
         // The agency has no bets: all its rows are removed, and its end is kept.
         let has_ended = proofs.iter().any(|proof| proof.has_ended);
-        return Verdict { to: 0, tally: Tally::default(), has_ended, is_refuted: false };
+        return Verdict { to: 0, tally: Tally::default(), has_ended, ground: Ground::Proved };
     }
-    let is_refuted = !proofs.is_empty();
-    let (to, tally) = if is_refuted { nothing } else { (survey.front.min(survey.limit), counts.front) };
-    Verdict { to, tally, has_ended: false, is_refuted }
+    let (ground, (to, tally)) = match proofs.is_empty() {
+        true => (Ground::Unproved, (survey.front.min(survey.limit), counts.front)),
+        false => (Ground::Refuted, (0, Tally::default())),
+    };
+    Verdict { to, tally, has_ended: false, ground }
 }

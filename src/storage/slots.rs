@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::bet::AgencyId;
 
 /// Most agencies of a lottery. Their books have 128 MB.
-const MOST: u32 = 1_000_000;
+pub const MOST: u32 = 1_000_000;
 
 /// The slot of one agency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,8 +19,25 @@ pub struct Agency {
     max_amount: u8,
     window: u8,
     pub starts: Vec<Start>,
-    /// For each power cut: the number of the running start, and the bytes that it had logged by then.
-    cuts: Vec<(usize, usize)>,
+    /// Each setback, and where it was noted.
+    setbacks: Vec<(Mark, Setback)>,
+}
+
+/// A place in the logs: the number of the running start, and the bytes that it had logged by then. `None` before the first
+/// start.
+pub type Mark = Option<(usize, usize)>;
+
+/// An incident between two connections, after which less may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setback {
+    /// The power failed.
+    PowerCut,
+    /// A batch that was not acknowledged may be there in part.
+    Tail,
+    /// The same, and rows may be lost unless the agency has ended.
+    Rows,
+    /// Everything may be lost, as a repair has reported.
+    All,
 }
 
 /// One process of the client.
@@ -35,7 +52,7 @@ impl Agency {
     pub fn new(id: usize, plan: &Plan, dir: &Path, port: u16) -> Self {
         fs::write(dir.join(format!("agency-{id}.csv")), rows::file(&plan.agencies[id - 1])).unwrap();
         let (max_amount, window) = (plan.max_amount, plan.window);
-        Self { id, dir: dir.to_owned(), port, max_amount, window, starts: Vec::new(), cuts: Vec::new() }
+        Self { id, dir: dir.to_owned(), port, max_amount, window, starts: Vec::new(), setbacks: Vec::new() }
     }
 
     #[expect(clippy::zombie_processes, reason = "the reaper waits for it")]
@@ -96,20 +113,25 @@ impl Agency {
         self.log(self.starts.len() - 1)
     }
 
-    /// Notes that the power is about to fail: no existing connection gets another answer.
-    pub fn note_power_cut(&mut self) {
-        if let Some(last) = self.starts.len().checked_sub(1) {
-            self.cuts.push((last, self.log(last).len()));
-        }
+    /// The present place in its logs, if no existing connection gets another answer.
+    pub fn mark(&self) -> Mark {
+        let last = self.starts.len().checked_sub(1)?;
+        Some((last, self.log(last).len()))
     }
 
-    /// The answers that start number `start` got, and where the power failed in between.
+    /// Notes a setback at a place at or after the previous ones.
+    pub fn note(&mut self, mark: Mark, setback: Setback) {
+        self.setbacks.push((mark, setback));
+    }
+
+    /// The answers that start number `start` got, and the setbacks in between.
     pub fn events(&self, start: usize) -> Vec<Event> {
         let log = self.log(start);
         let (mut all, mut from) = (Vec::new(), 0);
-        for &(_, cut) in self.cuts.iter().filter(|(of, _)| *of == start) {
-            all.extend(events_in(&log[from..cut]).chain([Event::PowerCut]));
-            from = cut;
+        for &(mark, setback) in &self.setbacks {
+            let Some((_, to)) = mark.filter(|(of, _)| *of == start) else { continue };
+            all.extend(events_in(&log[from..to]).chain([Event::Setback(setback)]));
+            from = to;
         }
         all.extend(events_in(&log[from..]));
         all
@@ -144,7 +166,7 @@ pub enum Event {
         count: usize,
     },
     /// Not an answer. The client may log earlier answers only after it.
-    PowerCut,
+    Setback(Setback),
 }
 
 /// The events in the lines of `log`; a tally of zero has no line.

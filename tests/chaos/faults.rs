@@ -1,13 +1,13 @@
 //! How each fault of a plan is inflicted on the processes that exist at that moment.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::thread::{sleep, yield_now};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
-use crate::agency::Agency;
+use crate::agency::Setback;
 use crate::plan::{Durability, Fault, Moment};
 use crate::processes::{Outcome, is_killed, signal};
 use crate::run::Run;
@@ -34,6 +34,9 @@ impl Run {
         if let Some(end) = self.reaper.end_of(self.lottery.pid()) {
             return Err(format!("the server ended by itself before fault {}: {end:?}", number + 1));
         }
+        if pick.is_multiple_of(3) {
+            self.older_draw = fs::read(self.lottery.file("draw")).ok();
+        }
         let (came, there) = self.await_moment(moment);
         sleep(after);
         self.perform(fault, pick, &there)?;
@@ -54,6 +57,8 @@ impl Run {
             Fault::Client => self.kill_client(pick),
             Fault::Term { frozen } => self.restart_in_order(frozen)?,
             Fault::PowerCut { written } => self.cut_power(written)?,
+            Fault::Damage(incident) => self.damage(incident, pick)?,
+            Fault::Replacement { of, time } => self.replace(of, time)?,
         };
         let group = if victims > 0 { "faults" } else { "missed" };
         self.tally.add(group, fault.name(), victims.max(1));
@@ -73,7 +78,7 @@ impl Run {
             Moment::Drawing => return self.await_drawing(),
             Moment::End => !self.is_delivered() && within(SOON, LOOSE, || lottery.ends() > ends),
             Moment::AllEnded => !lottery.all_ended() && within(LATER, LOOSE, || lottery.all_ended()),
-            Moment::Drawn => lottery.len_of("draw") == 0 && within(LATER, LOOSE, || lottery.len_of("draw") > 0),
+            Moment::Drawn => !lottery.has_result() && within(LATER, LOOSE, || lottery.has_result()),
         };
         (came, Vec::new())
     }
@@ -98,9 +103,9 @@ impl Run {
         let mut child = None;
         let mut there = || {
             child = lottery.drawing_child();
-            child.is_some() || lottery.len_of("draw") > 0
+            child.is_some() || lottery.has_result()
         };
-        let due = lottery.len_of("draw") == 0 && within(LATER, LOOSE, || lottery.all_ended());
+        let due = !lottery.has_result() && within(LATER, LOOSE, || lottery.all_ended());
         let came = due && within(SOON, Duration::ZERO, &mut there) && child.is_some();
         (came, child.into_iter().collect())
     }
@@ -188,14 +193,17 @@ impl Run {
         Ok(1)
     }
 
-    fn cut_power(&mut self, written: bool) -> Outcome<usize> {
+    fn cut_power(&mut self, written: Option<&str>) -> Outcome<usize> {
         let Some(disk) = &self.disk else { return Ok(0) };
-        if written {
-            disk.write_back("bets.csv");
+        if let Some(file) = written {
+            disk.write_back(file);
         }
         // Stop all processes first, as without power: a sync during the cut may still return success.
         let children = support::freeze(self.lottery.pid());
-        self.agencies.iter_mut().for_each(Agency::note_power_cut);
+        for agency in &mut self.agencies {
+            let mark = agency.mark();
+            agency.note(mark, Setback::PowerCut);
+        }
         disk.cut_power()?;
         self.lottery.kill_children(&children);
         self.lottery.kill(&mut self.reaper)?;
@@ -208,14 +216,18 @@ impl Run {
         self.cuts += 1;
         self.lottery.start(&mut self.reaper);
         if self.plan.durability == Durability::Process {
+            // An end may have outlived its rows.
+            if self.is_refused()? {
+                self.tally.one("hits", "start refused after a power cut");
+                self.repair_after_cut()?;
+            }
             self.restart_clients();
         }
         Ok(1)
     }
 
-    /// Restarts all clients, as an operator would where a power cut may lose an acknowledged end: such a client waits
-    /// for ever.
-    fn restart_clients(&mut self) {
+    /// Restarts all clients, as an operator would where an acknowledged end may be lost: such a client waits for ever.
+    pub fn restart_clients(&mut self) {
         for agency in self.agencies.iter_mut().filter(|agency| agency.pid().is_some()) {
             agency.kill(&mut self.reaper);
             agency.start(&mut self.reaper);

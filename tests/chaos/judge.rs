@@ -8,6 +8,10 @@
 //! | `end` | the same | no acknowledged end is lost, and so no bet of an agency that has ended |
 //! | `batch` | the same | the same, and no acknowledged batch is lost |
 //!
+//! Damage to a file of a stopped server loses nothing at any level without exit code 4. After exit code 4, a repair may lose
+//! the rows and the end of the agencies that it names. In another boot, there is no proof of the rows of an agency that has
+//! not ended: those after a damage to `bets.csv` may be lost.
+//!
 //! At every level: each row once, in order and whole, one draw, the right winners, no panic, no process left.
 
 use std::collections::BTreeMap;
@@ -16,7 +20,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
-use crate::agency::{Agency, Event};
+use crate::agency::{Agency, Event, Setback};
 use crate::faults::STORAGE_BROKEN;
 use crate::plan::Durability;
 use crate::processes::{Failure, is_success};
@@ -82,7 +86,7 @@ impl Run {
     fn is_unasked_end(&self, line: &str) -> bool {
         let cut = self.cuts > 0;
         if line.contains("action: sorteo | result: in_progress | error: the process that held it ended") {
-            return !cut && !line.contains("SIGKILL");
+            return !cut && self.replacements == 0 && !line.contains("SIGKILL");
         }
         let Some((_, end)) = line.split_once("action: child_exit | result: fail | pid: ") else { return false };
         let pid = end.split(' ').next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
@@ -98,11 +102,14 @@ impl Run {
         let wrong = |end: &WaitStatus| match end {
             WaitStatus::Exited(_, 0 | PARENT_GONE) => false,
             WaitStatus::Exited(_, STORAGE_BROKEN) => self.cuts == 0,
+            // The process of a draw did not find its files.
+            WaitStatus::Exited(_, 1) => self.replacements == 0,
             WaitStatus::Exited(..) => true,
             WaitStatus::Signaled(_, signal, _) => *signal != Signal::SIGKILL,
             _ => true,
         };
-        let others = self.reaper.ends().filter(|(pid, _)| !of_clients.contains(pid));
+        let judged = |pid: &i32| of_clients.contains(pid) || self.refusals.contains(pid);
+        let others = self.reaper.ends().filter(|(pid, _)| !judged(pid));
         others.filter(|(_, end)| wrong(end)).map(|(pid, end)| format!("process {pid} ended with {end:?}")).collect()
     }
 
@@ -184,7 +191,7 @@ fn difference(id: usize, found: &[&str], rows: &[Row]) -> Option<Failure> {
 /// What an agency may rely on after the answers so far.
 struct Claims {
     level: Durability,
-    /// Possible numbers of rows after whole batches; `None` if a power cut may have left a part of one.
+    /// Possible numbers of rows after whole batches; `None` if a setback may have left a part of one.
     whole: Option<Vec<u64>>,
     /// Rows up to the last acknowledgement, and how many of them must not be lost.
     acknowledged: u64,
@@ -192,8 +199,8 @@ struct Claims {
     /// Whether its end is recorded and must not be lost.
     ended: bool,
     drawn: bool,
-    /// Whether the power was cut since its last connection.
-    cut: bool,
+    /// The setbacks since its last connection.
+    setbacks: Vec<Setback>,
     /// How often the server had more rows than it had acknowledged, and how often fewer.
     ahead: usize,
     again: usize,
@@ -208,7 +215,7 @@ impl Claims {
             kept: 0,
             ended: false,
             drawn: false,
-            cut: false,
+            setbacks: Vec::new(),
             ahead: 0,
             again: 0,
         }
@@ -231,9 +238,7 @@ impl Claims {
         match event {
             Event::Connected => {
                 *there = None;
-                if std::mem::take(&mut self.cut) {
-                    self.lose();
-                }
+                std::mem::take(&mut self.setbacks).into_iter().for_each(|setback| self.lose(setback));
             }
             Event::Counted { bets, ended } => {
                 *there = Some(bets);
@@ -249,16 +254,22 @@ impl Claims {
             }
             Event::AllSent => self.ended = true,
             Event::Winners { .. } => self.drawn = true,
-            Event::PowerCut => self.cut = true,
+            Event::Setback(setback) => self.setbacks.push(setback),
         }
         None
     }
 
-    /// Forgets the claims that a power cut may have made untrue.
-    fn lose(&mut self) {
+    /// Forgets the claims that a setback may have made untrue.
+    fn lose(&mut self, setback: Setback) {
         self.whole = None;
-        self.ended &= self.drawn || self.level != Durability::Process;
-        if !self.ended && self.level != Durability::Batch {
+        let (may_lose_end, may_lose_rows) = match setback {
+            Setback::PowerCut => (self.level == Durability::Process, self.level != Durability::Batch),
+            Setback::Tail => (false, false),
+            Setback::Rows => (false, true),
+            Setback::All => (true, true),
+        };
+        self.ended &= self.drawn || !may_lose_end;
+        if !self.ended && may_lose_rows {
             self.kept = 0;
         }
     }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
 
 use crate::plan::Plan;
 use crate::processes::{Outcome, PATIENCE, Reaper, await_some, signal, works_without_connection};
+use crate::support::books::{Books, DRAW_HEADER, Draw, HEADS, HELD};
 use crate::support::{self, WINNING};
 
-/// Bytes of one agency's record in `ends`.
-const END: u64 = 12;
+/// The line of a server that accepts connections.
+const ACCEPTS: &str = "action: accept_connections | result: in_progress";
 
 /// How long children may finish their message after SIGTERM.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -55,11 +56,23 @@ impl Lottery {
         self.dir.join("store").join(name)
     }
 
-    #[expect(clippy::zombie_processes, reason = "the reaper waits for it")]
+    /// Starts the server.
     pub fn start(&mut self, reaper: &mut Reaper) {
+        self.start_with(None, reaper);
+    }
+
+    /// Starts the server to repair its files, and waits for its end.
+    pub fn repair(&mut self, reaper: &mut Reaper) -> Outcome<WaitStatus> {
+        self.start_with(Some("--repair"), reaper);
+        reaper.await_end(self.pid, "the repair", PATIENCE)
+    }
+
+    #[expect(clippy::zombie_processes, reason = "the reaper waits for it")]
+    fn start_with(&mut self, argument: Option<&str>, reaper: &mut Reaper) {
         self.log_start = self.log().len();
         let append = |name| File::options().create(true).append(true).open(self.dir.join(name)).unwrap();
         let child = support::clean_command::<&str>(&[], support::server_binary(), &self.dir)
+            .args(argument)
             .env("STORAGE_FILEPATH", self.file("bets.csv"))
             .env("SERVER_PORT", self.port.to_string())
             .env("SERVER_LISTEN_BACKLOG", "64")
@@ -82,7 +95,15 @@ impl Lottery {
             if let Some(end) = reaper.end_of(self.pid) {
                 return Err(format!("the server ended at its start: {end:?}\n{}", self.own_log()));
             }
-            Ok(self.own_log().contains("action: accept_connections | result: in_progress").then_some(()))
+            Ok(self.own_log().contains(ACCEPTS).then_some(()))
+        })
+    }
+
+    /// Waits until it listens, or has ended: then, how.
+    pub fn await_listening_or_end(&self, reaper: &mut Reaper) -> Outcome<Option<WaitStatus>> {
+        await_some("the server listens or ends", || {
+            let end = reaper.end_of(self.pid);
+            Ok((end.is_some() || self.own_log().contains(ACCEPTS)).then_some(end))
         })
     }
 
@@ -123,27 +144,50 @@ impl Lottery {
         String::from_utf8_lossy(&fs::read(self.dir.join("server.log")).unwrap_or_default()).into_owned()
     }
 
-    fn own_log(&self) -> String {
+    /// What the last server has logged.
+    pub fn own_log(&self) -> String {
         self.log().split_off(self.log_start)
     }
 
-    /// Whether there is a result that the server has neither announced nor reported as found at its start.
+    /// Whether there is a result that the server has neither announced nor reported as found at its start. If the process
+    /// that holds the draw is killed, the server may stop before the next attempt.
     pub fn held_in_silence(&self) -> bool {
         let log = self.own_log();
-        self.len_of("draw") > 0 && !log.contains(support::SORTEO) && !log.contains("sorteo: held")
+        let reasons = [support::SORTEO, "sorteo: held", "the process that held it ended: Killed(SIGKILL)"];
+        self.is_held() && !reasons.iter().any(|reason| log.contains(reason))
     }
 
     // ---- its files ----
 
-    pub fn len_of(&self, name: &str) -> u64 {
-        fs::metadata(self.file(name)).map_or(0, |found| found.size())
+    /// The present `books`, unless it is missing or its header is damaged.
+    pub fn books(&self) -> Option<Books> {
+        let books = Books(fs::read(self.file("books")).ok()?);
+        (books.0.len() >= HEADS[1].end && books.is_valid()).then_some(books)
     }
 
+    /// The present `draw`, unless it is missing or its header is damaged.
+    pub fn draw(&self) -> Option<Draw> {
+        let draw = Draw(fs::read(self.file("draw")).ok()?);
+        (draw.0.len() >= DRAW_HEADER.end && draw.is_valid()).then_some(draw)
+    }
+
+    /// The number of agencies that have ended.
     pub fn ends(&self) -> u64 {
-        self.len_of("ends") / END
+        let Some(books) = self.books() else { return 0 };
+        (0..books.slots()).filter(|&n| books.slot_at(n).is_some_and(|(slot, _)| slot.is_closed())).count() as u64
     }
 
     pub fn all_ended(&self) -> bool {
         self.ends() >= self.agencies as u64
+    }
+
+    /// Whether a result is being written, or has been.
+    pub fn has_result(&self) -> bool {
+        self.draw().is_some_and(|draw| draw.0.get(HELD).is_some_and(|place| place.iter().any(|&byte| byte != 0)))
+    }
+
+    /// Whether the draw is held.
+    pub fn is_held(&self) -> bool {
+        self.draw().is_some_and(|draw| draw.held().is_some())
     }
 }

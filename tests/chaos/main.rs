@@ -10,6 +10,7 @@
 mod support;
 
 mod agency;
+mod damage;
 mod faults;
 mod judge;
 mod lottery;
@@ -17,6 +18,7 @@ mod plan;
 mod processes;
 mod rows;
 mod run;
+mod spoil;
 mod tally;
 
 use std::path::{Path, PathBuf};
@@ -115,13 +117,20 @@ fn probe(dir: &Path) -> ExitCode {
 /// After so many runs, each interesting moment must have been hit.
 const ENOUGH: u64 = 50;
 /// These moments, by group and name in the tally, and the one that needs a disk whose power can be cut.
-const POINTS: [(&str, &str); 6] = [
+const POINTS: [(&str, &str); 13] = [
     ("moments", "growth"),
     ("moments", "the draw's child"),
     ("hits", "tail cut off"),
     ("hits", "draw begun again"),
     ("hits", "start with all ends and no draw"),
     ("hits", "batch stored, not acknowledged"),
+    ("hits", "damage overcome by a start"),
+    ("hits", "start refused"),
+    ("hits", "file restored"),
+    ("hits", "files repaired"),
+    ("hits", "agency opened by a repair"),
+    ("faults", "books removed from a server"),
+    ("faults", "bets.csv a symlink"),
 ];
 const POINT_OF_DISKS: (&str, &str) = ("faults", "power cut");
 

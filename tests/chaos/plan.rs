@@ -60,7 +60,7 @@ pub enum Moment {
     Drawn,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// kill -9 of the parent, restarted at once.
     Parent { frozen: bool, again: Option<Duration> },
@@ -75,8 +75,63 @@ pub enum Fault {
     Client,
     /// SIGTERM of the parent, which must end in order, and a restart.
     Term { frozen: bool },
-    /// The disk writes the bets by itself, or not; then the power fails.
-    PowerCut { written: bool },
+    /// The disk writes this file by itself; then the power fails.
+    PowerCut { written: Option<&'static str> },
+    /// The server is stopped, a file is damaged, and the server is started.
+    Damage(Incident),
+    /// A file is moved or removed under a running server.
+    Replacement { of: Replaced, time: Duration },
+}
+
+/// A damage to a file of a stopped server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incident {
+    pub damage: Damage,
+    /// Whether the server is killed, or stopped in order.
+    pub kill: bool,
+    /// Whether the kernel starts again meanwhile, if the run has its own mounts.
+    pub another_boot: bool,
+    /// What the operator does when the server does not start.
+    pub way: Way,
+}
+
+/// What is damaged, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// `bets.csv` is cut to a front part.
+    BetsCut,
+    /// A digit of a row is another one.
+    BetsDigit,
+    /// A row is removed.
+    BetsRow,
+    /// A byte in the middle is zero.
+    BetsByte,
+    /// A bit of an end is flipped.
+    DrawUnit,
+    DrawRemoved,
+    /// `draw` is what it was earlier in the run.
+    DrawOlder,
+    /// A bit of a record is flipped.
+    BooksBit,
+    BooksRemoved,
+}
+
+/// How an operator makes damaged files usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Restore,
+    Repair,
+}
+
+/// A file of a running server, and what happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// `bets.csv` is renamed, and renamed back.
+    BetsAway,
+    /// `bets.csv` becomes a symbolic link to the file with the bets; or the file again, if it is a link already.
+    BetsLinked,
+    /// `books` is removed; the server is stopped and started later.
+    BooksRemoved,
 }
 
 impl Plan {
@@ -93,9 +148,12 @@ impl Plan {
         let amid = (0..load.steps(&mut random)).map(|_| Step::amid(load, on_disk, &mut random));
         let amid: Vec<_> = early.into_iter().chain(amid).collect();
         let late = (0..random.u8(1..=3)).map(|_| Step::late(on_disk, &mut random)).collect::<Vec<_>>();
+        // An end outlives its rows only if nothing is synced, and if the disk may write the one without the other.
+        let may_lose_rows = durability == Durability::Process && disk == Some(Medium::LazyExt4);
+        let lost_rows = may_lose_rows.then_some(Step::END_WITHOUT_ROWS);
         let begins =
             (0..agencies.len()).map(|index| random.usize(..=index * (amid.len() - 1) / agencies.len())).collect();
-        let steps = amid.into_iter().chain(late).collect();
+        let steps = amid.into_iter().chain(lost_rows).chain(late).collect();
         let last = *one_of(&mut random, &[None, Some(Fault::Term { frozen: false }), Some(Fault::PARENT)]);
         Self { seed, agencies, begins, max_amount, window, durability, log_level, disk, steps, last }
     }
@@ -155,6 +213,9 @@ impl Load {
 }
 
 impl Step {
+    const END_WITHOUT_ROWS: Self =
+        Self { moment: Moment::End, after: Duration::ZERO, fault: Fault::PowerCut { written: Some("draw") }, pick: 0 };
+
     /// A step while the agencies send.
     fn amid(load: Load, on_disk: bool, random: &mut Rng) -> Self {
         if load == Load::Heavy && random.u8(..4) > 0 {
@@ -201,25 +262,42 @@ impl Fault {
     const PARENT: Self = Self::Parent { frozen: false, again: None };
 
     fn amid(on_disk: bool, random: &mut Rng) -> Self {
-        match random.u8(..if on_disk { 26 } else { 22 }) {
+        match random.u8(..if on_disk { 32 } else { 28 }) {
             0..4 => Self::parent(random),
             4..10 => Self::Children { all: random.bool() },
             10..12 => Self::Stall { time: stall(random), kill: random.bool() },
             12..17 => Self::swap(random),
             17..20 => Self::Client,
             20..22 => Self::Term { frozen: random.bool() },
-            _ => Self::PowerCut { written: random.bool() },
+            22..26 => Self::damage(random),
+            26..28 => Self::replacement(random),
+            _ => Self::PowerCut { written: *one_of(random, &[None, Some("bets.csv"), Some("draw")]) },
         }
     }
 
     fn late(on_disk: bool, random: &mut Rng) -> Self {
-        match random.u8(..if on_disk { 12 } else { 8 }) {
+        match random.u8(..if on_disk { 15 } else { 11 }) {
             0..3 => Self::parent(random),
             3..6 => Self::Children { all: random.u8(..4) == 0 },
             6 => Self::Client,
             7 => Self::Term { frozen: false },
-            _ => Self::PowerCut { written: random.u8(..4) == 0 },
+            8..10 => Self::damage(random),
+            10 => Self::replacement(random),
+            _ => {
+                Self::PowerCut { written: *one_of(random, &[None, None, Some("bets.csv"), Some("draw"), Some("draw")]) }
+            }
         }
+    }
+
+    fn damage(random: &mut Rng) -> Self {
+        let damage = *one_of(random, &Damage::ALL);
+        let way = *one_of(random, &[Way::Restore, Way::Repair]);
+        Self::Damage(Incident { damage, kill: random.bool(), another_boot: random.bool(), way })
+    }
+
+    fn replacement(random: &mut Rng) -> Self {
+        let of = *one_of(random, &[Replaced::BetsAway, Replaced::BetsLinked, Replaced::BooksRemoved]);
+        Self::Replacement { of, time: stall(random) }
     }
 
     fn swap(random: &mut Rng) -> Self {
@@ -243,6 +321,47 @@ impl Fault {
             Self::Client => "client",
             Self::Term { .. } => "SIGTERM",
             Self::PowerCut { .. } => "power cut",
+            Self::Damage(Incident { damage, .. }) => damage.name(),
+            Self::Replacement { of: Replaced::BetsAway, .. } => "bets.csv away and back",
+            Self::Replacement { of: Replaced::BetsLinked, .. } => "bets.csv a symlink",
+            Self::Replacement { of: Replaced::BooksRemoved, .. } => "books removed from a server",
+        }
+    }
+}
+
+impl Damage {
+    const ALL: [Self; 9] = [
+        Self::BetsCut,
+        Self::BetsDigit,
+        Self::BetsRow,
+        Self::BetsByte,
+        Self::DrawUnit,
+        Self::DrawRemoved,
+        Self::DrawOlder,
+        Self::BooksBit,
+        Self::BooksRemoved,
+    ];
+
+    /// The name of the damaged file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::BetsCut | Self::BetsDigit | Self::BetsRow | Self::BetsByte => "bets.csv",
+            Self::DrawUnit | Self::DrawRemoved | Self::DrawOlder => "draw",
+            Self::BooksBit | Self::BooksRemoved => "books",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::BetsCut => "bets.csv cut",
+            Self::BetsDigit => "bets.csv with another digit",
+            Self::BetsRow => "bets.csv without a row",
+            Self::BetsByte => "bets.csv with a zero byte",
+            Self::DrawUnit => "draw with a damaged end",
+            Self::DrawRemoved => "draw removed",
+            Self::DrawOlder => "an older draw",
+            Self::BooksBit => "books with a flipped bit",
+            Self::BooksRemoved => "books removed",
         }
     }
 }
@@ -281,7 +400,13 @@ impl Display for Step {
                 write!(f, " for {time:?}{}", if *kill { ", then killed" } else { "" })
             }
             Fault::Term { frozen: true } => write!(f, " with stopped children"),
-            Fault::PowerCut { written: true } => write!(f, " after a write-back"),
+            Fault::PowerCut { written: Some(file) } => write!(f, " after a write-back of {file}"),
+            Fault::Damage(Incident { kill, another_boot, way, .. }) => {
+                let stop = if *kill { "SIGKILL" } else { "SIGTERM" };
+                let boot = if *another_boot { "another" } else { "this" };
+                write!(f, " after {stop}, {boot} boot, {way:?}")
+            }
+            Fault::Replacement { time, .. } => write!(f, " for {time:?}"),
             _ => Ok(()),
         }
     }

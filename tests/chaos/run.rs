@@ -27,6 +27,12 @@ pub struct Run {
     pub agencies: Vec<Agency>,
     pub disk: Option<Disk>,
     pub cuts: u32,
+    /// How often a file was moved under a running server.
+    pub replacements: u32,
+    /// The servers that ended with exit code 4, as they should.
+    pub refusals: Vec<i32>,
+    /// An earlier content of `draw`.
+    pub older_draw: Option<Vec<u8>>,
     pub tally: Tally,
     /// Failures that did not end the run.
     pub failures: Vec<Failure>,
@@ -39,7 +45,22 @@ impl Run {
         let lottery = Lottery::new(&plan, dir);
         let agencies = (1..=plan.agencies.len()).map(|id| Agency::new(id, &plan, dir, lottery.port)).collect();
         let (reaper, dir, tally) = (Reaper::new()?, dir.to_owned(), Tally::default());
-        Ok(Self { plan, dir, reaper, lottery, agencies, disk, cuts: 0, tally, failures: Vec::new() })
+        let (refusals, failures) = (Vec::new(), Vec::new());
+        let (cuts, replacements, older_draw) = (0, 0, None);
+        Ok(Self {
+            plan,
+            dir,
+            reaper,
+            lottery,
+            agencies,
+            disk,
+            cuts,
+            replacements,
+            refusals,
+            older_draw,
+            tally,
+            failures,
+        })
     }
 
     /// Runs until the last server has ended in order, or a client has failed, which the judge reports.

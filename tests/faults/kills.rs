@@ -103,6 +103,23 @@ fn a_kill_before_the_report_keeps_the_end() {
 }
 
 #[test]
+fn a_kill_amid_an_end_keeps_it_at_a_start() {
+    // After the slot is closed: its sync of the bets, the record of the end, its sync.
+    for (file, call) in [("bets.csv", "fdatasync"), ("draw", "pwrite64"), ("draw", "fdatasync")] {
+        let server = Server::start(2);
+        let (mut victim, child) = server.claim_and_find_child(2);
+        assert_eq!(victim.send(&batch_of(2, 3, 1)).ack(), 0);
+        let (path, fault) = (server.path(file), format!("inject={call}:signal=KILL:when=1"));
+        let Some(_strace) = Strace::attach(child, &["-P", path.to_str().unwrap(), "-e", &fault]) else { return };
+        assert_eq!(victim.send(&end(2)).rest_or_reset(), b"");
+        let again = server.kill().start();
+        assert!(again.tally(2).1 && !again.tally(1).1, "{call} {file}");
+        assert_eq!(again.store(&batch_of(2, 1, 1)), 3, "{call} {file}");
+        again.stop();
+    }
+}
+
+#[test]
 fn a_killed_draw_process_is_replaced_by_another() {
     // Its writes to `draw`: the place of the result, the result, the record that the draw is held.
     for killed_at in 1..=3 {

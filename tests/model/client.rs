@@ -1,109 +1,43 @@
-//! An agency's client: what it sends after each answer (`src/agency/delivery.rs`, `src/agency/winners.rs`).
-//!
-//! Only answers drive it; connecting and losing the connection are steps of the world.
+//! An agency's client: the messages that it sends after each answer. The session's steps drive it.
 
-use super::settings::{Mechanism, Plan, Settings};
-use super::world::Message;
+use super::list::{Number, Rows};
+use super::settings::Plan;
+use super::world::{Batch, Message};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
+    #[default]
     Deliver,
-    /// Its end is acknowledged: it sends only message 3.
+    /// Its end is acknowledged.
     Query,
     Done,
-    /// Killed, and not started again.
-    Lost,
-    /// It has given up: the server has other bets, or refuses permanently.
+    /// It has given up: the server has other bets.
     Failed,
+    /// It does not come back.
+    Lost,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// 7: the number of bets, whether they are its first ones, and whether the agency has ended.
-    Received {
-        count: u8,
-        own: bool,
-        ended: bool,
-    },
-    /// 2: the number of bets that are stored.
-    Stored(u8),
-    Ended,
-    Winners,
-    /// Code 3.
-    AlreadyEnded,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Client {
     pub phase: Phase,
     pub connected: bool,
-    acknowledged: u8,
-    sent: u8,
 }
 
-impl Client {
-    pub fn in_phase(phase: Phase) -> Self {
-        Self { phase, connected: false, acknowledged: 0, sent: 0 }
+/// The messages of a client that knows that `stored` are stored; `None` if they are not the front of its file.
+pub fn after(stored: Rows, plan: Plan) -> Option<Vec<Message>> {
+    let len = stored.len();
+    if !stored.is_front() || len > plan.bets {
+        return None;
     }
-
-    /// Its first messages on a connection (`Delivery::attempt`, `WinnersQuery::ask`).
-    pub fn connect(&mut self, plan: Plan, settings: &Settings) -> Vec<Message> {
-        self.connected = true;
-        match self.phase {
-            Phase::Query => vec![Message::Query],
-            _ if settings.has(Mechanism::ResumeQuery) => vec![Message::Ask],
-            _ => self.fill_window(plan),
-        }
+    if len == plan.bets {
+        return Some(vec![Message::End]);
     }
-
-    /// Its messages after an answer.
-    pub fn take(&mut self, answer: Answer, plan: Plan) -> Vec<Message> {
-        match answer {
-            Answer::Received { count, own, ended } if own && count <= plan.bets && !(ended && count < plan.bets) => {
-                (self.acknowledged, self.sent) = (count, count);
-                if ended { self.query() } else { self.fill_window(plan) }
-            }
-            Answer::Received { .. } | Answer::AlreadyEnded => {
-                self.phase = Phase::Failed;
-                Vec::new()
-            }
-            Answer::Stored(len) => {
-                self.acknowledged += len;
-                self.fill_window(plan)
-            }
-            Answer::Ended => self.query(),
-            Answer::Winners => {
-                self.phase = Phase::Done;
-                Vec::new()
-            }
-        }
+    let mut messages = Vec::new();
+    let mut sent = len;
+    while sent < plan.bets && messages.len() < usize::from(plan.window) {
+        let len = plan.batch.min(plan.bets - sent);
+        messages.push(Message::Batch(Batch { first: sent as Number + 1, len }));
+        sent += len;
     }
-
-    /// The connection is gone.
-    pub fn disconnect(&mut self, settings: &Settings) {
-        self.connected = false;
-        if settings.has(Mechanism::ResumeQuery) {
-            self.acknowledged = 0;
-        }
-        self.sent = self.acknowledged;
-    }
-
-    fn query(&mut self) -> Vec<Message> {
-        self.phase = Phase::Query;
-        (self.acknowledged, self.sent) = (0, 0);
-        vec![Message::Query]
-    }
-
-    fn fill_window(&mut self, plan: Plan) -> Vec<Message> {
-        let mut messages = Vec::new();
-        while self.sent < plan.bets && (self.sent - self.acknowledged).div_ceil(plan.batch) < plan.window {
-            let len = plan.batch.min(plan.bets - self.sent);
-            messages.push(Message::Batch { first: self.sent, len });
-            self.sent += len;
-        }
-        if self.acknowledged == plan.bets {
-            messages.push(Message::End);
-        }
-        messages
-    }
+    Some(messages)
 }

@@ -1,88 +1,96 @@
-//! The promises that must hold in every state, and the end that every state must be able to reach.
+//! The promises that must hold in every state of a running server, and the end that every state must be able to reach.
 
 use super::client::Phase;
-use super::session::is_prefix;
-use super::settings::{Level, Settings};
-use super::world::{AGENCIES, Row, World};
+use super::list::Agency;
+use super::settings::{Fault, Settings};
+use super::world::{State, World};
 
 /// The first promise that this state breaks.
 pub fn broken(world: &World, settings: &Settings) -> Option<String> {
-    let at_process = settings.promised == Level::Process && world.promised.power_was_cut;
-    of_bets(world, settings)
-        .or_else(|| of_the_result(world, settings, at_process))
-        .or_else(|| if at_process { None } else { of_ends(world, settings) })
+    if let Some(what) = world.broken {
+        return Some(if what.starts_with("exit 4") { format!("false alarm: {what}") } else { what.to_owned() });
+    }
+    if !world.server.is_up() {
+        return None;
+    }
+    let committed = world.committed(settings);
+    if world.bets.valid_run() < committed.min(world.bets.len()) {
+        return Some("whole or not at all: a torn row counts".into());
+    }
+    let mut agencies = settings.agencies();
+    of_the_books(world)
+        .or_else(|| agencies.find_map(|agency| of_an_agency(world, agency, committed, settings)))
+        .or_else(|| of_the_draw(world, settings))
 }
 
-/// P1 and P2: the rows that readers see are whole, stored once and in order, and include all acknowledged ones.
-fn of_bets(world: &World, settings: &Settings) -> Option<String> {
-    let rows = world.visible(settings);
-    if rows.contains(&Row::Torn) {
-        return Some("a torn row is read as a bet".into());
-    }
-    let counted = world.counted(settings);
-    for agency in AGENCIES {
-        let (at, plan) = (usize::from(agency), settings.plans[usize::from(agency)]);
-        let (count, acknowledged) = (counted[at], world.promised.bets[at]);
-        let name = agency + 1;
-        if !is_prefix(rows, agency) || count > plan.bets {
-            return Some(format!("P2: the bets of agency {name} are not each there once and in order"));
+/// R1: at most one slot is one commit further than the head, and no other ends past it.
+fn of_the_books(world: &World) -> Option<String> {
+    let head = world.books.head()?;
+    let mut further = 0;
+    for tally in world.books.tallies() {
+        if tally.seq <= head.seq && tally.end > head.len {
+            return Some("R1: a slot ends past the head".into());
         }
-        if count < acknowledged {
-            return Some(format!("P1: {acknowledged} bets of agency {name} were acknowledged, {count} are stored"));
-        }
-        if !world.promised.power_was_cut && count % plan.batch != 0 && count != plan.bets {
-            return Some(format!("P1: a part of a batch of agency {name} is stored"));
+        further += usize::from(tally.seq > head.seq);
+        if tally.seq > head.seq + 1 || further > 1 {
+            return Some("R1: the books contradict themselves".into());
         }
     }
     None
 }
 
-/// P3: one result, over all bets, final once it was reported.
-fn of_the_result(world: &World, settings: &Settings, at_process: bool) -> Option<String> {
-    let result = world.result(settings);
-    let all = settings.plans.map(|plan| plan.bets);
-    if result.is_some_and(|result| result != all) && !at_process {
-        return Some("P3: the draw was held without all bets".into());
+fn of_an_agency(world: &World, agency: Agency, committed: usize, settings: &Settings) -> Option<String> {
+    if world.harm.tainted.contains(agency) {
+        return None;
     }
-    if result.is_some_and(|result| result != world.counted(settings)) {
-        return Some("P3: the draw outlives bets that took part".into());
+    let (at, name) = (usize::from(agency), agency + 1);
+    let rows = world.bets.rows_of(agency, committed);
+    let slot = world.books.slot(agency).unwrap_or_default();
+    if slot.rows != rows && !world.is_locked(settings) {
+        return Some(format!("tally: agency {name} has {} rows, its slot {}", rows.len(), slot.rows.len()));
     }
-    if world.promised.result && result.is_none() {
-        return Some("P3: a reported result is forgotten".into());
+    let lost = world.promised.bets[at].without(rows.numbers());
+    if !lost.is_empty() {
+        return Some(format!("stored: {} acknowledged bets of agency {name} are gone", lost.len()));
     }
-    (world.promised.announced > 1).then(|| "P3: sorteo was logged twice".into())
+    let typed = rows.typed();
+    if !typed.is_front() {
+        return Some(format!("exactly once: agency {name} has bets twice or out of order"));
+    }
+    let plan = settings.plan(agency);
+    let whole = typed.len().is_multiple_of(plan.batch) || typed.len() == plan.bets;
+    if !whole && settings.damage.is_empty() && !settings.kinds.contains(&Fault::PowerCut) {
+        return Some(format!("whole or not at all: a part of a batch of agency {name} counts"));
+    }
+    match world.promised.ends[at] {
+        Some(end) if end != rows => Some(format!("ends: agency {name} has other rows than at its end")),
+        Some(_) if !slot.closed && !world.draw.held.now.is_whole() => {
+            Some(format!("ends: the end of agency {name} is forgotten"))
+        }
+        _ => None,
+    }
 }
 
-/// P3 and P2: an end covers all bets, is not forgotten, and no client is turned away.
-fn of_ends(world: &World, settings: &Settings) -> Option<String> {
-    let (counted, recorded) = (world.counted(settings), world.recorded_ends(settings));
-    for (at, plan) in settings.plans.iter().enumerate() {
-        let name = at + 1;
-        if recorded[at] && counted[at] != plan.bets {
-            return Some(format!("P3: agency {name} has ended with {} of {} bets", counted[at], plan.bets));
-        }
-        if world.promised.ends[at] && !recorded[at] && world.result(settings).is_none() {
-            return Some(format!("P3: the acknowledged end of agency {name} is forgotten"));
-        }
-        if world.clients[at].phase == Phase::Failed {
-            return Some(format!("P2: the client of agency {name} gives up"));
-        }
+fn of_the_draw(world: &World, settings: &Settings) -> Option<String> {
+    let reported = world.promised.result?;
+    if world.draw.held_result() != Some(reported) {
+        return Some("one draw: the reported result is gone".into());
     }
-    None
+    let mut agencies = settings.agencies().map(usize::from);
+    let other = agencies.any(|at| world.promised.ends[at].is_some_and(|end| end != reported[at]));
+    other.then(|| "one draw: it was held over other bets than those that ended".into())
 }
 
-/// Whether everything is done: every remaining client has its winners, unless one was lost before its end.
+/// Whether everything is done: every client has its winners or has given up, or the operator decides. Without the end of
+/// a lost client there is no draw: the others wait.
 pub fn is_done(world: &World, settings: &Settings) -> bool {
-    if settings.promised == Level::Process && world.promised.power_was_cut {
-        // An acknowledged end may be lost: such a client must be started again.
-        return true;
+    let mut phases = settings.agencies().map(|agency| (agency, world.clients[usize::from(agency)].phase));
+    let misses_end = |(agency, phase)| phase == Phase::Lost && !world.books.is_closed(agency);
+    match world.server.state {
+        State::Refused => true,
+        State::Down => false,
+        State::Up if phases.clone().any(|(_, phase)| phase == Phase::Failed) => true,
+        State::Up if !world.draw.held.now.is_whole() && phases.clone().any(misses_end) => true,
+        State::Up => phases.all(|(_, phase)| matches!(phase, Phase::Done | Phase::Lost)),
     }
-    let recorded = world.recorded_ends(settings);
-    let misses_an_end = |at: usize| world.clients[at].phase == Phase::Lost && !recorded[at];
-    let hopeless = world.server.up && (0..2).any(misses_an_end) && world.result(settings).is_none();
-    world.clients.iter().all(|client| match client.phase {
-        Phase::Done | Phase::Lost => true,
-        Phase::Query => hopeless && client.connected,
-        Phase::Deliver | Phase::Failed => false,
-    })
 }

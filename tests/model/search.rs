@@ -3,8 +3,8 @@
 //! States are identified by a hash of 64 bits and not kept; a trace is found by repeating its steps. At the end, the
 //! search goes backwards from the finished states: a state that reaches none of them without a further fault is stuck.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use super::mix::{MixBuilder, mixed};
@@ -18,6 +18,8 @@ use super::world::World;
 pub struct Found {
     pub states: usize,
     pub depth: usize,
+    /// The kinds of steps that were made.
+    pub made: BTreeSet<&'static str>,
     pub violation: Option<Violation>,
 }
 
@@ -44,6 +46,7 @@ struct Search {
     /// Steps that are no faults, backwards.
     back: Vec<(Id, Id)>,
     done: Vec<Id>,
+    made: BTreeSet<&'static str>,
 }
 
 /// Searches all states that `settings` allow.
@@ -57,6 +60,7 @@ pub fn search(settings: &Settings) -> Found {
         let mut next = Vec::new();
         for (from, world) in &frontier {
             for step in steps(world, settings) {
+                search.made.insert(step.label.what);
                 let (id, is_new) = search.meet(&step.world, *from, settings);
                 if !step.label.fault {
                     search.back.push((id, *from));
@@ -108,9 +112,9 @@ impl Search {
         reaches.iter().position(|reaches| !reaches).map(|id| id as Id)
     }
 
-    fn found(&self, depth: usize, violation: Option<(Id, String)>, settings: &Settings) -> Found {
+    fn found(mut self, depth: usize, violation: Option<(Id, String)>, settings: &Settings) -> Found {
         let violation = violation.map(|(id, what)| Violation { what, trace: self.trace(id, settings) });
-        Found { states: self.parents.len(), depth, violation }
+        Found { states: self.parents.len(), depth, made: std::mem::take(&mut self.made), violation }
     }
 
     fn trace(&self, to: Id, settings: &Settings) -> Vec<Label> {

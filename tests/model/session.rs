@@ -1,307 +1,304 @@
-//! The steps of a session's child (`src/session/serve.rs`, `Store::store_bets`, `Store::end`, `Store::tally`).
+//! The steps of a session's child: its messages, and how it stores a group of batches (steps 1 to 6).
 
-use super::client::Answer;
+use super::books::{Head, Refused, Repair, Tally};
+use super::client::{self, Client, Phase};
+use super::disk::{Cell, Record};
+use super::end;
+use super::list::{List, UNTYPED};
 use super::settings::{Level, Mechanism, Settings};
 use super::step::{Label, Step};
-use super::world::{Agency, Claim, Draw, Message, Next, Row, Session, Slot, World};
+use super::world::{Batch, Message, Next, Session, Untyped, World, untyped_row};
+
+/// A step of one session: its label and the state after it.
+pub type Made = Option<(&'static str, World)>;
 
 /// The next steps of every session.
 pub fn steps(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
     for (index, session) in world.sessions.iter().enumerate().filter(|(_, session)| !session.stopped) {
-        let mut to = |what, world| steps.push(Step { label: Label::of(what, session.agency), world });
-        if session.next == Next::Idle {
-            if let Some((what, world)) = serve(world, index, settings) {
-                to(what, world);
-            }
-            if may_close(world, session) {
-                to("its child closes", closed(world, index, settings));
-            }
-        } else if let Some((what, world)) = go_on(world, index, settings) {
-            to(what, world);
+        let made = if session.next == Next::Idle {
+            serve(world.clone(), index, settings)
+        } else {
+            go_on(world.clone(), index, settings)
+        };
+        steps.extend(made.map(|(what, world)| Step { label: Label::by(what, session), world }));
+        if world.server.stopping && session.next == Next::Idle && !session.orphan {
+            steps.push(Step { label: Label::by("stops", session), world: gone(world.clone(), index, settings) });
         }
     }
 }
 
-/// The process ends, in any state: its client sees the close.
-pub fn closed(world: &World, index: usize, settings: &Settings) -> World {
-    let mut world = world.clone();
-    let session = world.sessions.remove(index);
-    if session.connected {
-        world.clients[usize::from(session.agency)].disconnect(settings);
+/// A connection, and the client's first message.
+pub fn connect(world: &World, settings: &Settings, steps: &mut Vec<Step>) {
+    if !world.server.is_up() || world.server.stopping || world.sessions.len() >= settings.most_sessions {
+        return;
     }
+    for agency in settings.agencies() {
+        let Client { phase, connected } = world.clients[usize::from(agency)];
+        let own = |session: &&Session| session.agency == agency && session.untyped.is_none();
+        let is_active = matches!(phase, Phase::Deliver | Phase::Query) && !connected;
+        if is_active && world.sessions.iter().filter(own).count() < 2 {
+            let mut world = world.clone();
+            let inbox = List::of(&[Message::Ask]);
+            world.sessions.push(Session { agency, inbox, connected: true, ..Session::default() });
+            world.client(agency).connected = true;
+            steps.push(Step { label: Label::of("connects", agency), world });
+        }
+    }
+    for (sender, &agency) in (0u8..).zip(&settings.untyped) {
+        if world.untyped[usize::from(sender)] == Untyped::Waits {
+            let mut world = world.clone();
+            world.untyped[usize::from(sender)] = Untyped::Sent;
+            let inbox = List::of(&[Message::Batch(Batch { first: untyped_row(sender), len: 1 })]);
+            let session = Session { agency, untyped: Some(sender), inbox, ..Session::default() };
+            world.sessions.push(session);
+            steps.push(Step { label: Label::by("connects", &session), world });
+        }
+    }
+}
+
+pub fn gone(mut world: World, index: usize, settings: &Settings) -> World {
+    world.end_session(index, settings);
     world
 }
 
-/// Between messages, after an order to stop, without a client, or without a parent (the link is closed). A session that
-/// waits for the draw notices when its client hangs up.
-fn may_close(world: &World, session: &Session) -> bool {
-    let nothing_to_do = session.inbox.iter().all(|message| *message == Message::Query);
-    session.orphan || world.server.stopping || (!session.connected && nothing_to_do)
+pub fn at(what: &'static str, mut world: World, index: usize, next: Next) -> Made {
+    world.sessions[index].next = next;
+    Some((what, world))
 }
 
-/// `Session::serve`: takes the next message.
-fn serve(world: &World, index: usize, settings: &Settings) -> Option<(&'static str, World)> {
-    let mut world = world.clone();
-    let message = *world.sessions[index].inbox.first()?;
-    if message == Message::Query {
-        return query(world, index, settings);
-    }
-    let ended = claim(&mut world, index, settings)?;
-    world.sessions[index].inbox.remove(0);
-    match message {
-        Message::Ask if ended => adopted_end(world, index, settings, true),
-        Message::Ask => received(world, index, settings, false),
-        Message::Batch { .. } if ended => {
-            Some(("refused: ended", answered(world, index, Answer::AlreadyEnded, settings)))
+/// Takes the next message.
+fn serve(mut world: World, index: usize, settings: &Settings) -> Made {
+    let Session { inbox, connected, orphan, .. } = world.sessions[index];
+    match inbox.first() {
+        None if !connected || orphan => Some(("closes", gone(world, index, settings))),
+        None => None,
+        Some(Message::Ask) => claim(world, index, settings),
+        Some(Message::Batch(_)) => {
+            let due = lock(&world, settings)?;
+            let session = &mut world.sessions[index];
+            while let Some(&Message::Batch(batch)) = session.inbox.first() {
+                session.group.push(batch);
+                session.inbox.remove(0);
+            }
+            begin(due, "takes the lock", world, index, |due| due.map_or(Next::AppendRows, Next::Repair), settings)
         }
-        Message::Batch { first, len } => lock(world, index, settings, Next::AppendRows { first, len }),
-        Message::End if ended => adopted_end(world, index, settings, false),
-        Message::End if settings.level >= Level::End && settings.has(Mechanism::SyncBeforeEnd) => {
-            Some(at("takes its end", world, index, Next::SyncBeforeEnd))
-        }
-        _ => Some(at("takes its end", world, index, Next::LockForEnd)),
+        Some(Message::End) => end::serve(world, index, settings),
+        Some(Message::Query) => query(world, index, settings),
     }
 }
 
-/// `Session::claim`, `Server::take`, `Claims::claim`: whether the agency has ended; `None` while another child has it.
+/// The repair that is due after the lock was taken; `None` while another process holds it.
+pub fn lock(world: &World, settings: &Settings) -> Option<Result<Option<Repair>, Refused>> {
+    (!world.is_locked(settings)).then(|| world.books.due(&world.bets, settings))
+}
+
+/// Goes on under the lock, or refuses with code 4.
+pub fn begin(
+    due: Result<Option<Repair>, Refused>,
+    what: &'static str,
+    world: World,
+    index: usize,
+    next: impl Fn(Option<Repair>) -> Next,
+    settings: &Settings,
+) -> Made {
+    match due {
+        Ok(due) => at(what, world, index, next(due)),
+        Err(Refused) if world.books.is_doubtful() => at("finds the head doubtful", world, index, Next::ReportBroken),
+        Err(Refused) => Some(("refused: rows are gone", gone(world, index, settings))),
+    }
+}
+
 /// A child without a parent gets no new claim.
-fn claim(world: &mut World, index: usize, settings: &Settings) -> Option<bool> {
-    let session = &world.sessions[index];
-    if let Claim::Held { ended } = session.claim {
-        return Some(ended);
-    }
-    let rival = |other: &Session| other.agency == session.agency && !other.orphan && other.claim != Claim::None;
-    if session.orphan || (settings.has(Mechanism::AgencyClaim) && world.sessions.iter().any(rival)) {
+fn claim(mut world: World, index: usize, settings: &Settings) -> Made {
+    let Session { agency, orphan, connected, .. } = world.sessions[index];
+    if orphan {
         return None;
     }
-    let ended = world.server.drawn || world.server.ended[usize::from(session.agency)];
-    world.sessions[index].claim = Claim::Held { ended };
-    Some(ended)
-}
-
-/// The end stands in `ends`, and another process has written it there.
-fn adopted_end(world: World, index: usize, settings: &Settings, asked: bool) -> Option<(&'static str, World)> {
-    if settings.level >= Level::End && settings.has(Mechanism::SyncAdoptedEnd) {
-        return Some(at("finds its agency ended", world, index, Next::SyncAdoptedEnd { asked }));
+    let mut others = world.sessions.iter().enumerate().filter(|(other, _)| *other != index);
+    if settings.has(Mechanism::Claim) && others.any(|(_, other)| other.agency == agency && other.claims) {
+        return (!connected).then(|| ("refused: connected elsewhere", gone(world, index, settings)));
     }
-    acknowledge_adopted(world, index, settings, asked)
+    world.sessions[index].inbox.remove(0);
+    world.sessions[index].claims = true;
+    at("claims its agency", world, index, Next::ReadSlot)
 }
 
-fn acknowledge_adopted(world: World, index: usize, settings: &Settings, asked: bool) -> Option<(&'static str, World)> {
-    if asked { received(world, index, settings, true) } else { acknowledge_end(world, index, settings) }
-}
-
-/// `Session::received`: counts up to the committed length, under the lock.
-fn received(mut world: World, index: usize, settings: &Settings, ended: bool) -> Option<(&'static str, World)> {
-    if world.is_locked(settings) {
-        return None;
+/// The winners, once the draw is held.
+fn query(mut world: World, index: usize, settings: &Settings) -> Made {
+    let Session { agency, connected, orphan, .. } = world.sessions[index];
+    if !connected {
+        return Some(("closes", gone(world, index, settings)));
     }
-    let agency = world.sessions[index].agency;
-    world.sessions[index].next = Next::Idle;
-    if world.repair(settings).is_none() {
-        return Some(refused(world, index, settings));
-    }
-    let count = world.counted(settings)[usize::from(agency)];
-    let own = is_prefix(world.visible(settings), agency);
-    promise_end(&mut world, agency, ended);
-    Some((
-        "gets the count of its stored bets",
-        answered(world, index, Answer::Received { count, own, ended }, settings),
-    ))
-}
-
-fn promise_end(world: &mut World, agency: Agency, ended: bool) {
-    world.promised.ends[usize::from(agency)] |= ended;
-}
-
-/// The meaning of the CRC in message 7.
-pub fn is_prefix(rows: &[Row], wanted: Agency) -> bool {
-    let mut next = 0..;
-    rows.iter().all(|row| match row {
-        Row::Whole { agency, number } => *agency != wanted || next.next() == Some(*number),
-        Row::Torn => true,
-    })
-}
-
-/// `Session::winners`: waits for the announcement, then reads the result.
-fn query(mut world: World, index: usize, settings: &Settings) -> Option<(&'static str, World)> {
-    if !world.server.drawn || world.sessions[index].orphan {
+    if !world.server.drawn || orphan {
         return None;
     }
     world.sessions[index].inbox.remove(0);
-    if world.result(settings).is_none() {
-        return Some(("refused: no result", closed(&world, index, settings)));
+    let found = world.draw.held_result();
+    if found.is_none() {
+        world.broken = Some("one draw: a client asks for a result that is not there");
+    } else if world.promised.result.is_some_and(|reported| Some(reported) != found) {
+        world.broken = Some("one draw: another result is reported");
     }
-    world.promised.result = true;
-    Some(("gets its winners", answered(world, index, Answer::Winners, settings)))
-}
-
-/// `Locked::take`, `Locked::committed`.
-fn lock(mut world: World, index: usize, settings: &Settings, next: Next) -> Option<(&'static str, World)> {
-    if world.is_locked(settings) {
-        return None;
-    }
-    if world.repair(settings).is_none() {
-        return Some(refused(world, index, settings));
-    }
-    Some(at("takes the lock, cuts the tail", world, index, next))
-}
-
-/// `Locked::committed`: of rows that are gone, or where a sync has failed.
-fn refused(world: World, index: usize, settings: &Settings) -> (&'static str, World) {
-    if world.dropped && settings.has(Mechanism::DoubtRecord) {
-        at("finds the record doubtful", world, index, Next::ReportBroken)
-    } else {
-        ("refused: rows are gone", closed(&world, index, settings))
-    }
+    world.promised.result = found;
+    *world.client(agency) = Client { phase: Phase::Done, connected: true };
+    Some(("gets its winners", world))
 }
 
 /// The next system call.
-fn go_on(world: &World, index: usize, settings: &Settings) -> Option<(&'static str, World)> {
-    let mut world = world.clone();
-    let agency = world.sessions[index].agency;
-    match world.sessions[index].next {
+fn go_on(mut world: World, index: usize, settings: &Settings) -> Made {
+    let session = world.sessions[index];
+    match session.next {
         Next::Idle => None,
-        Next::AppendRows { first, len } => {
-            append(&mut world, agency, first, len, false);
-            Some(at("writes its rows", world, index, Next::WriteRecord { len }))
+        Next::ReadSlot => end::read_slot(world, index, settings),
+        Next::Repair(Repair::SyncCut) if session.warned => end::fails(world, index, settings),
+        Next::Repair(step) => {
+            let due = world.books.repair(&mut world.bets, step, settings);
+            at(step.label(), world, index, due.map_or(Next::AppendRows, Next::Repair))
         }
-        Next::WriteRecord { len } => {
-            if let Some(committed) = *world.record.read() {
-                world.set_record(settings, committed + len);
-            }
-            let syncs = settings.level >= Level::Batch && settings.has(Mechanism::SyncBatch);
-            let next = if syncs { Next::SyncBatch { len } } else { Next::AcknowledgeBatch { len } };
-            Some(at("writes the record, unlocks", world, index, next))
+        Next::AppendRows => append_rows(world, index, settings),
+        Next::WriteSlot => write_slot(world, index, settings),
+        Next::WriteHead => write_head(world, index, settings),
+        Next::AppendRowsLast => {
+            commit_head(&mut world, session, settings);
+            append(&mut world, session, session.rows_len(), false);
+            at("writes the head, then its rows", world, index, committed(settings))
         }
-        Next::AcknowledgeBatch { len } => {
-            let stored = world.counted(settings)[usize::from(agency)];
-            world.promised.bets[usize::from(agency)] = stored.max(world.promised.bets[usize::from(agency)]);
-            Some(("acknowledges a batch", answered(world, index, Answer::Stored(len), settings)))
-        }
-        Next::LockForEnd => {
-            let at = world.ends.read().iter().filter(|slot| **slot != Slot::Short).count() as u8;
-            lock(world, index, settings, Next::WriteEnd { at })
-        }
-        Next::WriteEnd { at: place } => {
-            write_end(&mut world, agency, place);
-            let syncs = settings.level >= Level::End && settings.has(Mechanism::SyncEnd);
-            let next = if syncs { Next::SyncEnd } else { Next::AcknowledgeEnd };
-            Some(at("writes its end", world, index, next))
-        }
-        Next::AcknowledgeEnd => acknowledge_end(world, index, settings),
-        Next::SyncBatch { .. } | Next::SyncBeforeEnd | Next::SyncEnd | Next::SyncAdoptedEnd { .. } => {
-            sync(world, index, settings)
-        }
-        Next::ReportBroken => {
-            world.server.stopping |= !world.sessions[index].orphan;
-            Some(("reports a failed sync", closed(&world, index, settings)))
-        }
-    }
-}
-
-fn sync(mut world: World, index: usize, settings: &Settings) -> Option<(&'static str, World)> {
-    if world.sessions[index].warned {
-        return Some(at("gets a report of the failed sync, too", world, index, Next::ReportBroken));
-    }
-    match world.sessions[index].next {
-        Next::SyncBatch { len } => {
+        Next::SyncGroup if session.warned => end::fails(world, index, settings),
+        Next::SyncGroup => {
             world.bets.sync();
-            Some(at("syncs its batch", world, index, Next::AcknowledgeBatch { len }))
+            at("syncs its group", world, index, Next::Acknowledge)
         }
-        Next::SyncBeforeEnd => {
-            world.bets.sync();
-            Some(at("syncs the bets", world, index, Next::LockForEnd))
-        }
-        Next::SyncEnd => {
-            world.ends.sync();
-            Some(at("syncs the ends", world, index, Next::AcknowledgeEnd))
-        }
-        Next::SyncAdoptedEnd { asked } => {
-            world.ends.sync();
-            acknowledge_adopted(world, index, settings, asked)
-        }
-        _ => None,
+        Next::Acknowledge => acknowledge(world, index, settings),
+        _ => end::go_on(world, index, settings),
     }
 }
 
-/// Reports the end and acknowledges it.
-fn acknowledge_end(mut world: World, index: usize, settings: &Settings) -> Option<(&'static str, World)> {
-    let Session { agency, orphan, .. } = world.sessions[index];
-    if !orphan {
-        world.server.ended[usize::from(agency)] = true;
+/// Step 3. A closed slot refuses the group.
+fn append_rows(mut world: World, index: usize, settings: &Settings) -> Made {
+    let session = world.sessions[index];
+    if world.books.is_closed(session.agency) && settings.has(Mechanism::ClosedUnderLock) {
+        return Some(("refused: ended", gone(world, index, settings)));
     }
-    world.sessions[index].claim = Claim::Held { ended: true };
-    promise_end(&mut world, agency, true);
-    Some(("acknowledges the end", answered(world, index, Answer::Ended, settings)))
-}
-
-/// Rows at the end of the file, in one write; `torn`: a part of the next row follows.
-pub fn append(world: &mut World, agency: Agency, first: u8, len: u8, torn: bool) {
-    let mut rows = world.bets.read().clone();
-    let whole = (first..first + len).map(|number| Row::Whole { agency, number });
-    for row in whole.chain(torn.then_some(Row::Torn)) {
-        rows.push(row);
-        world.bets.write(rows.clone());
+    if !settings.has(Mechanism::RowsBeforeSlot) {
+        let begin = world.bets.len();
+        commit_slot(&mut world, session, begin, settings);
+        return at("writes the slot first", world, index, Next::AppendRowsLast);
     }
+    append(&mut world, session, session.rows_len(), false);
+    at("writes its rows", world, index, Next::WriteSlot)
 }
 
-/// `ends::append`, after the ends that were counted before.
-fn write_end(world: &mut World, agency: Agency, place: u8) {
-    if world.ends.read().contains(&Slot::Whole(agency)) {
-        return;
+/// Step 4: the commit.
+fn write_slot(mut world: World, index: usize, settings: &Settings) -> Made {
+    let session = world.sessions[index];
+    if !settings.has(Mechanism::SlotBeforeHead) {
+        let head = world.books.head().unwrap_or_default();
+        let head = Head { seq: head.seq + 1, len: world.bets.len() as u8, cut: false, ..head };
+        world.books.write_head(Record::Whole(head), settings);
+        return at("writes the head first", world, index, Next::WriteHead);
     }
-    world.ends.may_reach_disk(with_slot(world, place, Slot::Garbled(agency)));
-    world.ends.write(with_slot(world, place, Slot::Whole(agency)));
+    let begin = world.bets.len() - session.rows_len();
+    commit_slot(&mut world, session, begin, settings);
+    at("writes its slot", world, index, Next::WriteHead)
 }
 
-pub fn with_slot(world: &World, place: u8, slot: Slot) -> Vec<Slot> {
-    let mut slots = world.ends.read().clone();
-    slots.truncate(usize::from(place).max(slots.iter().filter(|slot| **slot != Slot::Short).count()));
-    match slots.get_mut(usize::from(place)) {
-        Some(there) => *there = slot,
-        None => slots.push(slot),
+/// Step 5, and the unlock.
+fn write_head(mut world: World, index: usize, settings: &Settings) -> Made {
+    let session = world.sessions[index];
+    if !settings.has(Mechanism::SlotBeforeHead) {
+        let Head { seq, len, .. } = world.books.head().unwrap_or_default();
+        let slot = world.books.slot(session.agency).unwrap_or_default();
+        let tally = Tally { seq, end: len, rows: slot.rows.followed_by(session.rows()), ..slot };
+        world.books.write_slot(session.agency, Record::Whole(tally), settings);
+        return at("writes its slot last", world, index, committed(settings));
     }
-    slots
+    commit_head(&mut world, session, settings);
+    at("writes the head, unlocks", world, index, committed(settings))
 }
 
-/// The client has the answer, and its next messages have arrived; or the client is gone, and the answer is lost.
-fn answered(mut world: World, index: usize, answer: Answer, settings: &Settings) -> World {
-    let session = &mut world.sessions[index];
-    session.next = Next::Idle;
-    if session.connected {
-        let agency = usize::from(session.agency);
-        session.inbox.extend(world.clients[agency].take(answer, settings.plans[agency]));
+pub fn committed(settings: &Settings) -> Next {
+    if settings.level == Level::Batch { Next::SyncGroup } else { Next::Acknowledge }
+}
+
+/// The first `whole` rows of the group in one write; `torn`: a part of the next row follows.
+pub fn append(world: &mut World, session: Session, whole: usize, torn: bool) {
+    let rows = session.rows().take(whole).map(|number| Cell::row(session.agency, number));
+    world.bets.append(rows.chain(torn.then_some(Cell::TORN)));
+}
+
+fn commit_slot(world: &mut World, session: Session, begin: usize, settings: &Settings) {
+    let seq = world.books.head().unwrap_or_default().seq + 1;
+    let slot = world.books.slot(session.agency).unwrap_or_default();
+    let end = (begin + session.rows_len()) as u8;
+    let tally = Tally { seq, end, rows: slot.rows.followed_by(session.rows()), ..slot };
+    world.books.write_slot(session.agency, Record::Whole(tally), settings);
+}
+
+pub fn commit_head(world: &mut World, session: Session, settings: &Settings) {
+    let head = world.books.head().unwrap_or_default();
+    let slot = world.books.slot(session.agency);
+    let new = slot.map_or(head, |slot| Head { seq: slot.seq, len: slot.end, cut: false, ..head });
+    world.books.write_head(Record::Whole(new), settings);
+}
+
+/// One batch of the group. After the last one, the client's next messages have arrived.
+fn acknowledge(mut world: World, index: usize, settings: &Settings) -> Made {
+    let session = world.sessions[index];
+    let Session { agency, group, connected, .. } = session;
+    world.promise_bets(agency, group[0].numbers().collect());
+    if let Some(sender) = session.untyped {
+        world.untyped[usize::from(sender)] = Untyped::Acknowledged;
+        return Some(("acknowledges", gone(world, index, settings)));
     }
-    world
+    world.sessions[index].group.remove(0);
+    if group.len() > 1 {
+        return Some(("acknowledges a batch", world));
+    }
+    let known = world.books.rows_of(agency).iter().filter(|&number| number < UNTYPED).collect();
+    let more = client::after(known, settings.plan(agency)).filter(|_| connected).unwrap_or_default();
+    more.into_iter().for_each(|message| world.sessions[index].inbox.push(message));
+    at("acknowledges", world, index, Next::Idle)
 }
 
-fn at(what: &'static str, mut world: World, index: usize, next: Next) -> (&'static str, World) {
-    world.sessions[index].next = next;
-    (what, world)
-}
-
-/// The contents that a kill amid the current system call may leave, apart from none and all of it.
-pub fn half_done(world: &World, next: Next, agency: Agency) -> Vec<World> {
+/// The contents that a kill amid the next system call may leave, apart from none and all of it.
+pub fn half_done(world: &World, session: Session, settings: &Settings) -> Vec<World> {
     let mut left = Vec::new();
-    match next {
-        Next::AppendRows { first, len } => {
-            for whole in 0..len {
-                let mut world = world.clone();
-                append(&mut world, agency, first, whole, true);
-                left.push(world);
+    let mut leaves = |change: &dyn Fn(&mut World)| {
+        let mut world = world.clone();
+        change(&mut world);
+        left.push(world);
+    };
+    match session.next {
+        Next::AppendRows if settings.has(Mechanism::RowsBeforeSlot) => {
+            for whole in 0..session.rows_len() {
+                if whole > 0 {
+                    leaves(&|world| append(world, session, whole, false));
+                }
+                leaves(&|world| append(world, session, whole, true));
             }
         }
-        Next::WriteEnd { at } if !world.ends.read().contains(&Slot::Whole(agency)) => {
-            let mut world = world.clone();
-            let slots = with_slot(&world, at, Slot::Short);
-            world.ends.write(slots);
-            left.push(world);
+        Next::AppendRowsLast => {
+            leaves(&|world| commit_head(world, session, settings));
+            leaves(&|world| {
+                commit_head(world, session, settings);
+                append(world, session, 0, true);
+            });
         }
+        Next::WriteSlot | Next::Close | Next::MarkDurable => {
+            leaves(&|world| world.books.write_slot(session.agency, Record::Damaged, settings));
+        }
+        Next::WriteHead | Next::Repair(Repair::RollForward | Repair::SetCutFlag) => {
+            leaves(&|world| world.books.write_head(Record::Damaged, settings));
+        }
+        Next::RepairForEnd(Repair::RollForward | Repair::SetCutFlag) => {
+            leaves(&|world| world.books.write_head(Record::Damaged, settings));
+        }
+        Next::WriteEnd if !world.draw.end(session.agency).is_whole() => leaves(&|world| {
+            world.draw.write_end(session.agency, Record::Damaged);
+            // A power cut that follows makes this a damage.
+            world.excuse(settings);
+        }),
         _ => {}
     }
     left
 }
-
-/// The result as it may be in the file amid a write.
-pub const HALF_A_RESULT: [Draw; 2] = [Draw::Empty, Draw::Torn];

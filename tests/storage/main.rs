@@ -16,3 +16,4 @@ mod repair;
 mod restarts;
 mod scene;
 mod tampering;
+mod terminal;

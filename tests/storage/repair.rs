@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::scene::*;
-use crate::support::books::{Draw, damage, of_another_boot, seal};
+use crate::support::books::{Draw, of_another_boot, seal, zero};
+use crate::support::strace::strace_starts;
 use crate::support::*;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -57,7 +58,7 @@ fn damaged() -> Setup {
     }
     [1, 2].into_iter().for_each(|agency| assert_eq!(server.store(&end(agency)), 0));
     let setup = server.kill();
-    damage(&setup.path("bets.csv"), &[3..4]);
+    zero(&setup.path("bets.csv"), 3..4);
     setup
 }
 
@@ -139,7 +140,7 @@ fn a_refused_repair_makes_no_file() {
     winners(&server, 1);
     let setup = server.kill();
     fs::remove_file(setup.path("bets.csv")).unwrap();
-    refuses(setup, "bets.csv");
+    refuses(setup, "cannot be repaired");
 }
 
 #[test]
@@ -147,6 +148,24 @@ fn repair_and_new_draw_exclude_each_other() {
     let setup = Setup::new(1).arg("--new-draw");
     let (code, log, _) = repair(setup);
     assert_eq!(code, Some(2), "{log}");
+}
+
+#[test]
+fn a_stop_ends_a_repair_that_reads_many_rows() {
+    if !strace_starts() {
+        return;
+    }
+    let setup = Setup::new(1).arg("--repair");
+    let bets = setup.path("bets.csv");
+    fs::write(&bets, row(1, 0, WINNING).repeat(200_000)).unwrap();
+    let (trace, bets) = (setup.path("trace"), format!("--trace-path={}", path(&bets)));
+    // Some twenty blocks: without the stop, the command takes more than a minute.
+    let words = ["strace", "-D", "-qq", "-o", path(&trace), &bets, "-e", "inject=pread64:delay_enter=3s"];
+    let mut server = setup.under(&words).spawn();
+    eventually("it reads the bets", || fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("pread64(")));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    assert!(!server.log().contains("action: repair"), "{}", server.log());
 }
 
 // ---- files of an older version ----
@@ -216,10 +235,10 @@ fn an_older_result_of_other_rows_is_refused() {
     let committed = fs::metadata(setup.path("bets.csv")).unwrap().len();
     fs::write(setup.path("draw"), older_result(committed + 1)).unwrap();
     let setup = refuses(setup, "were committed");
-    fs::write(setup.path("draw"), older_result(committed - ROW)).unwrap();
-    let setup = refuses(setup, "the result of the held draw is damaged");
+    fs::write(setup.path("draw"), older_result(committed - row(2, 0, WINNING).len() as u64)).unwrap();
+    let setup = refuses(setup, "the result of the held draw is damaged: this cannot be repaired");
     fs::write(setup.path("draw"), &older_result(committed)[..50]).unwrap();
-    refuses(setup, "the result of the held draw is damaged");
+    refuses(setup, "the result of the held draw is damaged: this cannot be repaired");
 }
 
 #[test]

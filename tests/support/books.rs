@@ -307,6 +307,11 @@ impl Books {
         halves.max_by_key(|(head, _)| (head.seq, head.flags)).expect("no half of the head is valid")
     }
 
+    /// Whether a half of the head says that the draw is held.
+    pub fn was_drawn(&self) -> bool {
+        HEADS.into_iter().filter_map(|half| Head::decode(&self.0[half])).any(|head| head.flags & DRAW_HELD != 0)
+    }
+
     /// The two halves of slot `n`.
     pub fn slot_halves(n: usize) -> [Range<usize>; 2] {
         [0, HALF_LEN].map(|half| SLOTS_AT + 2 * HALF_LEN * n + half).map(|at| at..at + HALF_LEN)

@@ -5,6 +5,8 @@ pub mod csv;
 pub mod ini;
 pub mod numbers;
 pub mod records;
+pub mod seal;
+pub mod start;
 
 #[path = "../../../tests/codecs/page.rs"]
 pub mod page;

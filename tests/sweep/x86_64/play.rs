@@ -65,6 +65,8 @@ struct Stage {
     at_first: Option<usize>,
     clients: [Option<Process>; 2],
     served: [bool; 2],
+    /// Whether a repair has succeeded.
+    repaired: bool,
     /// The traced program, once it has ended and another one has taken its place.
     victim: Option<Process>,
     hit_log: String,
@@ -85,8 +87,8 @@ impl Stage {
         let server =
             if scene.root() == Role::Parent { program.start_traced(Role::Parent, aim)? } else { program.start()? };
         let (clients, served) = ([None, None], [false; 2]);
-        let (log_start, at_first, victim, hit_log) = (0, None, None, String::new());
-        Ok(Self { dir, scene, aim, port, server, log_start, at_first, clients, served, victim, hit_log })
+        let (log_start, at_first, repaired, victim, hit_log) = (0, None, false, None, String::new());
+        Ok(Self { dir, scene, aim, port, server, log_start, at_first, clients, served, repaired, victim, hit_log })
     }
 
     fn play(&mut self) -> Result<Played, String> {
@@ -123,10 +125,12 @@ impl Stage {
         LISTENS.iter().any(|line| log.get(self.log_start..).is_some_and(|own| own.contains(line)))
     }
 
-    /// A server that has ended is started again, as a supervisor would.
+    /// A server that has ended is started again, as a supervisor would; a repair that has failed is repeated.
     fn tend_server(&mut self) -> Result<(), String> {
         let Some(exit) = self.server.exit() else { return Ok(()) };
-        if !self.server.is_traced() {
+        let was_repair = self.scene == Scene::Repair && !self.repaired;
+        self.repaired |= was_repair && exit == Exit::Code(0);
+        if !self.server.is_traced() && !self.repaired {
             return Err(format!("a server ended that was not hit: {exit:?}"));
         }
         self.restart_server()
@@ -134,7 +138,7 @@ impl Stage {
 
     fn restart_server(&mut self) -> Result<(), String> {
         let log = self.read("server.log");
-        let again = LISTENS.iter().any(|line| log.contains(line));
+        let again = self.repaired || LISTENS.iter().any(|line| log.contains(line));
         self.log_start = log.len();
         self.at_first = None;
         let next = self.scene.server(self.dir.path(), self.port, again).start()?;

@@ -5,11 +5,11 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::process::Program;
 use super::tracer::Role;
+use crate::support::books::{ANOTHER_BOOT, Books, CLOSED, DURABLE, Draw, Head, Slot, Unit};
 use crate::support::{self, WINNING};
 
 /// The agency whose session or client is hit.
@@ -28,18 +28,27 @@ const TAIL: &str = "1,Mala,Cola,666,1999-03-17,7574\r\n1,Mala,Cola,667,1999-03-1
 pub enum Scene {
     /// A server without files, which syncs every batch.
     Fresh,
-    /// A server that finds the bets and the end of one agency, some bets of another, and a tail past the record.
+    /// A server that finds the bets and the end of one agency, some bets of another, and a tail past the committed length.
     Adopted,
-    /// The start of a server that finds the same, but no record.
+    /// The start of a server that finds the same, but books of another boot.
     Recovered,
     /// The start of a server that must move the files of another lottery aside.
     NewDraw,
+    /// A repair after a row of an agency that has ended was changed.
+    Repair,
     /// A server that is stopped while an agency waits for the draw.
     Stopping,
     /// A client with a fresh server.
     Client,
     /// A client with a server that has some of its bets.
     Resuming,
+}
+
+/// How far an agency has come when the server starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Sending,
+    Ended,
 }
 
 impl Scene {
@@ -50,14 +59,14 @@ impl Scene {
 
     /// Whether only the start differs from the other scenes.
     pub fn is_of_start(self) -> bool {
-        matches!(self, Self::Recovered | Self::NewDraw)
+        matches!(self, Self::Recovered | Self::NewDraw | Self::Repair)
     }
 
     /// The roles whose calls differ from the other scenes.
     pub fn roles(self) -> &'static [Role] {
         match self {
             Self::Fresh | Self::Adopted => &[Role::Parent, Role::Session, Role::Draw],
-            Self::Recovered | Self::NewDraw => &[Role::Parent],
+            Self::Recovered | Self::NewDraw | Self::Repair => &[Role::Parent],
             Self::Stopping => &[Role::Parent, Role::First],
             Self::Client | Self::Resuming => &[Role::Client, Role::Resolver],
         }
@@ -67,7 +76,7 @@ impl Scene {
     pub fn tail(self) -> &'static str {
         match self {
             Self::Adopted | Self::Resuming => TAIL,
-            // Without the record, a whole row counts as a bet.
+            // With books of another boot, a whole row counts as a bet.
             Self::Recovered => "1,Mala,Cola,667,1999-03-17,7574",
             _ => "",
         }
@@ -81,31 +90,43 @@ impl Scene {
         }
         match self {
             Self::Fresh | Self::Stopping | Self::Client => Ok(()),
-            Self::Adopted | Self::Recovered | Self::Resuming => self.set_adopted(dir),
-            Self::NewDraw => {
-                fs::write(dir.join("bets.csv"), old_bets())?;
-                fs::write(dir.join("ends"), end_record(OTHER))?;
-                fs::write(dir.join("draw"), "an old result")
+            Self::Adopted | Self::Recovered | Self::Resuming => {
+                let lottery = [(AIMED, expected_rows(AIMED)[..BATCH].concat(), Progress::Sending), ended(OTHER)];
+                self.write(dir, &lottery, |bets| bets + self.tail())
             }
+            Self::NewDraw => {
+                let lottery = [(AIMED, String::new(), Progress::Sending), (OTHER, old_bets(), Progress::Ended)];
+                self.write(dir, &lottery, |bets| bets)
+            }
+            Self::Repair => self.write(dir, &[ended(AIMED), ended(OTHER)], |_| damaged_bets()),
         }
     }
 
-    fn set_adopted(self, dir: &Path) -> std::io::Result<()> {
-        let committed = expected_rows(OTHER).concat() + &expected_rows(AIMED)[..BATCH].concat();
-        let bets = dir.join("bets.csv");
-        fs::write(&bets, committed.clone() + self.tail())?;
-        fs::write(dir.join("ends"), end_record(OTHER))?;
-        if self != Self::Recovered {
-            let found = fs::metadata(&bets)?;
-            let boot = fs::read("/proc/sys/kernel/random/boot_id")?;
-            let numbers = [found.dev(), found.ino(), committed.len() as u64];
-            let body = [b"LOTBETS1", &boot[..36], numbers.map(u64::to_be_bytes).as_flattened()].concat();
-            fs::write(dir.join("bets.lock"), with_checksum(body))?;
+    /// Writes the files of a lottery, each agency of which has sent these rows. `change` is made to the bets afterwards.
+    fn write(
+        self,
+        dir: &Path,
+        agencies: &[(u32, String, Progress)],
+        change: impl FnOnce(String) -> String,
+    ) -> std::io::Result<()> {
+        let (mut bets, mut slots, mut units) = (String::new(), Vec::new(), Vec::new());
+        for (seq, (agency, rows, progress)) in (1..).zip(agencies) {
+            bets += rows;
+            let (count, crc) = (rows.matches('\n').count() as u64, crc32fast::hash(rows.as_bytes()));
+            let is_ended = *progress == Progress::Ended;
+            let flags = if is_ended { CLOSED | DURABLE } else { 0 };
+            slots.push(Slot { seq, end: bets.len() as u64, count, crc, agency: *agency, flags });
+            units.push(is_ended.then_some(Unit { agency: *agency, count, crc }));
         }
-        Ok(())
+        let head = Head { seq: slots.len() as u64, committed: bets.len() as u64, flags: 0 };
+        let this_boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let boot = if self == Self::Recovered { ANOTHER_BOOT } else { this_boot.trim() };
+        Books::make(boot, 1, head, &slots).write(&dir.join("books"));
+        Draw::make(&units, None).write(&dir.join("draw"));
+        fs::write(dir.join("bets.csv"), change(bets))
     }
 
-    /// The server on `port`; `again` if one has listened on these files before.
+    /// The server on `port`; `again` if one has listened on these files before, or a repair of them has succeeded.
     pub fn server(self, dir: &Path, port: u16, again: bool) -> Program {
         let durability = if matches!(self, Self::Fresh | Self::Stopping | Self::Client) { "batch" } else { "end" };
         let variables = vec![
@@ -115,7 +136,11 @@ impl Scene {
             ("LOGGING_LEVEL", "DEBUG".into()),
             ("DURABILITY", durability.into()),
         ];
-        let arguments = if self == Self::NewDraw && !again { vec!["--new-draw"] } else { vec![] };
+        let arguments = match self {
+            Self::NewDraw if !again => vec!["--new-draw"],
+            Self::Repair if !again => vec!["--repair"],
+            _ => vec![],
+        };
         let binary = support::server_binary();
         Program { binary, arguments, variables, directory: dir.into(), log: dir.join("server.log") }
     }
@@ -148,6 +173,16 @@ pub fn winners(agency: u32) -> Vec<u32> {
     (0..ROWS).filter(|i| wins(agency, *i)).collect()
 }
 
+/// The bets before a repair: the first row of an agency that has ended names another document.
+pub fn damaged_bets() -> String {
+    let bets = AGENCIES.map(|agency| expected_rows(agency).concat()).concat();
+    bets.replacen("Ana,Paz,0,", "Ana,Paz,9,", 1)
+}
+
+fn ended(agency: u32) -> (u32, String, Progress) {
+    (agency, expected_rows(agency).concat(), Progress::Ended)
+}
+
 /// The bets of the lottery that is moved aside.
 pub fn old_bets() -> String {
     expected_rows(OTHER).concat().replace("Paz", "Vieja")
@@ -160,13 +195,4 @@ fn bet(agency: u32, document: u32) -> String {
 
 fn wins(agency: u32, document: u32) -> bool {
     document % 4 == agency
-}
-
-fn end_record(agency: u32) -> Vec<u8> {
-    with_checksum([&b"FIN1"[..], &agency.to_be_bytes()].concat())
-}
-
-fn with_checksum(mut body: Vec<u8>) -> Vec<u8> {
-    body.extend(crc32fast::hash(&body).to_be_bytes());
-    body
 }

@@ -65,6 +65,10 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_statx, "statx", On::Any, &[EIO], How::Undone),
     Row(libc::SYS_getdents64, "getdents64", On::Any, &[ENOMEM], How::Undone),
     Row(libc::SYS_rename, "rename", On::Any, &[EIO, EACCES, ENOSPC], How::Undone),
+    Row(libc::SYS_link, "link", On::Any, &[EPERM, EXDEV, EIO, ENOSPC], How::Undone),
+    Row(libc::SYS_linkat, "linkat", On::Any, &[EPERM, EXDEV, EIO, ENOSPC], How::Undone),
+    Row(libc::SYS_fchmod, "fchmod", On::Any, &[EPERM, EIO], How::Undone),
+    Row(libc::SYS_unlink, "unlink", On::Any, &[EIO, EACCES], How::Undone),
     Row(libc::SYS_close, "close", On::File, &[EIO], How::Done),
     // Bytes of files. A bad sector, a full disk, a quota or a limit, which have the same effect.
     Row(libc::SYS_read, "read", On::File, &[EIO, EINTR], How::Short),
