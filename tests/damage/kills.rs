@@ -153,6 +153,13 @@ pub fn damaged_rows() -> Setup {
     setup
 }
 
+/// No agency has ended, so only `books` proves that rows are lost.
+fn damaged_rows_of_an_open_agency() -> Setup {
+    let setup = lottery(Stage::Open);
+    edit(&setup.path("bets.csv"), |bets| bets.truncate(bets.len() / 2));
+    setup
+}
+
 fn damaged_rows_of_another_boot() -> Setup {
     let setup = damaged_rows();
     of_another_boot(&setup.path("books"));
@@ -222,6 +229,12 @@ fn killed_repair(make: impl Fn() -> Setup) {
 #[test]
 fn a_killed_repair_of_rows_can_be_repeated() {
     let template = damaged_rows();
+    killed_repair(|| copy_of(&template));
+}
+
+#[test]
+fn a_killed_repair_of_an_open_agency_can_be_repeated() {
+    let template = damaged_rows_of_an_open_agency();
     killed_repair(|| copy_of(&template));
 }
 
