@@ -98,3 +98,29 @@ fn new_draw_moves_the_old_files_aside() {
     assert_eq!(names().filter(|name| name.starts_with("bets.csv.2")).count(), 2);
     server.stop();
 }
+
+#[test]
+fn new_draw_renames_where_files_cannot_be_linked() {
+    for (error, moves) in [("EPERM", true), ("EXDEV", false)] {
+        let server = Server::start(1);
+        assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
+        assert_eq!(winners(&server, 1), [0, 1, 2]);
+        let old = server.bets();
+        let (_, setup) = server.stop_and_keep();
+        let fault = format!("inject=linkat:error={error}");
+        let strace = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=linkat", "-e", &fault];
+        let mut server = setup.arg("--new-draw").under(&strace).spawn();
+        if moves {
+            server.await_log("action: listen");
+            assert_eq!(server.bets(), b"");
+            let own = server.own_log();
+            let aside = own.split("archivo: ").find(|name| name.contains("bets.csv.2")).unwrap();
+            assert_eq!(fs::read(aside.lines().next().unwrap()).unwrap(), old);
+            server.stop();
+        } else {
+            assert_eq!(server.wait().code(), Some(4));
+            assert!(server.own_log().contains("bets.csv cannot be moved aside: "), "{}", server.own_log());
+            assert_eq!(server.bets(), old);
+        }
+    }
+}
