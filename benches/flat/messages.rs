@@ -10,7 +10,7 @@ use loteria::protocol::typed;
 
 use super::stored::{bet, id};
 use crate::Result;
-use crate::figures::median;
+use crate::figures::{children_of, median, processor_time};
 use crate::traffic::{connect, exchange};
 
 /// Number of queries in a round, and of batches.
@@ -42,19 +42,25 @@ impl Messages {
     }
 
     /// Sends each message after the answer to the previous one. Returns times in µs: the medians of the queries and of
-    /// the batches, and that of the end. `bets_file` is synced before the end, which otherwise syncs the batches, too.
-    pub fn times(&self, port: u16, bets_file: &Path) -> io::Result<[f64; 3]> {
+    /// the batches, the time of the end, and the processor time that its child needs for it. Most of the time of an end
+    /// is that of the disk. `bets_file` is synced before the end, which otherwise syncs the batches, too.
+    pub fn times(&self, (port, pid): (u16, u32), bets_file: &Path) -> io::Result<[f64; 4]> {
         let mut server = connect(port)?;
         let mut ask = |query| expect::<TALLY>(7, exchange(&mut server, query)?);
         // This query also claims the agency.
         ask(&self.query)?;
         let queries = repeat(|| ask(&self.query))?;
         let batches = repeat(|| expect(2, exchange::<2>(&mut server, &self.batch)?))?;
-        let mut other = connect(port)?;
+        let children = || children_of(pid).map_err(io::Error::other);
+        let (earlier, mut other) = (children()?, connect(port)?);
         let [query, end] = &self.ending;
         expect::<TALLY>(7, exchange(&mut other, query)?)?;
+        let child = children()?.into_iter().find(|child| !earlier.contains(child)).ok_or(io::ErrorKind::NotFound)?;
         File::open(bets_file)?.sync_data()?;
-        Ok([queries, batches, time(|| expect(2, exchange::<2>(&mut other, end)?))?])
+        let used_us = || processor_time(child).map(|time| time.as_secs_f64() * 1e6).map_err(io::Error::other);
+        let before = used_us()?;
+        let ended = time(|| expect(2, exchange::<2>(&mut other, end)?))?;
+        Ok([queries, batches, ended, used_us()? - before])
     }
 }
 

@@ -19,10 +19,12 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use loteria::agency::stop::StopSignal;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::Pid;
 
 use self::messages::{BETS, Messages, REPETITIONS};
-use crate::figures::table;
+use crate::figures::{processor_time, table};
 use crate::floor::{self, Work};
 use crate::traffic::{Running, Side, all_at_once};
 use crate::{LIMIT, Result};
@@ -32,8 +34,11 @@ const AGENCIES: [u32; 2] = [10, 10_000];
 /// MB of bets of a small server.
 const SMALL: u32 = 1;
 const MB: usize = 1_000_000;
-/// Most rounds. One agency ends in each, and one never ends, so that no draw is held.
-const MOST_ROUNDS: u32 = AGENCIES[0] - 1;
+/// The agency that sends queries and batches to each server: the same bytes to all of them. It never ends, so that no
+/// draw is held.
+const SENDER: u32 = AGENCIES[0];
+/// Most rounds: in each, one more of the agencies before [`SENDER`] ends.
+const MOST_ROUNDS: u32 = SENDER - 1;
 /// Descriptors that a server needs in addition to those for its agencies: for its own files and for more connections.
 const SPARE_DESCRIPTORS: u32 = 64;
 /// How long a start may take for each 1000 MB of bets, in addition to [`LIMIT`].
@@ -41,7 +46,11 @@ const PATIENCE_PER_GB: Duration = Duration::from_secs(60);
 
 /// Measures at most `runs` rounds, after one that is not measured. A large server stores `gb` GB of bets. Prints the
 /// figures of each start, and returns the tables of the messages.
+///
+/// This thread, its clients and its servers stay on one processor from now on: a message to another processor
+/// takes longer, so the place that the scheduler chooses for a child would change the figures.
 pub fn measure(stop: &StopSignal, runs: u32, gb: u32) -> Result<String> {
+    stay_on_one_processor()?;
     let rounds = runs.min(MOST_ROUNDS - 1);
     writeln!(
         io::stdout(),
@@ -68,6 +77,14 @@ pub fn measure(stop: &StopSignal, runs: u32, gb: u32) -> Result<String> {
     Ok(text)
 }
 
+fn stay_on_one_processor() -> Result<()> {
+    let this_thread = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this_thread)?;
+    let mut one = CpuSet::new();
+    one.set((0..CpuSet::count()).find(|&n| allowed.is_set(n) == Ok(true)).ok_or("no processor may be used")?)?;
+    Ok(sched_setaffinity(this_thread, &one)?)
+}
+
 /// Why the hard limit of descriptors is too low for a server of `agencies` agencies; `None` if it is not.
 fn descriptors_missing_for(agencies: u32) -> Result<Option<String>> {
     let (_, limit) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -81,8 +98,8 @@ struct Server {
     running: Running,
     agencies: u32,
     mb: u32,
-    /// For each round, the times in µs of a query, a batch and an end.
-    rounds: Vec<[f64; 3]>,
+    /// The figures of each round, as [`Messages::times`] returns them.
+    rounds: Vec<[f64; 4]>,
 }
 
 impl Server {
@@ -93,7 +110,7 @@ impl Server {
         let patience = LIMIT + PATIENCE_PER_GB * mb / 1000;
         let running = Running::start_in(dir, (Side::Server, Work::Bets(agencies)), (stop, patience))?;
         let server = Self { running, agencies, mb, rounds: Vec::new() };
-        let seconds = server.running.processor_time()?.as_secs_f64();
+        let seconds = processor_time(server.running.pid())?.as_secs_f64();
         let (title, rate) = (server.title(), f64::from(mb) / seconds);
         writeln!(io::stdout(), "  start, {title}: {seconds:.3} s of processor time, {rate:.0} MB a second")?;
         Ok(server)
@@ -105,10 +122,11 @@ impl Server {
 
     /// Adds the times of a round.
     fn play(&mut self, round: u32, stop: &StopSignal) -> Result<()> {
-        let file = self.running.file();
-        let messages = Messages::of(self.agencies, self.agencies - 1 - round)?;
-        let times =
-            all_at_once(&mut self.running, (stop, LIMIT), &[messages], |port, messages| messages.times(port, &file))?;
+        let (file, pid) = (self.running.file(), self.running.pid());
+        let messages = Messages::of(SENDER, SENDER - 1 - round)?;
+        let times = all_at_once(&mut self.running, (stop, LIMIT), &[messages], |port, messages| {
+            messages.times((port, pid), &file)
+        })?;
         self.rounds.extend(times);
         Ok(())
     }
@@ -118,6 +136,7 @@ impl Server {
         let pairs: Vec<_> =
             self.rounds.iter().zip(&smallest.rounds).skip(1).map(|(own, other)| [*own, *other]).collect();
         let title = format!("{} / {}", self.title(), smallest.title());
-        table(&title, ["this", "smallest"], ["message 6, µs", "batch, µs", "end, µs"], &pairs)
+        let figures = ["message 6, µs", "batch, µs", "end, µs", "processor time of an end, µs"];
+        table(&title, ["this", "smallest"], figures, &pairs)
     }
 }

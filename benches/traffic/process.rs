@@ -12,7 +12,6 @@ use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{self, Signal};
 use nix::sys::time::TimeValLike;
-use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -78,12 +77,6 @@ impl Running {
     /// The pid of the server.
     pub fn pid(&self) -> u32 {
         self.process.id()
-    }
-
-    /// The processor time that the server has used so far, without its children.
-    pub fn processor_time(&self) -> Result<Duration> {
-        let clock = clock_getcpuclockid(Pid::from_raw(self.pid().try_into()?))?;
-        Ok(clock.now()?.into())
     }
 
     /// The file with its bets.
