@@ -12,10 +12,12 @@
 //! | ingest | five agencies send the files in `.data`, a batch at a time, then ask for their winners | time to the last acknowledged batch and to the last answer; processor time |
 //! | connections | two clients repeatedly open a connection and echo one line | connections a second; processor time |
 //! | memory | five agencies have sent everything and wait for a sixth | RSS of the parent, PSS and private memory of a child |
+//! | flat | one client of four servers, with 10 or 10,000 agencies and 1 MB or many GB stored | time of a message 6, a batch and an end; processor time of a start |
 
 #![forbid(unsafe_code)]
 
 mod figures;
+mod flat;
 mod floor;
 mod traffic;
 
@@ -40,6 +42,8 @@ type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
 /// Number of agencies in `.data`.
 const AGENCIES: u32 = 5;
+/// The servers that are compared, in the heads of the tables.
+const SIDES: [&str; 2] = ["server", "floor"];
 /// Number of echo clients: enough to keep the server busy on a small machine, where they share the processors with it.
 const ECHO_CLIENTS: usize = 2;
 /// Time limit of a run, besides the time that the options ask for. A longer run hangs.
@@ -64,6 +68,9 @@ struct Options {
     /// Connections: duration of a run in seconds
     #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
+    /// Flat: GB of bets in a large server; twice as much is written to TMPDIR and removed at the end
+    #[arg(long, value_name = "GB", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    stored: u32,
     /// Added by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -74,6 +81,7 @@ enum Part {
     Ingest,
     Connections,
     Memory,
+    Flat,
 }
 
 fn main() -> ExitCode {
@@ -117,7 +125,7 @@ impl Bench {
             io::stdout(),
             "{processors} processors, load {load}; {runs} measured pairs of runs, after one that is not measured"
         )?;
-        for part in [Part::Ingest, Part::Connections, Part::Memory] {
+        for part in [Part::Ingest, Part::Connections, Part::Memory, Part::Flat] {
             if self.options.parts.is_empty() || self.options.parts.contains(&part) {
                 write!(io::stdout(), "{}", self.measure(part)?)?;
             }
@@ -131,6 +139,7 @@ impl Bench {
             Part::Ingest => self.ingest(),
             Part::Connections => self.connections(),
             Part::Memory => self.memory(),
+            Part::Flat => flat::measure(&self.stop, self.options.runs, self.options.stored),
         }
     }
 
@@ -154,7 +163,12 @@ impl Bench {
         let batches = total(&agencies, Agency::batches) * repeat;
         let pairs = self.pairs(|side| self.ingest_once(side, &agencies, batches))?;
         let title = format!("ingest: {AGENCIES} agencies, {bets} bets in {batches} batches");
-        Ok(table(&title, ["bets stored, ms", "per batch, µs", "winners known, ms", "processor time, ms"], &pairs))
+        Ok(table(
+            &title,
+            SIDES,
+            ["bets stored, ms", "per batch, µs", "winners known, ms", "processor time, ms"],
+            &pairs,
+        ))
     }
 
     fn agencies(&self) -> Result<Vec<Agency>> {
@@ -164,7 +178,7 @@ impl Bench {
 
     fn ingest_once(&self, side: Side, agencies: &[Agency], batches: usize) -> Result<[f64; 4]> {
         let repeat = self.options.repeat;
-        let mut server = Running::start(side, Work::Bets(AGENCIES))?;
+        let mut server = Running::start(side, Work::Bets(AGENCIES), &self.stop)?;
         let limit = (&self.stop, LIMIT + LIMIT_PER_REPETITION * repeat);
         let times = all_at_once(&mut server, limit, agencies, |port, agency| agency.play(port, side, repeat))?;
         check_stored(&server, side, agencies, repeat as usize)?;
@@ -177,12 +191,12 @@ impl Bench {
     fn connections(&self) -> Result<String> {
         let pairs = self.pairs(|side| self.connections_once(side))?;
         let title = format!("connections: {ECHO_CLIENTS} clients, one line per connection");
-        Ok(table(&title, ["connections per second", "processor time per connection, µs"], &pairs))
+        Ok(table(&title, SIDES, ["connections per second", "processor time per connection, µs"], &pairs))
     }
 
     fn connections_once(&self, side: Side) -> Result<[f64; 2]> {
         let length = Duration::from_secs(self.options.seconds);
-        let mut server = Running::start(side, Work::Echo)?;
+        let mut server = Running::start(side, Work::Echo, &self.stop)?;
         let limit = (&self.stop, LIMIT + length);
         let start = Instant::now();
         let counts = all_at_once(&mut server, limit, &[(); ECHO_CLIENTS], |port, ()| traffic::echo(port, length))?;
@@ -197,12 +211,12 @@ impl Bench {
         let agencies = self.agencies()?;
         let pairs = self.pairs(|side| self.memory_once(side, &agencies))?;
         let title = format!("memory: {AGENCIES} children wait for the draw");
-        Ok(table(&title, ["parent, RSS, kB", "a child, PSS, kB", "a child, private, kB"], &pairs))
+        Ok(table(&title, SIDES, ["parent, RSS, kB", "a child, PSS, kB", "a child, private, kB"], &pairs))
     }
 
     fn memory_once(&self, side: Side, agencies: &[Agency]) -> Result<[f64; 3]> {
         // The server expects one agency more, so that it holds no draw.
-        let mut server = Running::start(side, Work::Bets(AGENCIES + 1))?;
+        let mut server = Running::start(side, Work::Bets(AGENCIES + 1), &self.stop)?;
         let limit = (&self.stop, LIMIT);
         let waiting = all_at_once(&mut server, limit, agencies, |port, agency| agency.play_and_wait(port, side))?;
         self.stop.pause(SETTLE)?;

@@ -6,10 +6,12 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `memory`, `table` | the memory of processes; medians, ratios and their table |
+//! | `memory`, `processor`, `table` | the memory of processes; their processor time; medians, ratios and their table |
 
 mod memory;
+mod processor;
 mod table;
 
 pub use self::memory::{Memory, children_of};
+pub use self::processor::processor_time;
 pub use self::table::{median, table};

@@ -101,21 +101,28 @@ fn frame(message: &[u8]) -> Vec<u8> {
     [&len.to_be_bytes(), message].concat()
 }
 
-fn connect(port: u16) -> io::Result<TcpStream> {
+/// Connects to the server at `port`.
+pub fn connect(port: u16) -> io::Result<TcpStream> {
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     server.set_nodelay(true)?;
     Ok(server)
 }
 
 fn send(server: &mut TcpStream, side: Side, frame: &[u8]) -> io::Result<()> {
-    server.write_all(&frame[side.skipped()..])?;
-    let mut answer = [0; 2];
-    server.read_exact(&mut answer)?;
+    let answer: [u8; 2] = exchange(server, &frame[side.skipped()..])?;
     if answer == [2, 0] {
         Ok(())
     } else {
         Err(io::Error::other(format!("the answer is {answer:?}, not an acknowledgement")))
     }
+}
+
+/// Sends `message`. Returns the answer, which has `N` bytes.
+pub fn exchange<const N: usize>(server: &mut TcpStream, message: &[u8]) -> io::Result<[u8; N]> {
+    server.write_all(message)?;
+    let mut answer = [0; N];
+    server.read_exact(&mut answer)?;
+    Ok(answer)
 }
 
 fn await_winners(server: &mut TcpStream) -> io::Result<()> {

@@ -18,7 +18,7 @@ mod process;
 mod side;
 mod threads;
 
-pub use self::clients::{Agency, Times, echo};
+pub use self::clients::{Agency, Times, connect, echo, exchange};
 pub use self::process::{Running, run_as_server};
 pub use self::side::Side;
 pub use self::threads::all_at_once;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use loteria::agency::stop::StopSignal;
 use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{self, Signal};
@@ -18,7 +19,7 @@ use super::side::Side;
 use crate::Result;
 use crate::floor::{self, Work};
 
-/// How long a server may take to listen, and to end: much longer than it usually takes.
+/// How long a server without bets may take to listen, and any server to end: much longer than it usually takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two checks of its state.
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -57,11 +58,19 @@ pub struct Running {
 
 impl Running {
     /// Starts `side` in a fresh directory and waits until it listens.
-    pub fn start(side: Side, work: Work) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
+    pub fn start(side: Side, work: Work, stop: &StopSignal) -> Result<Self> {
+        Self::start_in(tempfile::tempdir()?, (side, work), (stop, PATIENCE))
+    }
+
+    /// Starts a server in `dir`, where files of it may be, and waits at most `patience` until it listens.
+    pub fn start_in(
+        dir: TempDir,
+        (side, work): (Side, Work),
+        (stop, patience): (&StopSignal, Duration),
+    ) -> Result<Self> {
         let process = command(side, work, dir.path())?.spawn()?;
         let mut running = Self { process, port: 0, dir };
-        running.port = running.await_port()?;
+        running.port = running.await_port(stop, patience)?;
         Ok(running)
     }
 
@@ -86,8 +95,8 @@ impl Running {
         let _ = self.process.kill();
     }
 
-    fn await_port(&mut self) -> Result<u16> {
-        let deadline = Instant::now() + PATIENCE;
+    fn await_port(&mut self, stop: &StopSignal, patience: Duration) -> Result<u16> {
+        let deadline = Instant::now() + patience;
         while self.process.try_wait()?.is_none() && Instant::now() < deadline {
             let log = fs::read_to_string(log_file(self.dir.path()))?;
             let line =
@@ -95,7 +104,7 @@ impl Running {
             if let Some((port, _)) = line {
                 return Ok(port.parse()?);
             }
-            thread::sleep(INTERVAL);
+            stop.pause(INTERVAL)?;
         }
         Err(format!("the server does not listen:\n{}", fs::read_to_string(log_file(self.dir.path()))?).into())
     }
