@@ -40,6 +40,8 @@ use crate::bet::AgencyId;
 use crate::durability::Durability;
 use crate::event;
 
+/// Bytes of a page.
+const PAGE: usize = 4096;
 /// Permission of everybody to write.
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 
@@ -212,5 +214,9 @@ fn make_books(
         (has_ended || tally.count > 0).then_some((slot.number, entry))
     });
     let books = books::new_books(&header, &head, entries);
-    replace(&paths.books, |new| new.write_all_at(&books, 0)).map(drop)
+    // Page by page: some file systems cache the bytes of one large write in large units, and later writes of 64 bytes into
+    // such a unit take twice the time.
+    let write =
+        |new: &File| (0..).zip(books.chunks(PAGE)).try_for_each(|(n, page)| new.write_all_at(page, n * PAGE as u64));
+    replace(&paths.books, write).map(drop)
 }
