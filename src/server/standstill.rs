@@ -10,7 +10,7 @@
 //!
 //! The holder stands still if both looks find the same process and the same sequence number of the storage. A holder
 //! that only works slowly, for example because it waits for a disk, gets the same verdict. A kill is safe in every case:
-//! whatever the holder has done, the next holder repairs it.
+//! whatever the holder has done, the next holder recovers it.
 
 use std::time::{Duration, Instant};
 

@@ -8,14 +8,14 @@
 //! | `books` of another boot, or none | the longest run of valid rows | an end is damaged, is gone, or has other rows |
 //!
 //! Within one boot everything that a process has written is there, so the books prove every agency's rows. After a reboot,
-//! only ends prove theirs, because the books are never synced. But a flag that was set after a sync is still evidence.
+//! only ends prove theirs, because sessions never sync the books. But a flag that was set after a sync is still evidence.
 
 use std::collections::HashSet;
 use std::fs::File;
 
 use super::books::{self, Entry, Head, Header, Pair};
 use super::boot::Boot;
-use super::draw_file::{self, Place, Unit};
+use super::draw_file::{self, ResultRecord, Unit};
 use super::error::{Defect, Error, Result};
 use super::files::{StopCheck, valid_rows};
 use super::paths::Paths;
@@ -26,9 +26,9 @@ use super::slots::{Slot, Slots};
 use super::tallies::Tallies;
 use crate::row::Tally;
 
-/// Most bytes that one write can leave after the committed length: a batch of 255 rows with the longest names that a batch
-/// can carry. A longer file without a valid row was never a store.
-pub const LARGEST_GROUP: u64 = 32 * 1024;
+/// Most bytes that one write can leave after the committed length. The largest batch, 255 rows with two names of 29 quotes
+/// each, has 42,585 bytes. A longer file without a valid row was never a store.
+pub const LARGEST_GROUP: u64 = 64 * 1024;
 
 /// The files that a start has found.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ pub struct Decision {
     pub missing: Vec<(Slot, Unit)>,
     /// The terms of the draw, if it is held.
     pub drawn: Option<Terms>,
-    /// Where the rest of a result begins that does not count.
+    /// Offset in `draw` of an unfinished result, which the start removes.
     pub unfinished: Option<u64>,
 }
 
@@ -109,7 +109,7 @@ fn without_books(on_disk: &OnDisk<'_>, stop: StopCheck<'_>) -> Result<Decision> 
 fn in_this_boot(on_disk: &OnDisk<'_>, books: &Books<'_>, draw: &File, stop: StopCheck<'_>) -> Result<Decision> {
     let OnDisk { paths, len, .. } = *on_disk;
     let counts = books::rolled_forward(books.file, books.head()?, len).map_err(Error::io("read", &paths.books))?;
-    // A slot that ends past the end of the file contradicts the head, too. Then the rows below name the agency.
+    // If a slot ends past the end of the file, the comparison below names the agency whose rows are missing.
     let committed = counts.unwrap_or(books.head()?).committed;
     let tallies = on_disk.scan(committed.min(len), stop)?;
     let mut decision = Decision { tallies, slots: books.slots()?, ..Decision::default() };
@@ -137,7 +137,7 @@ fn in_this_boot(on_disk: &OnDisk<'_>, books: &Books<'_>, draw: &File, stop: Stop
                 decision.ended.push(Slot { agency: unit.agency, number });
             }
             (Found::Valid(unit), Some(entry)) if unit.agency == entry.agency => {
-                return Err(damaged(decision.tallies.differ(unit.agency, unit.tally, len)));
+                return Err(damaged(decision.tallies.differ(unit.agency, unit.tally, committed)));
             }
             (Found::Valid(unit), _) => return Err(damaged(Defect::EndUnknown(unit.agency))),
             (_, Some(_)) if end.is_some_and(|end| !draw_file::is_before(number, end)) => {
@@ -173,7 +173,7 @@ fn in_another_boot(
                 if !decision.slots.keep(slot) {
                     return Err(damaged(Defect::Unit(number)));
                 }
-                let compared = decision.tallies.compare(*agency, *tally, len);
+                let compared = decision.tallies.compare(*agency, *tally, to);
                 compared.map_err(|defect| Error::damaged(&paths.bets, defect))?;
                 decision.ended.push(slot);
             }
@@ -219,10 +219,10 @@ impl Decision {
     ) -> Result<(Vec<Found<Unit>>, Option<u64>)> {
         let read = || Error::io("read", &paths.draw);
         let damaged = |defect| Err(Error::damaged(&paths.draw, defect));
-        let place = Place::read(draw).map_err(read())?;
+        let place = ResultRecord::read(draw).map_err(read())?;
         let was_held = books.is_some_and(Books::was_drawn);
         let end = match place {
-            Found::Valid(Place::Held(extent)) => {
+            Found::Valid(ResultRecord::Held(extent)) => {
                 self.drawn = results::verify(draw, extent).map_err(read())?;
                 if self.drawn.is_none() {
                     return damaged(Defect::Result);
@@ -230,8 +230,8 @@ impl Decision {
                 Some(extent.offset)
             }
             _ if was_held => return damaged(Defect::Held),
-            Found::Valid(Place::Planned { offset }) => Some(offset),
-            // A killed process may have torn this record, and no other one.
+            Found::Valid(ResultRecord::Planned { offset }) => Some(offset),
+            // In this boot, a killed process may have torn the record before the draw was held.
             Found::Damaged if certainty == Certainty::AnotherBoot => return damaged(Defect::Held),
             Found::Damaged | Found::Blank => books
                 .filter(|_| certainty == Certainty::ThisBoot)
@@ -265,7 +265,7 @@ impl<'a> Books<'a> {
         if file.metadata().map_err(read())?.len() < header.min_len() {
             return Err(Error::damaged(&paths.books, Defect::Header));
         }
-        let head = Pair::read(file, books::Place::HEAD).map_err(read())?;
+        let head = Pair::read(file, books::PairOffset::HEAD).map_err(read())?;
         let mut slots = Vec::new();
         books::slots(file, |_, pair| slots.push(pair)).map_err(read())?;
         Ok(Self { paths, file, head, slots })
@@ -318,7 +318,7 @@ impl<'a> Books<'a> {
         let known: HashSet<_> = self.entries().map(|(_, entry)| entry.agency).collect();
         let unknown = tallies.agencies().into_iter().find(|agency| !known.contains(agency));
         let Some(agency) = unknown else { return Ok(()) };
-        // A slot that was torn when its first group was written has no rows. This one may have had some.
+        // The damaged slot may be this agency's: report the slot, not the rows.
         if self.slots.iter().any(|pair| pair.newest().is_none() && !pair.is_blank()) {
             return Err(Error::damaged(&self.paths.books, Defect::Slot(agency)));
         }

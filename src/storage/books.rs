@@ -66,7 +66,7 @@ impl Header {
 
     /// Bytes of books that have all slots of this header.
     pub fn min_len(&self) -> u64 {
-        Place::slot(self.slots).at()
+        PairOffset::slot(self.slots).at()
     }
 }
 
@@ -192,9 +192,9 @@ fn flag(is_set: bool, flag: u32) -> u32 {
 
 /// Where two halves are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place(u64);
+pub struct PairOffset(u64);
 
-impl Place {
+impl PairOffset {
     /// The head.
     pub const HEAD: Self = Self(HEAD_AT);
 
@@ -212,7 +212,7 @@ impl Place {
 /// The two halves at one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair<H> {
-    place: Place,
+    place: PairOffset,
     halves: [Found<H>; 2],
 }
 
@@ -221,13 +221,13 @@ impl<H: Half> Pair<H> {
     ///
     /// # Errors
     /// The error of pread(2).
-    pub fn read(books: &File, place: Place) -> io::Result<Self> {
+    pub fn read(books: &File, place: PairOffset) -> io::Result<Self> {
         Range::new(books, place.0, place.0 + PAIR_LEN as u64)
             .array_or_zeros()
             .map(|bytes| Self::in_bytes(place, &bytes))
     }
 
-    fn in_bytes(place: Place, bytes: &[u8; PAIR_LEN]) -> Self {
+    fn in_bytes(place: PairOffset, bytes: &[u8; PAIR_LEN]) -> Self {
         let half = |at: usize| bytes[at..].first_chunk().map_or(Found::Blank, record::opened);
         Self { place, halves: [half(0), half(HALF_LEN)] }
     }
@@ -282,7 +282,7 @@ pub fn slots(books: &File, mut each: impl FnMut(u32, Pair<Entry>)) -> io::Result
     let count = u32::try_from(len.div_ceil(PAIR_LEN as u64)).unwrap_or(u32::MAX);
     let mut number = 0;
     while number < count {
-        let Place(from) = Place::slot(number);
+        let PairOffset(from) = PairOffset::slot(number);
         let mut bytes = Range::new(books, from, from + SLOTS_A_READ * PAIR_LEN as u64).up_to_end()?;
         // A file that shrank since fstat(2) ends the loop.
         if bytes.is_empty() {
@@ -291,7 +291,7 @@ pub fn slots(books: &File, mut each: impl FnMut(u32, Pair<Entry>)) -> io::Result
         // The last slot may have only its first half.
         bytes.resize(bytes.len().next_multiple_of(PAIR_LEN), 0);
         for pair in bytes.as_chunks::<PAIR_LEN>().0 {
-            each(number, Pair::in_bytes(Place::slot(number), pair));
+            each(number, Pair::in_bytes(PairOffset::slot(number), pair));
             number += 1;
         }
     }
@@ -326,7 +326,7 @@ pub fn new_books(header: &Header, head: &Head, entries: impl Iterator<Item = (u3
     let mut put = |at: u64, record: [u8; HALF_LEN]| bytes[at as usize..][..HALF_LEN].copy_from_slice(&record);
     put(0, record::sealed(header));
     put(HEAD_AT, record::sealed(head));
-    entries.for_each(|(number, entry)| put(Place::slot(number).at(), record::sealed(&entry)));
+    entries.for_each(|(number, entry)| put(PairOffset::slot(number).at(), record::sealed(&entry)));
     bytes
 }
 
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn the_older_half_is_overwritten() {
         let books = tempfile::tempfile().unwrap();
-        let place = Place::slot(3);
+        let place = PairOffset::slot(3);
         assert_eq!(Pair::<Entry>::read(&books, place).unwrap().newest(), None);
         let mut entry = Entry::empty(agency(4));
         for seq in 0..5 {
@@ -374,15 +374,15 @@ mod tests {
     fn a_torn_half_leaves_the_other_one() {
         let books = tempfile::tempfile().unwrap();
         let [old, new] = [1, 2].map(|seq| Head { seq, ..Head::new(10 * seq) });
-        Pair::read(&books, Place::HEAD).unwrap().replace(&books, &old).unwrap();
+        Pair::read(&books, PairOffset::HEAD).unwrap().replace(&books, &old).unwrap();
         for torn in 1..HALF_LEN {
             books.write_all_at(&record::sealed(&new)[..torn], HEAD_AT + HALF_LEN as u64).unwrap();
-            let pair = Pair::read(&books, Place::HEAD).unwrap();
+            let pair = Pair::read(&books, PairOffset::HEAD).unwrap();
             assert_eq!(pair.newest(), Some(old), "{torn} bytes");
             assert!(!pair.is_damaged());
         }
         books.write_all_at(b"x", HEAD_AT + 3).unwrap();
-        assert!(Pair::<Head>::read(&books, Place::HEAD).unwrap().is_damaged());
+        assert!(Pair::<Head>::read(&books, PairOffset::HEAD).unwrap().is_damaged());
     }
 
     #[test]
@@ -391,7 +391,7 @@ mod tests {
         let numbers = [0, 1, SLOTS_A_READ as u32 - 1, SLOTS_A_READ as u32, 3000];
         for number in numbers {
             let entry = Entry::empty(agency(number + 1));
-            Pair::read(&books, Place::slot(number)).unwrap().replace(&books, &entry).unwrap();
+            Pair::read(&books, PairOffset::slot(number)).unwrap().replace(&books, &entry).unwrap();
         }
         let mut found = Vec::new();
         slots(&books, |number, pair| found.extend(pair.newest().map(|entry| (number, entry.agency.get())))).unwrap();

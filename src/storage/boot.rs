@@ -1,7 +1,7 @@
 //! The identity of the current boot of the machine.
 //!
-//! Pages that were written but never synced survive a killed process, and not a reboot. So a file that is never synced
-//! is believed only in the boot that wrote it.
+//! Pages that were written but not synced survive a killed process, and not a reboot. So a file that its writers do not
+//! sync is believed only in the boot that wrote it.
 
 use std::fs;
 use std::io;

@@ -1,6 +1,7 @@
 //! The commit protocol: all changes to `bets.csv` and to open slots of `books`, made under the data lock.
 //!
-//! Used by [`super::store`] and by a start. Knows neither messages nor durability: its caller syncs the files.
+//! Used by [`super::store`] and by a start. Knows no messages. Syncs only after it has cut off a tail; otherwise its caller
+//! syncs the files.
 //!
 //! SIGKILL can interrupt a write(2), even under flock. The rest of a row may be a different valid bet: if `75741` is
 //! cut to `7574`, and 7574 is the winning number, it wins. So a writer appends the rows first. Then it writes the
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use ipc::lock;
 
-use super::books::{self, Entry, Head, Pair, Place};
+use super::books::{self, Entry, Head, Pair, PairOffset};
 use super::error::{Defect, Error, Result};
 use super::files::Files;
 use super::slots::Slot;
@@ -66,29 +67,30 @@ impl<'a> Locked<'a> {
     /// [`Error::Sync`] if an earlier sync failed; [`Error::Replaced`] if `bets.csv` was removed; [`Error::Damaged`] if
     /// `bets.csv` is shorter than the committed length, or if the books contradict themselves; [`Error::Io`] if a system
     /// call fails.
-    pub fn head(&self) -> Result<Head> {
-        Ok(self.current()?.1)
+    pub fn recovered_head(&self) -> Result<Head> {
+        Ok(self.recovered()?.1)
     }
 
-    /// As [`Locked::head`]; also returns the halves, so that the next head can be written without reading them again.
-    fn current(&self) -> Result<(Pair<Head>, Head)> {
+    /// As [`Locked::recovered_head`]; also returns the halves, so that the next head can be written without reading them
+    /// again.
+    fn recovered(&self) -> Result<(Pair<Head>, Head)> {
         let pair = read_heads(self.files)?;
-        let head = certain(self.files, newest(self.files, &pair)?)?;
+        let head = not_doubtful(self.files, newest(self.files, &pair)?)?;
         let len = check_len(self.files, head.committed)?;
         if len == head.committed && !head.is_cut {
             return Ok((pair, head));
         }
-        let head = self.repair(head, len)?;
+        let head = self.recover(head, len)?;
         Ok((read_heads(self.files)?, head))
     }
 
     /// Appends `rows`, a group of `count` bets of the agency of `slot`, all or none.
     ///
     /// # Errors
-    /// [`Error::Ended`] if the agency has ended, or the draw has been held; the errors of [`Locked::head`]; [`Error::Io`] if
-    /// a system call fails. After any error, no bet of the group counts.
+    /// [`Error::Ended`] if the agency has ended, or the draw has been held; the errors of [`Locked::recovered_head`];
+    /// [`Error::Io`] if a system call fails. After any error, no bet of the group counts.
     pub fn append(&self, slot: Slot, rows: &[u8], count: u64) -> Result<()> {
-        let (heads, head) = self.current()?;
+        let (heads, head) = self.recovered()?;
         let pair = self.slot(slot)?;
         let before = pair.entry(slot.agency);
         if before.is_closed || head.is_drawn {
@@ -103,8 +105,8 @@ impl<'a> Locked<'a> {
             .map_err(Error::io("write", &paths.bets))
             .and_then(|()| pair.replace(books, &entry).map_err(Error::io("write", &paths.books)));
         if let Err(e) = written {
-            // The books decide whether the group counts. If they cannot be repaired now, the next holder does it.
-            return self.head().ok().filter(|repaired| *repaired == head_after).map(drop).ok_or(e);
+            // The books decide whether the group counts. If they cannot be recovered now, the next holder does it.
+            return self.recovered_head().ok().filter(|recovered| *recovered == head_after).map(drop).ok_or(e);
         }
         // The group counts from here on. If this fails, the next holder writes the head.
         let _ = heads.replace(books, &head_after);
@@ -115,9 +117,9 @@ impl<'a> Locked<'a> {
     /// that nothing needs to be recorded. A repetition changes nothing.
     ///
     /// # Errors
-    /// The errors of [`Locked::head`]; [`Error::Io`] if a system call fails.
+    /// The errors of [`Locked::recovered_head`]; [`Error::Io`] if a system call fails.
     pub fn close(&self, slot: Slot) -> Result<Option<Entry>> {
-        if self.head()?.is_drawn {
+        if self.recovered_head()?.is_drawn {
             return Ok(None);
         }
         let pair = self.slot(slot)?;
@@ -131,9 +133,9 @@ impl<'a> Locked<'a> {
     /// Records in the head that the draw has been held.
     ///
     /// # Errors
-    /// The errors of [`Locked::head`]; [`Error::Io`] if pwrite(2) fails.
+    /// The errors of [`Locked::recovered_head`]; [`Error::Io`] if pwrite(2) fails.
     pub fn record_draw(&self) -> Result<()> {
-        let head = self.head()?;
+        let head = self.recovered_head()?;
         if head.is_drawn { Ok(()) } else { self.write_head(&Head { is_drawn: true, ..head }) }
     }
 
@@ -142,10 +144,10 @@ impl<'a> Locked<'a> {
         mark_doubtful(&self.files.books);
     }
 
-    // ---- repair ----
+    // ---- recovery ----
 
     /// Finishes or cuts off what a writer left that died. `len` is the length of `bets.csv`, at least the committed one.
-    fn repair(&self, head: Head, len: u64) -> Result<Head> {
+    fn recover(&self, head: Head, len: u64) -> Result<Head> {
         let mut head = self.roll_forward(head, len)?;
         if !head.is_cut {
             if len == head.committed {
@@ -212,11 +214,11 @@ pub fn newest_head(files: &Files) -> Result<Head> {
 ///
 /// # Errors
 /// [`Error::Sync`] if one has; [`Error::Damaged`] if the head is damaged; [`Error::Io`] if pread(2) fails.
-pub fn check_certain(files: &Files) -> Result<()> {
-    certain(files, newest_head(files)?).map(drop)
+pub fn check_not_doubtful(files: &Files) -> Result<()> {
+    not_doubtful(files, newest_head(files)?).map(drop)
 }
 
-fn certain(files: &Files, head: Head) -> Result<Head> {
+fn not_doubtful(files: &Files, head: Head) -> Result<Head> {
     let source = || io::Error::other("an earlier sync has failed");
     match head.is_doubtful {
         true => Err(Error::Sync { path: files.paths.bets.clone(), source: source() }),
@@ -225,7 +227,7 @@ fn certain(files: &Files, head: Head) -> Result<Head> {
 }
 
 fn read_heads(files: &Files) -> Result<Pair<Head>> {
-    Pair::read(&files.books, Place::HEAD).map_err(Error::io("read", &files.paths.books))
+    Pair::read(&files.books, PairOffset::HEAD).map_err(Error::io("read", &files.paths.books))
 }
 
 fn newest(files: &Files, heads: &Pair<Head>) -> Result<Head> {
@@ -253,7 +255,7 @@ pub fn check_len(files: &Files, committed: u64) -> Result<u64> {
 /// [`Error::Damaged`] if both halves are damaged, or belong to another agency; [`Error::Io`] if pread(2) fails.
 pub fn read_slot(files: &Files, slot: Slot) -> Result<Pair<Entry>> {
     let Files { books, paths, .. } = files;
-    let pair = Pair::<Entry>::read(books, Place::slot(slot.number)).map_err(Error::io("read", &paths.books))?;
+    let pair = Pair::<Entry>::read(books, PairOffset::slot(slot.number)).map_err(Error::io("read", &paths.books))?;
     match pair.is_damaged() || pair.entry(slot.agency).agency != slot.agency {
         true => Err(Error::damaged(&paths.books, Defect::Slot(slot.agency))),
         false => Ok(pair),
@@ -262,11 +264,11 @@ pub fn read_slot(files: &Files, slot: Slot) -> Result<Pair<Entry>> {
 
 /// Marks the head of `books` as doubtful. The caller holds the data lock, or is the only process.
 pub fn mark_doubtful(books: &File) {
-    if let Ok(Some(head)) = Pair::<Head>::read(books, Place::HEAD).map(|pair| pair.newest()) {
+    if let Ok(Some(head)) = Pair::<Head>::read(books, PairOffset::HEAD).map(|pair| pair.newest()) {
         let _ = write_head(books, &Head { is_doubtful: true, ..head });
     }
 }
 
 fn write_head(books: &File, head: &Head) -> io::Result<()> {
-    Pair::read(books, Place::HEAD)?.replace(books, head)
+    Pair::read(books, PairOffset::HEAD)?.replace(books, head)
 }

@@ -6,7 +6,7 @@
 //! | offset | record |
 //! |---|---|
 //! | 0 | [`Header`] |
-//! | 32 | [`Place`] of the result |
+//! | 32 | [`ResultRecord`] of the result |
 //! | 64 + 32 n | [`Unit`] of slot n |
 //! | the first multiple of 4096 after the units | the result ([`super::results`]) |
 //!
@@ -69,7 +69,7 @@ impl Header {
 
 /// Where the result of the draw is, and whether it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum ResultRecord {
     /// A process is about to write the result, which does not count yet. Units end before it.
     Planned {
         /// The offset of the result.
@@ -90,7 +90,7 @@ pub struct Extent {
     pub len: u64,
 }
 
-impl Record<LEN> for Place {
+impl Record<LEN> for ResultRecord {
     fn encode(&self, into: &mut Writer<'_>) {
         match *self {
             Self::Planned { offset } => into.bytes(PLANNED).u32(0).u64(offset),
@@ -112,7 +112,7 @@ impl Record<LEN> for Place {
     }
 }
 
-impl Place {
+impl ResultRecord {
     /// The record of `draw`.
     ///
     /// # Errors
@@ -143,8 +143,8 @@ impl Place {
 /// # Errors
 /// The error of pread(2).
 pub fn held(draw: &File) -> io::Result<Option<Extent>> {
-    match Place::read(draw)? {
-        Found::Valid(Place::Held(extent)) => Ok(Some(extent)),
+    match ResultRecord::read(draw)? {
+        Found::Valid(ResultRecord::Held(extent)) => Ok(Some(extent)),
         _ => Ok(None),
     }
 }
@@ -213,10 +213,10 @@ mod tests {
     #[test]
     fn every_bit_of_a_record_counts() {
         record::assert_every_bit_counts(Header { began: 1_764_000_000 });
-        record::assert_every_bit_counts(Place::Planned { offset: 4096 });
-        record::assert_every_bit_counts(Place::Held(Extent { crc: 7, offset: 8192, len: 99 }));
+        record::assert_every_bit_counts(ResultRecord::Planned { offset: 4096 });
+        record::assert_every_bit_counts(ResultRecord::Held(Extent { crc: 7, offset: 8192, len: 99 }));
         for offset in [0, 64, 4097, 1 << 40, u64::MAX] {
-            let found: Found<Place> = record::opened(&record::sealed(&Place::Planned { offset }));
+            let found: Found<ResultRecord> = record::opened(&record::sealed(&ResultRecord::Planned { offset }));
             assert_eq!(found, Found::Damaged, "a result at {offset}");
         }
         let tally = Tally { count: 1000, crc: 0x1234_5678 };

@@ -55,7 +55,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The files contradict each other. Nothing has been changed.
+    /// A file is damaged, or the files contradict each other. A start that returns this has changed no file.
     #[error("{path}: {defect}: {WAYS}", path = path.display())]
     Damaged {
         /// The file that is wrong.
@@ -94,13 +94,13 @@ pub enum Error {
 pub enum Defect {
     /// The file does not exist, but others of the same lottery do.
     Missing,
-    /// The first record of the file is not valid.
+    /// The first record of the file is not valid, or the file is shorter than that record states.
     Header,
     /// No half of the head is valid.
     Head,
-    /// Both halves of an agency's slot are damaged.
+    /// The slot of an agency is damaged, or belongs to another agency.
     Slot(AgencyId),
-    /// The slots contradict the head.
+    /// The slots contradict the head, each other, or the rows.
     Contradiction,
     /// The file is shorter than its committed length.
     Short {
@@ -127,7 +127,7 @@ pub enum Defect {
         /// The byte at which the valid rows end, if it is not the end of the file.
         valid: Option<u64>,
     },
-    /// The end of an agency is damaged.
+    /// The end in the slot with this number is damaged.
     Unit(u32),
     /// The recorded end of an agency is gone.
     EndGone(AgencyId),

@@ -7,7 +7,7 @@ use std::io;
 
 use super::adoption::{Books, OnDisk};
 use super::books::{self, Head, Header, Pair};
-use super::draw_file::{self, Place, Unit};
+use super::draw_file::{self, ResultRecord, Unit};
 use super::error::{Error, Result};
 use super::record::Found;
 use super::slots::Slot;
@@ -29,7 +29,7 @@ pub struct Evidence<'a> {
     /// When the lottery began, in seconds since 1970.
     pub began: Option<u64>,
     /// Where the result is.
-    pub place: Found<Place>,
+    pub place: Found<ResultRecord>,
     /// The ends, by the numbers of their slots.
     pub units: Vec<Found<Unit>>,
 }
@@ -60,7 +60,7 @@ impl<'a> Evidence<'a> {
             None => None,
         };
         // The head has a checksum of its own: it counts although the header is damaged.
-        let head = file.map(|file| Pair::<Head>::read(file, books::Place::HEAD)).transpose().map_err(read())?;
+        let head = file.map(|file| Pair::<Head>::read(file, books::PairOffset::HEAD)).transpose().map_err(read())?;
         let mut evidence = Self {
             books,
             slots_prove: false,
@@ -95,10 +95,10 @@ impl<'a> Evidence<'a> {
     fn read_draw(&mut self, on_disk: &OnDisk<'_>) -> io::Result<()> {
         let Some(draw) = on_disk.draw else { return Ok(()) };
         self.began = draw_file::Header::read(draw)?.valid().map(|header| header.began);
-        self.place = Place::read(draw)?;
+        self.place = ResultRecord::read(draw)?;
         let end = match (self.place, &self.books) {
-            (Found::Valid(Place::Held(extent)), _) => Some(extent.offset),
-            (Found::Valid(Place::Planned { offset }), _) => Some(offset),
+            (Found::Valid(ResultRecord::Held(extent)), _) => Some(extent.offset),
+            (Found::Valid(ResultRecord::Planned { offset }), _) => Some(offset),
             (Found::Damaged | Found::Blank, Some(books)) if self.slots_prove => {
                 Some(draw_file::result_offset(books.slots.len() as u32))
             }

@@ -13,7 +13,7 @@
 
 use super::books::Entry;
 use super::commit;
-use super::draw_file::{self, Place, Unit};
+use super::draw_file::{self, ResultRecord, Unit};
 use super::error::{Error, Result};
 use super::files::{Files, valid_rows};
 use super::record::Found;
@@ -30,7 +30,7 @@ use crate::row::Tally;
 /// [`Error::Io`] if another system call fails. Then the draw is not held.
 pub fn hold(store: &Store, slots: &Slots, agencies: u32, winning_number: u32) -> Result<()> {
     if store.held()?.is_none() {
-        let committed = store.lock()?.head()?.committed;
+        let committed = store.lock()?.recovered_head()?.committed;
         let units = complete_units(store, slots)?;
         let winners = winners(store, slots, &units, committed, winning_number)?;
         write_result(store, slots, Terms { agencies, winning_number, committed }, &winners)?;
@@ -47,7 +47,7 @@ fn complete_units(store: &Store, slots: &Slots) -> Result<Vec<Found<Unit>>> {
     let write = || Error::io("write", &paths.draw);
     store.sync(bets, &paths.bets)?;
     let offset = draw_file::result_offset(slots.count());
-    Place::Planned { offset }.write(draw).map_err(write())?;
+    ResultRecord::Planned { offset }.write(draw).map_err(write())?;
     let mut units = draw_file::units(draw, Some(offset)).map_err(Error::io("read", &paths.draw))?;
     units.resize(slots.count() as usize, Found::Blank);
     for slot in slots.iter() {
@@ -90,5 +90,5 @@ fn write_result(store: &Store, slots: &Slots, terms: Terms, winners: &Winners) -
     let result = results::encode(terms, winners, slots).map_err(write())?;
     let extent = results::write(draw, draw_file::result_offset(slots.count()), &result).map_err(write())?;
     store.sync(draw, &paths.draw)?;
-    Place::Held(extent).write(draw).map_err(write())
+    ResultRecord::Held(extent).write(draw).map_err(write())
 }

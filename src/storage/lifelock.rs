@@ -40,7 +40,7 @@ pub enum Lockout {
 pub enum MissingBets {
     /// It may: it is about to repair or to replace the lottery.
     Make,
-    /// It must not: the bets would seem to be none.
+    /// It must not: the lottery would seem to have no bets.
     Refuse,
 }
 
@@ -65,9 +65,12 @@ impl LifeLock {
         }
         let bets = append_or_make(&paths.bets)?;
         let attempt = lock::try_exclusive(&bets).map_err(Error::io("lock", &paths.bets))?;
-        // Another process may have replaced the file meanwhile. The next try opens the new one.
-        if attempt == Attempt::Busy || !is_named_by(&bets, paths)? {
+        if attempt == Attempt::Busy {
             return Ok(Lockout::HeldBy(holder(&bets, paths)));
+        }
+        if !is_named_by(&bets, paths)? {
+            // Another process has replaced the file meanwhile. The next try opens the new one.
+            return Ok(Lockout::HeldBy("unknown".to_owned()));
         }
         Ok(Lockout::Locked(Self { bets, _older: older }))
     }

@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipc::lock;
 use nix::errno::Errno;
 
-use super::draw_file::{Header, Place, Unit};
+use super::draw_file::{Header, ResultRecord, Unit};
 use super::error::{Error, Result};
 use super::files::{self, StopCheck, append_or_make, open_if_there, sync_directory};
 use super::lifelock::LifeLock;
@@ -87,7 +87,7 @@ impl Content {
             unit.write(draw, *number)?;
         }
         let Some((offset, result)) = &self.result else { return Ok(()) };
-        Place::Held(results::write(draw, *offset, result)?).write(draw)
+        ResultRecord::Held(results::write(draw, *offset, result)?).write(draw)
     }
 }
 

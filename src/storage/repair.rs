@@ -18,7 +18,7 @@ use std::fs::File;
 use super::adoption::{self, Decision, OnDisk};
 use super::boot;
 use super::conversion;
-use super::draw_file::{self, Place, Unit};
+use super::draw_file::{self, ResultRecord, Unit};
 use super::error::{Defect, Error, Result};
 use super::evidence::{Evidence, Proof};
 use super::files::{StopCheck, open_if_there};
@@ -60,7 +60,7 @@ pub fn plan(paths: &Paths, lock: &LifeLock, settings: Settings, stop: StopCheck<
 fn make(paths: &Paths, lock: &LifeLock, settings: Settings, stop: StopCheck<'_>) -> Result<Plan> {
     let [books, draw] = [&paths.books, &paths.draw].map(|path| open_if_there(path));
     let (books, draw) = (books?, draw?);
-    start::read_from_disk(paths, lock, books.as_ref(), draw.as_ref())?;
+    start::sync_and_drop_cache(paths, lock, books.as_ref(), draw.as_ref())?;
     let len = lock.bets().metadata().map_err(Error::io("stat", &paths.bets))?.len();
     let (books, draw, boot) = (books.as_ref(), draw.as_ref(), boot::current()?);
     let on_disk = OnDisk { paths, bets: lock.bets(), len, books, draw, boot };
@@ -119,7 +119,7 @@ fn damaged(on_disk: &OnDisk<'_>, settings: Settings, refusal: Error, stop: StopC
     let OnDisk { paths, bets, len, .. } = *on_disk;
     let evidence = Evidence::read(on_disk)?;
     match evidence.place {
-        Found::Valid(Place::Held(extent)) => {
+        Found::Valid(ResultRecord::Held(extent)) => {
             return redraw::plan(on_disk, &evidence, extent, settings, refusal, stop);
         }
         _ if evidence.was_drawn => return Err(Error::damaged(&paths.draw, Defect::Held)),
@@ -127,7 +127,7 @@ fn damaged(on_disk: &OnDisk<'_>, settings: Settings, refusal: Error, stop: StopC
         Found::Damaged if !evidence.slots_prove || !evidence.has_head => {
             return Err(Error::damaged(&paths.draw, Defect::Held));
         }
-        Found::Damaged | Found::Blank | Found::Valid(Place::Planned { .. }) => {}
+        Found::Damaged | Found::Blank | Found::Valid(ResultRecord::Planned { .. }) => {}
     }
     let survey = Survey::take(bets, &paths.bets, [len, evidence.limit], stop)?;
     if survey.front == 0 && len > 0 && evidence.is_empty() {

@@ -15,15 +15,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::adoption::{self, Decision, OnDisk};
 use super::books::{self, Entry, Head, Header};
 use super::boot::{self, Boot};
 use super::commit;
-use super::draw_file::{self, Place};
+use super::draw_file::{self, ResultRecord};
 use super::error::{Error, Result};
 use super::files::{
     Files, Location, StopCheck, append_or_make, directory_of, drop_cache, open_if_there, replace, sync_directory,
@@ -35,7 +36,6 @@ use super::reader::Range;
 use super::results::Terms;
 use super::slots::Slots;
 use super::store::Store;
-use super::tallies::Tallies;
 use crate::bet::AgencyId;
 use crate::durability::Durability;
 use crate::event;
@@ -89,7 +89,7 @@ pub fn prepare(
     open_if_there(&paths.bets)?;
     let [books, draw] = [&paths.books, &paths.draw].map(|path| open_if_there(path));
     let (books, draw) = (books?, draw?);
-    read_from_disk(paths, lock, books.as_ref(), draw.as_ref())?;
+    sync_and_drop_cache(paths, lock, books.as_ref(), draw.as_ref())?;
     let len = lock.bets().metadata().map_err(Error::io("stat", &paths.bets))?.len();
     let on_disk = OnDisk { paths, bets: lock.bets(), len, books: books.as_ref(), draw: draw.as_ref(), boot };
     let decision = adoption::decide(&on_disk, stop)?;
@@ -97,8 +97,8 @@ pub fn prepare(
         let aviso = "books is missing: only the ends prove that all bets are there";
         event!(Warning, "books", in_progress, archivo = paths.books.display(), aviso = aviso);
     }
-    cut_tail(paths, lock.bets(), &decision.tallies, len)?;
-    complete_draw(paths, draw, &decision)?;
+    cut_tail(&on_disk, decision.tallies.len(), stop)?;
+    complete_draw(&on_disk, &decision)?;
     let mut slots = decision.slots.clone();
     let known = (1..=agencies).filter_map(AgencyId::new).chain(decision.tallies.agencies());
     known.for_each(|agency| _ = slots.assign(agency));
@@ -129,49 +129,57 @@ fn warn(paths: &Paths, lock: &LifeLock, boot: Option<Boot>) {
 }
 
 /// Makes the files durable, and drops their cached pages: everything that this server will report is on the disk.
-///
-/// # Errors
-/// [`Error::Sync`] if a sync fails; then books of this boot are doubtful.
-pub(super) fn read_from_disk(paths: &Paths, lock: &LifeLock, books: Option<&File>, draw: Option<&File>) -> Result<()> {
+pub(super) fn sync_and_drop_cache(
+    paths: &Paths,
+    lock: &LifeLock,
+    books: Option<&File>,
+    draw: Option<&File>,
+) -> Result<()> {
     for (file, path) in [(Some(lock.bets()), &paths.bets), (draw, &paths.draw)] {
         let Some(file) = file else { continue };
-        file.sync_data().map_err(|source| {
-            books.into_iter().for_each(commit::mark_doubtful);
-            Error::Sync { path: path.clone(), source }
-        })?;
+        sync(file, path, books)?;
         drop_cache(file);
     }
     Ok(())
 }
 
+/// Makes a file durable. A failure marks `books`, which nobody else uses yet: the trap of [`Store::sync`].
+fn sync(file: &File, path: &Path, books: Option<&File>) -> Result<()> {
+    file.sync_data().map_err(|source| {
+        books.into_iter().for_each(commit::mark_doubtful);
+        Error::Sync { path: path.to_owned(), source }
+    })
+}
+
 /// Moves the bytes after the committed rows to `bets.csv.rejected`, durably.
-fn cut_tail(paths: &Paths, bets: &File, committed: &Tallies, len: u64) -> Result<()> {
-    if len == committed.len() {
+fn cut_tail(on_disk: &OnDisk<'_>, committed: u64, stop: StopCheck<'_>) -> Result<()> {
+    let OnDisk { paths, bets, len, books, .. } = *on_disk;
+    if len == committed {
         return Ok(());
     }
     let path = &paths.rejected;
     let mut aside = append_or_make(path)?;
-    let mut tail = Range::new(bets, committed.len(), len);
-    let copied = io::copy(&mut tail, &mut aside).map_err(Error::io("write", path))?;
+    let mut valid = 0;
+    let mut lines = Range::new(bets, committed, len).lines();
+    while let Some(block) = lines.next_lines().map_err(Error::io("read", &paths.bets))? {
+        if stop() {
+            return Err(Error::Stopped);
+        }
+        aside.write_all(block).map_err(Error::io("write", path))?;
+        let rows = block.split_inclusive(|&byte| byte == b'\n');
+        valid += rows.filter(|row| crate::row::parse(row).is_some()).count();
+    }
     aside.sync_data().map_err(Error::io("sync", path))?;
     sync_directory(path)?;
-    let valid = valid_rows_in_tail(paths, bets, committed.len(), len)?;
-    event!(Warning, "apartar_cola", in_progress, bytes = copied, filas_validas = valid, archivo = path.display());
-    bets.set_len(committed.len()).map_err(Error::io("truncate", &paths.bets))?;
-    bets.sync_data().map_err(Error::io("sync", &paths.bets))
-}
-
-fn valid_rows_in_tail(paths: &Paths, bets: &File, from: u64, to: u64) -> Result<u64> {
-    let mut lines = Range::new(bets, from, to).lines();
-    let mut valid = 0;
-    while let Some(line) = lines.next_line().map_err(Error::io("read", &paths.bets))? {
-        valid += u64::from(crate::row::parse(line).is_some());
-    }
-    Ok(valid)
+    let bytes = len - committed;
+    event!(Warning, "apartar_cola", in_progress, bytes = bytes, filas_validas = valid, archivo = path.display());
+    bets.set_len(committed).map_err(Error::io("truncate", &paths.bets))?;
+    sync(bets, &paths.bets, books)
 }
 
 /// Makes `draw`, or writes the ends that only the books have, and cuts off a result that does not count.
-fn complete_draw(paths: &Paths, draw: Option<File>, decision: &Decision) -> Result<()> {
+fn complete_draw(on_disk: &OnDisk<'_>, decision: &Decision) -> Result<()> {
+    let OnDisk { paths, books, draw, .. } = *on_disk;
     let write = || Error::io("write", &paths.draw);
     let Some(draw) = draw else {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -181,12 +189,12 @@ fn complete_draw(paths: &Paths, draw: Option<File>, decision: &Decision) -> Resu
         return Ok(());
     }
     for (slot, unit) in &decision.missing {
-        unit.write(&draw, slot.number).map_err(write())?;
+        unit.write(draw, slot.number).map_err(write())?;
     }
     if let Some(offset) = decision.unfinished {
-        draw.set_len(offset).and_then(|()| Place::clear(&draw)).map_err(write())?;
+        draw.set_len(offset).and_then(|()| ResultRecord::clear(draw)).map_err(write())?;
     }
-    draw.sync_data().map_err(Error::io("sync", &paths.draw))
+    sync(draw, &paths.draw, books)
 }
 
 /// Replaces `books` by new ones of this boot.

@@ -120,7 +120,7 @@ impl Store {
         unit.write(draw, slot.number).map_err(Error::io("write", &paths.draw))?;
         if self.durability >= Durability::End {
             self.sync(draw, &paths.draw)?;
-            commit::check_certain(&self.files)?;
+            commit::check_not_doubtful(&self.files)?;
             let durable = Entry { is_durable: true, ..closed };
             let pair = commit::read_slot(&self.files, slot)?;
             pair.replace(books, &durable).map_err(Error::io("write", &paths.books))?;

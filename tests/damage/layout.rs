@@ -62,7 +62,7 @@ fn a_start_continues_with_files_that_the_test_has_written() {
     let (count, end, crc) = (3, bets.len() as u64, crc32fast::hash(bets.as_bytes()));
     let this_boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let slots = [
-        Slot { seq: 2, end, count, crc, agency: 1, flags: CLOSED | DURABLE | TYPED },
+        Slot { seq: 2, end, count, crc, agency: 1, flags: CLOSED | DURABLE },
         Slot { seq: 1, end: 0, count: 0, crc: 0, agency: 2, flags: CLOSED | DURABLE },
     ];
     let head = Head { seq: 2, committed: end, flags: DRAW_HELD };

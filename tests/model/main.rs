@@ -12,9 +12,9 @@
 //! | connects | `Server::fork_session`; `Delivery::attempt`, `WinnersQuery::ask` |
 //! | claims its agency | `Session::claim`, `Claims::claim` |
 //! | gets the tally of its stored bets | `Session::tally`, `Store::stored` |
-//! | takes the lock | `Locked::take`, `Locked::current`, `commit::read_slot` |
+//! | takes the lock | `Locked::take`, `Locked::recovered`, `commit::read_slot` |
 //! | writes the head from the slot of a dead writer | `Locked::roll_forward`, `books::rolled_forward` |
-//! | marks the head: a cut is not synced; cuts the tail; syncs the cut | `Locked::repair`, `Locked::cut` |
+//! | marks the head: a cut is not synced; cuts the tail; syncs the cut | `Locked::recover`, `Locked::cut` |
 //! | writes its rows; writes its slot; writes the head, unlocks | `Locked::append`, `Pair::replace` |
 //! | syncs its group; acknowledges | `Store::store_bets`; `Session::store_bets` |
 //! | closes its slot, unlocks; syncs the bets | `Store::end`, `Locked::close` |
@@ -25,7 +25,7 @@
 //! | closes | `Session::close`; `Server::session_ended`, `Claims::release` |
 //! | draw child … | `Server::hold_draw_if_due`, `holding::hold`, `holding::complete_units`, `holding::write_result` |
 //! | the parent logs sorteo and announces it | `Server::draw_child_ended` |
-//! | the server starts; exit 4 … | `LifeLock::try_take`, `start::read_from_disk`, `adoption::decide`, `start::prepare` |
+//! | the server starts; exit 4 … | `LifeLock::try_take`, `start::sync_and_drop_cache`, `adoption::decide`, `start::prepare` |
 //! | server --repair | `repair::plan`, `Plan::carry_out` |
 //! | its orphaned child dies | `ipc::process::spawn`: PR_SET_PDEATHSIG |
 //! | reports a failed sync | `Report::StorageBroken`, `Server::break_down` |
