@@ -4,6 +4,7 @@
 //! sessions. Knows neither files nor processes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::bet::{AgencyId, Bet};
 use crate::row;
@@ -34,14 +35,15 @@ pub fn add_winners(rows: &[u8], winning_number: u32, winners: &mut Winners) {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     agencies: u32,
-    ended: BTreeSet<AgencyId>,
+    /// Shared with the children, which inherit it: a copy for each would cost more with each agency.
+    ended: Rc<BTreeSet<AgencyId>>,
     drawn: bool,
 }
 
 impl Ledger {
     /// A ledger of the agencies 1 to `agencies`. With 0, every agency may bet and no draw is ever held.
     pub fn new(agencies: u32) -> Self {
-        Self { agencies, ended: BTreeSet::new(), drawn: false }
+        Self { agencies, ended: Rc::default(), drawn: false }
     }
 
     /// The agency with number `id`; `None` if it does not take part.
@@ -52,7 +54,8 @@ impl Ledger {
     /// Records that `agency` has ended. A repetition changes nothing, nor does an agency that does not take part.
     pub fn end(&mut self, agency: AgencyId) {
         if self.knows(agency.get()).is_some() {
-            self.ended.insert(agency);
+            // No copy: the parent's clones live only until the fork.
+            Rc::make_mut(&mut self.ended).insert(agency);
         }
     }
 

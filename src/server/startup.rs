@@ -101,6 +101,10 @@ pub fn repair(config: &Config, stop: &SignalSource) -> Result<(), Error> {
     pause(stop, Instant::now())?;
     let plan = planned?;
     plan.log(&paths);
+    if bets_are_missing {
+        let aviso = "the file was missing: no bet is left";
+        event!(Warning, "repair", in_progress, archivo = paths.bets.display(), aviso = aviso);
+    }
     let repaired = plan.carry_out(&paths, life_lock, &stopped);
     pause(stop, Instant::now())?;
     life_lock = repaired?;

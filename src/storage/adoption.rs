@@ -22,7 +22,7 @@ use super::paths::Paths;
 use super::progress::Progress;
 use super::record::Found;
 use super::results::{self, Terms};
-use super::slots::{Slot, Slots};
+use super::slots::{self, Slot, Slots};
 use super::tallies::Tallies;
 use crate::row::Tally;
 
@@ -78,7 +78,7 @@ pub fn decide(on_disk: &OnDisk<'_>, stop: StopCheck<'_>) -> Result<Decision> {
             let books = Books::read(paths, books, header)?;
             match boot.is_some() && header.boot == boot {
                 true if !books.head()?.is_doubtful => in_this_boot(on_disk, &books, draw, stop),
-                true => in_another_boot(on_disk, Some(&books), draw, books.head()?.committed.min(len), stop),
+                true => in_another_boot(on_disk, Some(&books), draw, books.committed(len)?.min(len), stop),
                 false => in_another_boot(on_disk, Some(&books), draw, len, stop),
             }
         }
@@ -182,7 +182,7 @@ fn in_another_boot(
         }
     }
     if decision.tallies.len() == 0 && len > LARGEST_GROUP {
-        return Err(Error::NotAStore { path: paths.bets.clone() });
+        return Err(Error::damaged(&paths.bets, Defect::NoRow));
     }
     let ended: HashSet<_> = decision.ended.iter().map(|slot| slot.agency).collect();
     let gone = books.into_iter().flat_map(Books::durable_ends).find(|slot| !ended.contains(&slot.agency));
@@ -224,7 +224,9 @@ impl Decision {
         let end = match place {
             Found::Valid(ResultRecord::Held(extent)) => {
                 self.drawn = results::verify(draw, extent).map_err(read())?;
-                if self.drawn.is_none() {
+                // The winners are read by slot, so every agency in the result keeps its number.
+                let slots = results::slots(draw, extent).map_err(read())?;
+                if self.drawn.is_none() || !slots.into_iter().all(|slot| self.slots.keep(slot)) {
                     return damaged(Defect::Result);
                 }
                 Some(extent.offset)
@@ -259,10 +261,11 @@ impl<'a> Books<'a> {
     /// Reads the head and all slots.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the file is shorter than its header records; [`Error::Io`] if fstat(2) or pread(2) fails.
+    /// [`Error::Damaged`] if the file is shorter than its header records, or longer than any books; [`Error::Io`] if fstat(2) or pread(2) fails.
     pub fn read(paths: &'a Paths, file: &'a File, header: Header) -> Result<Self> {
         let read = || Error::io("read", &paths.books);
-        if file.metadata().map_err(read())?.len() < header.min_len() {
+        let len = file.metadata().map_err(read())?.len();
+        if len < header.min_len() || len > books::PairOffset::slot(slots::MOST).at() {
             return Err(Error::damaged(&paths.books, Defect::Header));
         }
         let head = Pair::read(file, books::PairOffset::HEAD).map_err(read())?;
@@ -273,6 +276,13 @@ impl<'a> Books<'a> {
 
     fn head(&self) -> Result<Head> {
         self.head.newest().ok_or_else(|| Error::damaged(&self.paths.books, Defect::Head))
+    }
+
+    /// The committed length, also that of a group whose writer died before it wrote the head.
+    fn committed(&self, len: u64) -> Result<u64> {
+        let head = self.head()?;
+        let counts = books::rolled_forward(self.file, head, len).map_err(Error::io("read", &self.paths.books))?;
+        Ok(counts.unwrap_or(head).committed)
     }
 
     /// Whether any half of the head says that the draw has been held.

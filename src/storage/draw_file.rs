@@ -199,7 +199,8 @@ fn unit_at(number: u32) -> u64 {
 /// # Errors
 /// The error of pread(2).
 pub fn units(draw: &File, end: Option<u64>) -> io::Result<Vec<Found<Unit>>> {
-    let mut bytes = Range::new(draw, UNITS_AT, end.unwrap_or(u64::MAX)).up_to_end()?;
+    let most = result_offset(slots::MOST);
+    let mut bytes = Range::new(draw, UNITS_AT, end.unwrap_or(most).min(most)).up_to_end()?;
     bytes.resize(bytes.len().next_multiple_of(LEN), 0);
     let mut units: Vec<_> = bytes.as_chunks::<LEN>().0.iter().map(record::opened).collect();
     while units.pop_if(|unit| *unit == Found::Blank).is_some() {}

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::slots;
 use crate::bet::AgencyId;
 
 /// What an operator can do about damaged files.
@@ -98,6 +99,10 @@ pub enum Defect {
     Header,
     /// No half of the head is valid.
     Head,
+    /// No row at the front is valid, and the file is longer than one write can leave.
+    NoRow,
+    /// More agencies have bets than a lottery can have.
+    TooManyAgencies,
     /// The slot of an agency is damaged, or belongs to another agency.
     Slot(AgencyId),
     /// The slots contradict the head, each other, or the rows.
@@ -145,6 +150,8 @@ impl fmt::Display for Defect {
             Self::Missing => write!(f, "the file is missing, but other files of its lottery are there"),
             Self::Header => write!(f, "the first record is damaged"),
             Self::Head => write!(f, "the committed length is damaged"),
+            Self::NoRow => write!(f, "the first row is not a bet"),
+            Self::TooManyAgencies => write!(f, "more than {} agencies have bets", slots::MOST),
             Self::Slot(agency) => write!(f, "the tally of agency {agency} is damaged"),
             Self::Contradiction => write!(f, "the tallies contradict the committed length"),
             Self::Short { len, committed } => write!(f, "the file has {len} bytes, but {committed} were committed"),

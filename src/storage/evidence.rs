@@ -84,7 +84,6 @@ impl<'a> Evidence<'a> {
         let newest = books.head.newest();
         self.slots_prove = newest.is_none_or(|head| !head.is_doubtful);
         let committed = match newest {
-            Some(head) if head.is_doubtful => head.committed,
             Some(head) => books::rolled_forward(books.file, head, len)?.unwrap_or(head).committed,
             None => books.entries().map(|(_, entry)| entry.end).max().unwrap_or(0),
         };

@@ -1,9 +1,9 @@
 //! The open files of one process.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 use std::sync::Once;
 
@@ -143,12 +143,38 @@ pub fn open_if_there(path: &Path) -> Result<Option<File>> {
 /// [`Error::Io`] if a system call fails.
 pub fn replace(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<File> {
     let new = super::paths::replacement(path);
-    let file = open(&new, OpenOptions::new().create(true).truncate(true).mode(PRIVATE))?;
+    // The rest of a process that was killed. Made again, so that no symbolic link is followed and no mode is kept.
+    remove_if_there(&new)?;
+    let file = open(&new, OpenOptions::new().create_new(true).mode(PRIVATE))?;
+    keep_owner(&file, path);
     fill(&file).map_err(Error::io("write", &new))?;
     file.sync_all().map_err(Error::io("sync", &new))?;
     std::fs::rename(&new, path).map_err(Error::io("rename", &new))?;
     sync_directory(path)?;
     Ok(file)
+}
+
+/// Removes a file, if it exists.
+///
+/// # Errors
+/// [`Error::Io`] if unlink(2) fails otherwise.
+pub fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(Error::io("remove", path)),
+    }
+}
+
+/// Gives a new file to the owner of the old one, or of the directory: an administrator may repair the files of a server that
+/// runs as another user.
+pub fn keep_owner(new: &File, path: &Path) {
+    let old = fs::metadata(path).or_else(|_| fs::metadata(directory_of(path)));
+    if let (Ok(own), Ok(old)) = (new.metadata(), old)
+        && (own.uid(), own.gid()) != (old.uid(), old.gid())
+    {
+        // Only root may do that. Otherwise the file belongs to the user who runs the server, which is right as well.
+        let _ = fchown(new, Some(old.uid()), Some(old.gid()));
+    }
 }
 
 /// The tallies of the longest run of valid rows of `bets` that begins at offset 0 and ends at or before offset `to`.

@@ -90,5 +90,6 @@ fn write_result(store: &Store, slots: &Slots, terms: Terms, winners: &Winners) -
     let result = results::encode(terms, winners, slots).map_err(write())?;
     let extent = results::write(draw, draw_file::result_offset(slots.count()), &result).map_err(write())?;
     store.sync(draw, &paths.draw)?;
+    commit::check_not_doubtful(store.files())?;
     ResultRecord::Held(extent).write(draw).map_err(write())
 }

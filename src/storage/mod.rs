@@ -10,17 +10,33 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `slots` | which slot belongs to which agency |
 //! | `error` | why something was not stored or read |
-//! | `paths`, `reader`, `identity`, `boot`, `slots`, `progress` | names of the files; reading at an offset; which file a name refers to; the current boot; which slot is whose; the progress of a scan on a terminal |
-//! | `record`, `tallies` | records with a checksum; counting rows |
-//! | `books`, `draw_file` | the formats of `books` and of the ends in `draw` |
-//! | `results`, `files` | the format of the result in `draw`; one process's open files |
-//! | `commit`, `adoption`, `older`, `survey` | changes under the data lock; what a start decides; files of an older version; the rows of a damaged file |
-//! | `store`, [`lifelock`] | the verbs of a session, and when data is made durable; locking other servers out |
-//! | `holding`, [`new_draw`], [`start`] | the steps of the draw; setting a lottery aside; adopting the files that are there |
-//! | `plan`, `evidence` | the changes of a repair; the records that damaged files still have |
-//! | `redraw`, `conversion` | the repair of a held draw; the conversion of files of an older version |
-//! | [`repair`] | what a repair keeps |
+//! | `paths` | the names of the files |
+//! | `reader` | reading at an offset |
+//! | `identity` | which file a name refers to |
+//! | `boot` | the current boot |
+//! | `progress` | the progress of a scan on a terminal |
+//! | `record` | records with a checksum |
+//! | `tallies` | counting rows |
+//! | `books` | the format of `books` |
+//! | `draw_file` | the format of `draw`, but of the result |
+//! | `results` | the format of the result |
+//! | `files` | one process's open files; making, replacing and removing files |
+//! | `commit` | all changes to `bets.csv` and to open slots, under the data lock |
+//! | `store` | the verbs of a session, and when data is made durable |
+//! | `holding` | the steps of the draw |
+//! | `older` | the files of an older version |
+//! | [`lifelock`] | one server at a time for each `bets.csv` |
+//! | `adoption` | what a start decides about the files that it finds |
+//! | [`new_draw`] | setting a lottery aside |
+//! | [`start`] | adopting the files that are there |
+//! | `survey` | a repair: the rows of a damaged file |
+//! | `plan` | a repair: its changes, and how they are made |
+//! | `evidence` | a repair: the records that damaged files still have |
+//! | `redraw` | a repair: the result of a held draw |
+//! | `conversion` | a repair: the files of an older version |
+//! | [`repair`] | a repair: what is kept |
 
 mod adoption;
 mod books;

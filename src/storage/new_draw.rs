@@ -17,7 +17,7 @@ use ipc::lock;
 use nix::errno::Errno;
 
 use super::error::{Error, Result};
-use super::files::{append_or_make, sync_directory};
+use super::files::{append_or_make, remove_if_there, sync_directory};
 use super::lifelock::LifeLock;
 use super::paths::{Paths, replacement, with_suffix};
 
@@ -38,12 +38,7 @@ pub fn set_aside(paths: &Paths, lock: LifeLock) -> Result<(LifeLock, Vec<PathBuf
     }
     link_or_rename(&there)?;
     let lock = new_bets(paths, lock)?;
-    for path in files.into_iter().skip(1) {
-        match fs::remove_file(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            removed => removed.map_err(Error::io("remove", path))?,
-        }
-    }
+    files.into_iter().skip(1).try_for_each(|path| remove_if_there(path))?;
     sync_directory(&paths.bets)?;
     Ok((lock, there.into_iter().map(|(_, aside)| aside).collect()))
 }
@@ -53,10 +48,24 @@ pub fn set_aside(paths: &Paths, lock: LifeLock) -> Result<(LifeLock, Vec<PathBuf
 fn link_or_rename(files: &[(&Path, PathBuf)]) -> Result<()> {
     match link_all(files) {
         Err(Error::NotMovable { source, .. }) if source.raw_os_error() == Some(Errno::EPERM as i32) => {
-            files.iter().try_for_each(|(path, aside)| fs::rename(path, aside).map_err(Error::io("rename", path)))
+            rename_all(files)
         }
         linked => linked,
     }
+}
+
+/// Renames every file to its second name, or none.
+fn rename_all(files: &[(&Path, PathBuf)]) -> Result<()> {
+    for (index, (path, aside)) in files.iter().enumerate() {
+        if let Err(e) = fs::rename(path, aside) {
+            for (path, aside) in &files[..index] {
+                // If this fails, too, a start refuses the files.
+                let _ = fs::rename(aside, path);
+            }
+            return Err(Error::io("rename", path)(e));
+        }
+    }
+    Ok(())
 }
 
 /// Links every file to its second name, or none.

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
 use std::path::{Path, PathBuf};
 
 use super::boot::Boot;
@@ -51,13 +51,12 @@ pub fn found(paths: &Paths) -> Result<Option<PathBuf>> {
 }
 
 fn begins_with(path: &Path, magic: &[u8]) -> Result<bool> {
-    let front = open_if_there(path)?.map(|file| Range::new(&file, 0, magic.len() as u64).up_to_end());
-    let front = front.transpose().or_else(|e| match e.kind() {
-        // A directory is not a file of an older version.
-        io::ErrorKind::IsADirectory => Ok(None),
-        _ => Err(Error::io("read", path)(e)),
-    })?;
-    Ok(front.is_some_and(|front| front == magic))
+    let front = File::open(path).and_then(|file| Range::new(&file, 0, magic.len() as u64).up_to_end());
+    match front {
+        // A directory, or a file that this user cannot read, is not a file of an older version of this server.
+        Err(e) if matches!(e.kind(), NotFound | IsADirectory | PermissionDenied) => Ok(false),
+        front => Ok(front.map_err(Error::io("read", path))? == magic),
+    }
 }
 
 /// Where the committed rows of `bets.csv` end.

@@ -21,7 +21,7 @@ use nix::errno::Errno;
 
 use super::draw_file::{Header, ResultRecord, Unit};
 use super::error::{Error, Result};
-use super::files::{self, StopCheck, append_or_make, open_if_there, sync_directory};
+use super::files::{self, StopCheck, append_or_make, keep_owner, open_if_there, remove_if_there, sync_directory};
 use super::lifelock::LifeLock;
 use super::new_draw::free_name;
 use super::paths::{Paths, replacement};
@@ -162,7 +162,7 @@ impl Plan {
             replace_draw(&paths.draw, content)?;
         }
         if self.removes_books {
-            remove(&paths.books)?;
+            remove_if_there(&paths.books)?;
             sync_directory(&paths.books)?;
         }
         if self.renames_older {
@@ -200,13 +200,14 @@ fn replace_rows(paths: &Paths, old: LifeLock, kept: &Kept, stop: StopCheck<'_>) 
     let path = &paths.bets;
     let new = replacement(path);
     // The rest of an interrupted command.
-    remove(&new)?;
+    remove_if_there(&new)?;
     let bets = append_or_make(&new)?;
+    keep_owner(&bets, path);
     let locked = lock::try_exclusive(&bets).map_err(Error::io("lock", &new))?;
     debug_assert_eq!(locked, lock::Attempt::Locked);
     let filled = fill(&bets, &old, paths, kept, stop);
     if filled.is_err() {
-        let _ = remove(&new);
+        let _ = remove_if_there(&new);
         filled?;
     }
     match fs::rename(&new, path) {
@@ -215,7 +216,7 @@ fn replace_rows(paths: &Paths, old: LifeLock, kept: &Kept, stop: StopCheck<'_>) 
             let rewrite =
                 old.bets().set_len(0).and_then(|()| io::copy(&mut Range::new(&bets, 0, u64::MAX), &mut old.bets()));
             rewrite.and_then(|_| old.bets().sync_all()).map_err(Error::io("write", path))?;
-            remove(&new)?;
+            remove_if_there(&new)?;
             Ok(old)
         }
         renamed => {
@@ -248,7 +249,7 @@ fn replace_draw(path: &Path, content: &Content) -> Result<()> {
         (Err(Error::Io { action: "rename", source, .. }), Some(old)) if is_mount(&source) => {
             let written = old.set_len(0).and_then(|()| content.write(&old)).and_then(|()| old.sync_all());
             written.map_err(Error::io("write", path))?;
-            remove(&replacement(path))
+            remove_if_there(&replacement(path))
         }
         (replaced, _) => replaced.map(drop),
     }
@@ -262,14 +263,6 @@ fn is_mount(e: &io::Error) -> bool {
 fn remove_all(copies: &[PathBuf]) {
     // A copy that stays does no harm.
     copies.iter().for_each(|copy| _ = fs::remove_file(copy));
-}
-
-/// Removes a file, if it exists.
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(Error::io("remove", path)),
-    }
 }
 
 /// Renames a file to a name with the date, if it exists.

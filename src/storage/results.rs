@@ -12,6 +12,7 @@ use super::draw_file::Extent;
 use super::reader::Range;
 use super::record::{self, Found, Reader, Record, Writer};
 use super::slots::{Slot, Slots};
+use crate::bet::AgencyId;
 use crate::draw::Winners;
 
 const MAGIC: &[u8; 4] = b"RES2";
@@ -113,6 +114,18 @@ pub fn verify(draw: &File, extent: Extent) -> io::Result<Option<Terms>> {
     if len == extent.len && crc.finalize() == extent.crc { terms(draw, extent) } else { Ok(None) }
 }
 
+/// The slots of the agencies in a result that has been verified.
+///
+/// # Errors
+/// The error of pread(2).
+pub fn slots(draw: &File, extent: Extent) -> io::Result<Vec<Slot>> {
+    let Found::Valid(Header { slots, .. }) = record::read(draw, extent.offset)? else { return Ok(Vec::new()) };
+    let entries = extent.offset + HEADER_LEN as u64;
+    let bytes = Range::new(draw, entries, entries + u64::from(slots) * ENTRY_LEN).up_to_end()?;
+    let agencies = bytes.as_chunks().0.iter().map(|entry| AgencyId::new(numbers(entry)[0]));
+    Ok((0..).zip(agencies).filter_map(|(number, agency)| Some(Slot { agency: agency?, number })).collect())
+}
+
 /// The winners of one agency; `None` if its part of the result is not valid.
 ///
 /// # Errors
@@ -143,8 +156,6 @@ fn numbers(entry: &[u8; ENTRY_LEN as usize]) -> [u32; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bet::AgencyId;
-
     const TERMS: Terms = Terms { agencies: 3, winning_number: 7574, committed: 1 << 40 };
     const AT: u64 = 4096;
 
@@ -171,6 +182,8 @@ mod tests {
         let of = |number, agency| winners(&file, extent, Slot { number, agency: id(agency) }).unwrap();
         assert_eq!([of(0, 1), of(1, 2), of(2, 9)], [vec![5], vec![], vec![9, 3, 9]].map(Some));
         assert_eq!((of(3, 4), of(2, 8)), (Some(vec![]), None));
+        let found: Vec<_> = super::slots(&file, extent).unwrap();
+        assert_eq!(found, slots().iter().collect::<Vec<_>>());
     }
 
     #[test]

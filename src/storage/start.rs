@@ -25,7 +25,7 @@ use super::books::{self, Entry, Head, Header};
 use super::boot::{self, Boot};
 use super::commit;
 use super::draw_file::{self, ResultRecord};
-use super::error::{Error, Result};
+use super::error::{Defect, Error, Result};
 use super::files::{
     Files, Location, StopCheck, append_or_make, directory_of, drop_cache, open_if_there, replace, sync_directory,
 };
@@ -97,11 +97,9 @@ pub fn prepare(
         let aviso = "books is missing: only the ends prove that all bets are there";
         event!(Warning, "books", in_progress, archivo = paths.books.display(), aviso = aviso);
     }
+    let slots = assign(paths, &decision, agencies)?;
     cut_tail(&on_disk, decision.tallies.len(), stop)?;
     complete_draw(&on_disk, &decision)?;
-    let mut slots = decision.slots.clone();
-    let known = (1..=agencies).filter_map(AgencyId::new).chain(decision.tallies.agencies());
-    known.for_each(|agency| _ = slots.assign(agency));
     let ended = decision.ended.iter().chain(decision.missing.iter().map(|(slot, _)| slot));
     let ended: BTreeSet<_> = ended.map(|slot| slot.agency).collect();
     make_books(paths, boot, &decision, &slots, &ended)?;
@@ -109,6 +107,16 @@ pub fn prepare(
     let adopted =
         Adopted { bets: decision.tallies.bets(), ended, drawn: decision.drawn, location: files.location()?, slots };
     Ok((Store::over(files, durability), adopted))
+}
+
+/// The slots of all agencies that take part or have bets.
+fn assign(paths: &Paths, decision: &Decision, agencies: u32) -> Result<Slots> {
+    let mut slots = decision.slots.clone();
+    (1..=agencies).filter_map(AgencyId::new).for_each(|agency| _ = slots.assign(agency));
+    match decision.tallies.agencies().into_iter().all(|agency| slots.assign(agency).is_some()) {
+        true => Ok(slots),
+        false => Err(Error::damaged(&paths.bets, Defect::TooManyAgencies)),
+    }
 }
 
 /// Logs what an operator may want to change.
@@ -192,7 +200,10 @@ fn complete_draw(on_disk: &OnDisk<'_>, decision: &Decision) -> Result<()> {
         unit.write(draw, slot.number).map_err(write())?;
     }
     if let Some(offset) = decision.unfinished {
-        draw.set_len(offset).and_then(|()| ResultRecord::clear(draw)).map_err(write())?;
+        draw.set_len(offset).map_err(write())?;
+        // The record goes only after the result: without it, nothing would show that these bytes are not ends.
+        sync(draw, &paths.draw, books)?;
+        ResultRecord::clear(draw).map_err(write())?;
     }
     sync(draw, &paths.draw, books)
 }

@@ -80,7 +80,7 @@ impl Store {
         closed.map_or(Ok(()), |entry| self.complete_end(slot, entry))
     }
 
-    /// What is stored of the agency of `slot`. Reads one record and takes no lock: its time does not depend on the number of
+    /// What is stored of the agency of `slot`. Reads two records and takes no lock: its time does not depend on the number of
     /// bets or agencies. If the agency has ended, first makes the end durable: the process that closed the slot may have
     /// died before it did so.
     ///
@@ -90,8 +90,11 @@ impl Store {
         let entry = commit::read_slot(&self.files, slot)?.entry(slot.agency);
         // After the slot: a writer appends its rows before it writes the slot.
         commit::check_len(&self.files, entry.end)?;
-        if entry.is_closed {
-            self.complete_end(slot, entry)?;
+        // The client takes the answer for an acknowledgement, perhaps of a group whose process died before its sync.
+        self.sync_from(Durability::Batch, &self.files.bets, &self.files.paths.bets)?;
+        match entry.is_closed {
+            true => self.complete_end(slot, entry)?,
+            false => commit::check_not_doubtful(&self.files)?,
         }
         Ok(Stored { tally: entry.tally, has_ended: entry.is_closed })
     }

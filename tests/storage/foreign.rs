@@ -46,7 +46,7 @@ fn a_large_file_without_a_valid_row_is_refused_untouched() {
     let (_, setup) = Server::start(1).stop_and_keep();
     fs::remove_file(setup.path("books")).unwrap();
     fs::write(setup.path("bets.csv"), "not a bet\r\n".repeat(8000)).unwrap();
-    refuses_to_start(setup, "bets.csv", NOT_A_STORE, "a large file");
+    refuses_to_start(setup, "bets.csv", ": the first row is not a bet", "a large file");
 }
 
 #[test]
@@ -81,5 +81,36 @@ fn a_line_longer_than_any_row_ends_the_valid_rows() {
     let server = setup.start();
     assert_eq!(server.bets(), FORGED);
     assert_eq!(fs::read(server.path("bets.csv.rejected")).unwrap().len(), long.len() + FORGED.len());
+    server.stop();
+}
+
+#[test]
+fn bets_of_more_than_a_million_agencies_are_refused_untouched() {
+    let setup = Setup::new(0);
+    let rows: String = (1..=1_000_001).map(|agency| row(agency, 7, 1)).collect();
+    fs::write(setup.path("bets.csv"), rows).unwrap();
+    refuses_to_start(setup, "bets.csv", ": more than 1000000 agencies have bets", "too many agencies");
+}
+
+#[test]
+fn a_directory_with_the_name_of_an_older_file_is_ignored() {
+    let setup = Setup::new(1);
+    fs::create_dir(setup.path("ends")).unwrap();
+    let server = setup.start();
+    assert_eq!(server.store(&batch_of(1, 1, 1)), 0);
+    server.stop();
+}
+
+#[test]
+fn a_planted_link_in_place_of_a_temporary_file_is_not_followed() {
+    let setup = Setup::new(1);
+    fs::write(setup.path("victim"), "somebody's file").unwrap();
+    for name in ["books.new", "draw.new"] {
+        std::os::unix::fs::symlink(setup.path("victim"), setup.path(name)).unwrap();
+    }
+    let server = setup.start();
+    assert_eq!(server.store(&batch_of(1, 1, 1)), 0);
+    assert_eq!(fs::read(server.path("victim")).unwrap(), b"somebody's file");
+    assert!(!server.path("books").is_symlink() && !server.path("draw").is_symlink());
     server.stop();
 }

@@ -124,3 +124,20 @@ fn new_draw_renames_where_files_cannot_be_linked() {
         }
     }
 }
+
+#[test]
+fn a_held_draw_keeps_its_winners_with_more_agencies() {
+    let setup = Setup::new(1);
+    fs::write(setup.path("bets.csv"), [row(9, 7, WINNING), row(2, 8, WINNING)].concat()).unwrap();
+    let server = setup.start();
+    assert_eq!(server.store(&batch_of(1, 2, WINNING)), 0);
+    assert_eq!(winners(&server, 1), [0, 1]);
+    let (_, setup) = server.stop_and_keep();
+    // Without books, the numbers of the slots come from the ends and from the result.
+    fs::remove_file(setup.path("books")).unwrap();
+    let server = setup.set("CLIENT_AMOUNT", 10).start();
+    for (agency, documents) in [(9, vec![7]), (2, vec![8]), (1, vec![0, 1]), (3, vec![]), (10, vec![])] {
+        assert_eq!(server.connect().send(&ask(agency)).winners(), Some(documents), "agency {agency}");
+    }
+    server.stop();
+}

@@ -142,16 +142,30 @@ fn a_row_changed_at_run_time_stops_the_draw() {
     assert_eq!(refused.bets(), before);
 }
 
+/// As a process leaves the books whose sync has failed.
+fn doubt(server: &Server, also: impl FnOnce(&mut books::Books)) {
+    server.await_childless();
+    books::edit_books(&server.path("books"), |books| {
+        also(books);
+        books.put_head(|head| head.flags |= books::DOUBTFUL);
+    });
+}
+
+#[test]
+fn a_tally_after_a_failed_sync_is_not_reported() {
+    let mut server = Server::start(2);
+    assert_eq!(server.store(&batch_of(1, 1, WINNING)), 0);
+    doubt(&server, |_| {});
+    assert_eq!(server.connect().send(&count(1)).rest(), [0; 0]);
+    assert_eq!(server.wait().code(), Some(4));
+}
+
 #[test]
 fn an_end_after_a_failed_sync_is_not_reported() {
     let mut server = Server::start(2);
     assert_eq!(server.store(&batch_of(1, 1, WINNING)), 0);
-    server.await_childless();
-    // As two processes leave it: one has closed the slot and died, and a sync of the other one has failed.
-    books::edit_books(&server.path("books"), |books| {
-        books.put_slot(1, |slot| slot.flags |= books::CLOSED);
-        books.put_head(|head| head.flags |= books::DOUBTFUL);
-    });
+    // Another process has closed the slot and died.
+    doubt(&server, |books| books.put_slot(1, |slot| slot.flags |= books::CLOSED));
     assert_eq!(server.connect().send(&count(1)).rest(), [0; 0]);
     assert_eq!(server.wait().code(), Some(4));
 }
