@@ -38,7 +38,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// pipes, and one connection between accept and fork.
 const OWN_DESCRIPTORS: u64 = 32;
 
-/// Why the server was started, as its command line has it.
+/// Why the server was started, from its command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// To continue the lottery in the files that it finds.

@@ -122,7 +122,7 @@ impl<'a> Evidence<'a> {
         self.books.iter().flat_map(Books::entries)
     }
 
-    /// The agencies that have ended, as any record has it.
+    /// The agencies with a valid unit or a closed slot. Some may be repeated.
     pub fn ends(&self) -> impl Iterator<Item = Slot> {
         let closed = self.entries().filter(|(_, entry)| entry.is_closed).map(|(number, entry)| (number, entry.agency));
         let units = self.valid_units().map(|(number, unit)| (number, unit.agency));

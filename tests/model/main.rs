@@ -30,6 +30,8 @@
 //! | its orphaned child dies | `ipc::process::spawn`: PR_SET_PDEATHSIG |
 //! | reports a failed sync | `Report::StorageBroken`, `Server::break_down` |
 //!
+//! The names of the steps (R1, E1, D1, S1, …) are those of `docs/storage.md`.
+//!
 //! # Modelled
 //! - Old and new connections of an agency, typed clients that ask first, untyped senders, up to three sessions at once;
 //!   groups of two batches, and batches of two rows.
@@ -49,6 +51,9 @@
 //! reports before it forgets the child. A process that waits for the lock does not have it. A start makes each of its
 //! changes in one step, since it can be repeated at any point. A write that fails outside of a group leaves the same as
 //! a kill in the middle of it.
+//!
+//! The model has no `NEXT` record, which only marks where the units end, and no empty commit after a cut (R5), which only
+//! saves later holders of the lock a sync.
 //!
 //! One simplification is not sound: a process whose sync has failed marks the head as doubtful in the same step. In the
 //! program, some microseconds lie in between. See the limits.
