@@ -151,6 +151,25 @@ fn dumps_of_the_protocol_page_are_the_sent_bytes() {
     assert!(page == expected, "docs/protocol.md is out of date: run this test once with UPDATE_DOCS=1");
 }
 
+/// The bytes of a dump without offsets: in each line, two spaces separate the bytes from their meaning.
+fn bytes_of(dump: &str) -> Vec<u8> {
+    let digits = dump.lines().flat_map(|line| line.split_once("  ").unwrap().0.split(' '));
+    digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+#[test]
+fn dumps_of_the_spanish_report_are_the_sent_bytes() {
+    let (page, examples) = (read("docs/informe.md"), examples());
+    let dumps: Vec<_> = page.split("<!-- hex: ").skip(1).collect();
+    assert_eq!(dumps.len(), 2);
+    for dump in dumps {
+        let (name, rest) = dump.split_once(" -->\n```text\n").unwrap();
+        let (lines, _) = rest.split_once("```").unwrap();
+        let (_, bytes, _) = examples.iter().find(|example| example.0 == name).unwrap();
+        assert_eq!(&bytes_of(lines), bytes, "{name}");
+    }
+}
+
 // ---- both READMEs, and links -------------------------------------------------------------------------------------
 
 /// Most lines of a README: a stranger reads it in a minute, all other pages hold the details.
