@@ -201,10 +201,7 @@ enum Certainty {
 impl OnDisk<'_> {
     fn scan(&self, to: u64, stop: StopCheck<'_>) -> Result<Tallies> {
         let mut progress = Progress::of(to);
-        valid_rows(self.bets, to, stop, &mut |rows| progress.add(rows.len())).map_err(|e| match e.kind() {
-            std::io::ErrorKind::Interrupted => Error::Stopped,
-            _ => Error::io("read", &self.paths.bets)(e),
-        })
+        valid_rows((self.bets, &self.paths.bets), to, stop, &mut |rows| progress.add(rows.len()))
     }
 }
 

@@ -12,7 +12,6 @@ use super::older::{Committed, Lottery};
 use super::plan::{Content, Loss, Plan, Rows};
 use super::results::{self, Terms};
 use super::slots::{Slot, Slots};
-use super::survey::stopped_or;
 use super::tallies::Tallies;
 use crate::bet::AgencyId;
 use crate::draw::{self, Winners};
@@ -69,7 +68,7 @@ fn count(on_disk: &OnDisk<'_>, lottery: &Lottery, stop: StopCheck<'_>) -> Result
     let mut winners = Winners::new();
     let mut add =
         |rows: &[u8]| terms.iter().for_each(|terms| draw::add_winners(rows, terms.winning_number, &mut winners));
-    let tallies = valid_rows(bets, to, stop, &mut add).map_err(stopped_or("read", &paths.bets))?;
+    let tallies = valid_rows((bets, &paths.bets), to, stop, &mut add)?;
     Ok((tallies, winners))
 }
 

@@ -107,6 +107,12 @@ impl<'a> Evidence<'a> {
         Ok(())
     }
 
+    /// Whether there may have been ends of which no record is left: `draw` is gone or unreadable, and only books of this boot
+    /// would know them.
+    pub fn has_lost_ends(&self) -> bool {
+        self.began.is_none() && self.units.is_empty() && !self.slots_prove
+    }
+
     /// Whether no record is valid: the files may belong to another program.
     pub fn is_empty(&self) -> bool {
         self.books.is_none() && self.began.is_none() && self.valid_units().next().is_none()

@@ -181,13 +181,18 @@ pub fn keep_owner(new: &File, path: &Path) {
 /// `each` gets every block of valid rows.
 ///
 /// # Errors
-/// The error of pread(2); `Interrupted` if `stop` returns true.
-pub fn valid_rows(bets: &File, to: u64, stop: StopCheck<'_>, each: &mut dyn FnMut(&[u8])) -> io::Result<Tallies> {
+/// [`Error::Stopped`] if `stop` returns true; [`Error::Io`] if pread(2) fails.
+pub fn valid_rows(
+    (bets, path): (&File, &Path),
+    to: u64,
+    stop: StopCheck<'_>,
+    each: &mut dyn FnMut(&[u8]),
+) -> Result<Tallies> {
     let mut valid = Tallies::default();
     let mut lines = Range::new(bets, 0, to).lines();
-    while let Some(rows) = lines.next_lines()? {
+    while let Some(rows) = lines.next_lines().map_err(Error::io("read", path))? {
         if stop() {
-            return Err(io::ErrorKind::Interrupted.into());
+            return Err(Error::Stopped);
         }
         let len = valid.add_valid(rows);
         each(&rows[..len]);

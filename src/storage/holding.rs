@@ -69,7 +69,7 @@ fn winners(store: &Store, slots: &Slots, units: &[Found<Unit>], committed: u64, 
     let Files { bets, paths, .. } = store.files();
     let mut winners = Winners::new();
     let mut add = |rows: &[u8]| draw::add_winners(rows, number, &mut winners);
-    let tallies = valid_rows(bets, committed, &|| false, &mut add).map_err(Error::io("read", &paths.bets))?;
+    let tallies = valid_rows((bets, &paths.bets), committed, &|| false, &mut add)?;
     for slot in slots.iter() {
         let recorded = match units[slot.number as usize] {
             Found::Valid(unit) => unit.tally,

@@ -6,13 +6,14 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::path::Path;
 
 use ipc::holders;
 use ipc::lock::{self, Attempt};
 
 use super::books::Header;
 use super::error::{Defect, Error, Result};
-use super::files::{append_or_make, open_if_there};
+use super::files::{append_or_make, keep_owner, open_if_there, remove_if_there};
 use super::identity::Identity;
 use super::older;
 use super::paths::Paths;
@@ -83,6 +84,21 @@ impl LifeLock {
     /// The same lock over a new file, which the caller has locked and will name `bets.csv`.
     pub(super) fn moved_to(self, bets: File) -> Self {
         Self { bets, ..self }
+    }
+}
+
+/// Makes a file that will replace `bets`, and locks it before any other process can open it by that name.
+///
+/// # Errors
+/// [`Error::Io`] if a system call fails.
+pub(super) fn make_locked(new: &Path, bets: &Path) -> Result<File> {
+    // The rest of a command that was killed.
+    remove_if_there(new)?;
+    let file = append_or_make(new)?;
+    keep_owner(&file, bets);
+    match lock::try_exclusive(&file).map_err(Error::io("lock", new))? {
+        Attempt::Locked => Ok(file),
+        Attempt::Busy => Err(Error::Locked { path: new.to_owned() }),
     }
 }
 

@@ -13,12 +13,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ipc::lock;
 use nix::errno::Errno;
 
 use super::error::{Error, Result};
-use super::files::{append_or_make, remove_if_there, sync_directory};
-use super::lifelock::LifeLock;
+use super::files::{remove_if_there, sync_directory};
+use super::lifelock::{self, LifeLock};
 use super::paths::{Paths, replacement, with_suffix};
 
 /// Sets the files aside under the life lock. Returns the lock of the new `bets.csv`, and the new names of the old files.
@@ -85,11 +84,7 @@ fn link_all(files: &[(&Path, PathBuf)]) -> Result<()> {
 /// Puts an empty file in the place of `bets.csv`. It is locked before any other process can open it by that name.
 fn new_bets(paths: &Paths, old: LifeLock) -> Result<LifeLock> {
     let new = replacement(&paths.bets);
-    // The rest of an interrupted command.
-    let _ = fs::remove_file(&new);
-    let bets = append_or_make(&new)?;
-    let locked = lock::try_exclusive(&bets).map_err(Error::io("lock", &new))?;
-    debug_assert_eq!(locked, lock::Attempt::Locked);
+    let bets = lifelock::make_locked(&new, &paths.bets)?;
     fs::rename(&new, &paths.bets).map_err(Error::io("rename", &new))?;
     sync_directory(&paths.bets)?;
     Ok(old.moved_to(bets))

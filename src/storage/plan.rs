@@ -16,13 +16,12 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ipc::lock;
 use nix::errno::Errno;
 
 use super::draw_file::{Header, ResultRecord, Unit};
 use super::error::{Error, Result};
-use super::files::{self, StopCheck, append_or_make, keep_owner, open_if_there, remove_if_there, sync_directory};
-use super::lifelock::LifeLock;
+use super::files::{self, StopCheck, open_if_there, remove_if_there, sync_directory};
+use super::lifelock::{self, LifeLock};
 use super::new_draw::free_name;
 use super::paths::{Paths, replacement};
 use super::reader::Range;
@@ -199,12 +198,7 @@ impl Plan {
 fn replace_rows(paths: &Paths, old: LifeLock, kept: &Kept, stop: StopCheck<'_>) -> Result<LifeLock> {
     let path = &paths.bets;
     let new = replacement(path);
-    // The rest of an interrupted command.
-    remove_if_there(&new)?;
-    let bets = append_or_make(&new)?;
-    keep_owner(&bets, path);
-    let locked = lock::try_exclusive(&bets).map_err(Error::io("lock", &new))?;
-    debug_assert_eq!(locked, lock::Attempt::Locked);
+    let bets = lifelock::make_locked(&new, path)?;
     let filled = fill(&bets, &old, paths, kept, stop);
     if filled.is_err() {
         let _ = remove_if_there(&new);

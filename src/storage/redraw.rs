@@ -12,7 +12,7 @@ use super::plan::{Content, Plan, Rows};
 use super::record::Found;
 use super::results::{self, Terms};
 use super::slots::{Slot, Slots};
-use super::survey::{Survey, stopped_or};
+use super::survey::Survey;
 use crate::bet::AgencyId;
 use crate::draw::{self, Winners};
 
@@ -53,7 +53,7 @@ pub fn plan(
     let slots = all_slots(evidence, &survey, terms.agencies);
     let mut winners = Winners::new();
     let mut add = |rows: &[u8]| draw::add_winners(rows, terms.winning_number, &mut winners);
-    valid_rows(bets, committed, stop, &mut add).map_err(stopped_or("read", &paths.bets))?;
+    valid_rows((bets, &paths.bets), committed, stop, &mut add)?;
     let result = results::encode(terms, &winners, &slots).map_err(Error::io("encode", &paths.draw))?;
     if (crc32fast::hash(&result), result.len() as u64) != (extent.crc, extent.len) {
         return Err(refusal);

@@ -42,7 +42,8 @@ const REFUTED: &str = "its rows differ from the recorded tally, so all of them a
 const REOPENED: &str = "its end cannot be proved and is removed: its client must send the rest and the end again";
 const SHORTENED: &str =
     "its rows after an invalid row or past the committed length are removed: start its client again";
-const UNREADABLE: &str = "an end that cannot be read is removed";
+const UNREADABLE: &str =
+    "ends that cannot be read are removed: clients of agencies that had ended must be started again";
 
 /// Makes the plan. Changes no file.
 ///
@@ -194,7 +195,7 @@ impl<'a> Judgement<'a> {
             rows: self.keeps_less_than(on_disk.len).then(|| Rows::Keep(self.kept())),
             draw: (!is_sound).then_some(content),
             removes_books: on_disk.books.is_some(),
-            losses: self.losses(damaged),
+            losses: self.losses(damaged || self.evidence.has_lost_ends()),
             ..Plan::default()
         }
     }
@@ -225,7 +226,7 @@ impl<'a> Judgement<'a> {
         Kept { len: self.survey.len, limit: self.survey.limit, by_agency }
     }
 
-    fn losses(&self, an_end_is_damaged: bool) -> Vec<Loss> {
+    fn losses(&self, ends_are_lost: bool) -> Vec<Loss> {
         let ended: HashSet<_> = self.evidence.ends().map(|slot| slot.agency).collect();
         let loss = |&(agency, verdict): &(AgencyId, Verdict)| {
             let reason = match verdict {
@@ -237,7 +238,7 @@ impl<'a> Judgement<'a> {
             Some(Loss { agency: Some(agency), kept: verdict.tally.count, reason })
         };
         let unreadable = Loss { agency: None, kept: 0, reason: UNREADABLE };
-        self.verdicts.iter().filter_map(loss).chain(an_end_is_damaged.then_some(unreadable)).collect()
+        self.verdicts.iter().filter_map(loss).chain(ends_are_lost.then_some(unreadable)).collect()
     }
 }
 

@@ -100,7 +100,7 @@ impl Kept {
 }
 
 /// For `map_err`: a scan that was interrupted has been stopped.
-pub fn stopped_or(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+fn stopped_or(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |e| match e.kind() {
         io::ErrorKind::Interrupted => Error::Stopped,
         _ => Error::io(action, path)(e),
