@@ -32,7 +32,7 @@ const YIELDS: u32 = 64;
 const PAUSE_FIRST: Duration = Duration::from_micros(20);
 const PAUSE_LONGEST: Duration = Duration::from_millis(5);
 
-/// The result of [`try_exclusive`].
+/// The result of [`try_exclusive`] and [`keep_exclusive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Attempt {
@@ -92,6 +92,21 @@ pub fn try_exclusive(file: &File) -> io::Result<Attempt> {
     }
 }
 
+/// As [`try_exclusive`], but waits for the lock, at most for `patience`.
+///
+/// # Errors
+/// Any error of flock(2) except EINTR and EWOULDBLOCK.
+pub fn keep_exclusive(file: &File, patience: Duration) -> io::Result<Attempt> {
+    Ok(match exclusive(file, patience)? {
+        Some(guard) => {
+            // Without its drop, nothing unlocks the file.
+            std::mem::forget(guard);
+            Attempt::Locked
+        }
+        None => Attempt::Busy,
+    })
+}
+
 fn retry_interrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     loop {
         match call() {
@@ -114,6 +129,8 @@ mod tests {
         assert!(exclusive(&other, Duration::from_millis(20)).unwrap().is_none());
         drop(guard);
         assert!(exclusive(&other, Duration::ZERO).unwrap().is_some());
+        assert_eq!(keep_exclusive(&other, Duration::ZERO).unwrap(), Attempt::Locked);
+        assert_eq!(keep_exclusive(&one, Duration::from_millis(20)).unwrap(), Attempt::Busy);
         std::fs::remove_file(path).unwrap();
     }
 }

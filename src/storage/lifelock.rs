@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use ipc::holders;
 use ipc::lock::{self, Attempt};
@@ -18,6 +19,9 @@ use super::identity::Identity;
 use super::older;
 use super::paths::Paths;
 use super::record::Found;
+
+/// How long to wait for the lock of a new file. Nobody else uses the file, so the first try succeeds.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The open `bets.csv`, locked. The lock ends when the last process closes it.
 #[derive(Debug)]
@@ -96,7 +100,7 @@ pub(super) fn make_locked(new: &Path, bets: &Path) -> Result<File> {
     remove_if_there(new)?;
     let file = append_or_make(new)?;
     keep_owner(&file, bets);
-    match lock::try_exclusive(&file).map_err(Error::io("lock", new))? {
+    match lock::keep_exclusive(&file, PATIENCE).map_err(Error::io("lock", new))? {
         Attempt::Locked => Ok(file),
         Attempt::Busy => Err(Error::Locked { path: new.to_owned() }),
     }
