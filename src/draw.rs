@@ -129,7 +129,7 @@ mod tests {
         let row = |agency, document, number| format!("{agency},Ana,Paz,{document},1999-03-17,{number}\r\n");
         let blocks = [
             [row(2, 9, "7574"), row(1, 5, "7574"), row(1, 4, "757"), row(1, 4, "75741")].concat(),
-            [row(2, 3, "07574"), row(2, 9, "\"7574\""), row(3, 9, "17574")].concat(),
+            [row(2, 3, "07574"), row(2, 9, "\"7574\""), row(3, 9, "17574"), row(3, 9, "\"7575\"")].concat(),
         ];
         let mut winners = Winners::new();
         blocks.iter().for_each(|rows| add_winners(rows.as_bytes(), 7574, &mut winners));
