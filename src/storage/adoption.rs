@@ -125,31 +125,7 @@ fn in_this_boot(on_disk: &OnDisk<'_>, books: &Books<'_>, draw: &File, stop: Stop
         }
         Some(_) => {}
     }
-    let (mut units, end) = decision.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
-    // The last closed slots may have no unit yet.
-    units.resize(units.len().max(books.slots.len()), Found::Blank);
-    let damaged = |defect| Error::damaged(&paths.draw, defect);
-    for (number, unit) in (0..).zip(units) {
-        let entry = books.entry(number);
-        let closed = entry.filter(|entry| entry.is_closed);
-        match (unit, closed) {
-            (Found::Valid(unit), Some(entry)) if (unit.agency, unit.tally) == (entry.agency, entry.tally) => {
-                decision.ended.push(Slot { agency: unit.agency, number });
-            }
-            (Found::Valid(unit), Some(entry)) if unit.agency == entry.agency => {
-                return Err(damaged(decision.tallies.differ(unit.agency, unit.tally, committed)));
-            }
-            (Found::Valid(unit), _) => return Err(damaged(Defect::EndUnknown(unit.agency))),
-            (_, Some(_)) if end.is_some_and(|end| !draw_file::is_before(number, end)) => {
-                return Err(damaged(Defect::Unit(number)));
-            }
-            (Found::Blank | Found::Damaged, Some(Entry { agency, tally, .. })) => {
-                decision.missing.push((Slot { agency, number }, Unit { agency, tally }));
-            }
-            (Found::Damaged, None) => return Err(damaged(Defect::Unit(number))),
-            (Found::Blank, None) => {}
-        }
-    }
+    decision.compare_units(paths, books, draw)?;
     Ok(decision)
 }
 
@@ -206,6 +182,35 @@ impl OnDisk<'_> {
 }
 
 impl Decision {
+    /// Checks that every end in `draw` is that of a closed slot. Notes the closed slots that have no end there yet.
+    fn compare_units(&mut self, paths: &Paths, books: &Books<'_>, draw: &File) -> Result<()> {
+        let (mut units, end) = self.read_result(paths, draw, Some(books), Certainty::ThisBoot)?;
+        // The last closed slots may have no unit yet.
+        units.resize(units.len().max(books.slots.len()), Found::Blank);
+        let damaged = |defect| Err(Error::damaged(&paths.draw, defect));
+        for (number, unit) in (0..).zip(units) {
+            let closed = books.entry(number).filter(|entry| entry.is_closed);
+            match (unit, closed) {
+                (Found::Valid(unit), Some(entry)) if (unit.agency, unit.tally) == (entry.agency, entry.tally) => {
+                    self.ended.push(Slot { agency: unit.agency, number });
+                }
+                (Found::Valid(Unit { agency, tally }), Some(entry)) if agency == entry.agency => {
+                    return damaged(self.tallies.differ(agency, tally, self.tallies.len()));
+                }
+                (Found::Valid(unit), _) => return damaged(Defect::EndUnknown(unit.agency)),
+                (_, Some(_)) if end.is_some_and(|end| !draw_file::is_before(number, end)) => {
+                    return damaged(Defect::Unit(number));
+                }
+                (Found::Blank | Found::Damaged, Some(Entry { agency, tally, .. })) => {
+                    self.missing.push((Slot { agency, number }, Unit { agency, tally }));
+                }
+                (Found::Damaged, None) => return damaged(Defect::Unit(number)),
+                (Found::Blank, None) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the result, and returns the units, and where they end if there is a result: it begins there.
     fn read_result(
         &mut self,
