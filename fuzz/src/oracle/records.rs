@@ -221,6 +221,12 @@ pub fn drawn(draw: &[u8], crc: u32, offset: u64, len: u64) -> Option<Drawn> {
 }
 
 impl Drawn {
+    /// The agencies with an entry, and the numbers of their slots.
+    pub fn slots(&self) -> impl Iterator<Item = (AgencyId, usize)> {
+        let entries = self.rest.chunks_exact(16).take(self.slots).enumerate();
+        entries.filter_map(|(number, entry)| Some((AgencyId::new(u32_of(&entry[..4]))?, number)))
+    }
+
     /// The documents of the agency of slot `slot`; `None` if they do not check.
     pub fn documents(&self, slot: usize, agency: AgencyId) -> Option<Vec<u32>> {
         if slot >= self.slots {

@@ -106,6 +106,10 @@ fn here(bets: &[u8], books: &[u8], head: Head, draw: &[u8]) -> Option<Decision> 
         return None;
     }
     let Result { drawn, end, has_rest } = result(draw, Some(books), Some(slots.len()))?;
+    let numbers = slots.iter().zip(0..).filter_map(|(half, number)| Some((half.as_ref()?.agency, number)));
+    if !agree(numbers, drawn.as_ref()) {
+        return None;
+    }
     let mut decision = Decision { committed, rows, drawn, ..Decision::default() };
     let mut missing = Vec::new();
     for (number, unit) in records::units(draw, end, slots.len()).into_iter().enumerate() {
@@ -155,10 +159,21 @@ fn elsewhere(bets: &[u8], books: Option<&[u8]>, draw: &[u8], limit: usize) -> Op
             return None;
         }
     }
+    if !agree(decision.ended.iter().map(|(&agency, &number)| (agency, number)), decision.drawn.as_ref()) {
+        return None;
+    }
     let durable = books.map(records::slots).into_iter().flatten().flatten().filter(|half| half.flags & 2 != 0);
     let is_gone = durable.into_iter().any(|half| !decision.ended.contains_key(&half.agency));
     let is_foreign = committed == 0 && bets.len() > LARGEST_GROUP;
     if is_gone || is_foreign { None } else { decision.leave(draw, (end, has_rest), &[]) }
+}
+
+/// Whether each agency has one slot, and each slot one agency, in these records and in the result.
+fn agree(numbers: impl Iterator<Item = (AgencyId, usize)>, drawn: Option<&Drawn>) -> bool {
+    let (mut agencies, mut slots) = (BTreeMap::new(), BTreeMap::new());
+    numbers.chain(drawn.into_iter().flat_map(Drawn::slots)).all(|(agency, number)| {
+        *agencies.entry(agency).or_insert(number) == number && *slots.entry(number).or_insert(agency) == agency
+    })
 }
 
 /// What `draw` has after the units.
