@@ -14,6 +14,7 @@ use loteria::storage::start::{self, Adopted};
 use loteria::storage::{Error, Paths, Store, Stored};
 
 use super::oracle::csv;
+use super::oracle::records::page_after;
 use super::oracle::seal;
 use super::oracle::start::{Decision, Files, decide};
 use super::scratch;
@@ -70,8 +71,9 @@ pub fn check(input: &[u8]) {
     let boot = boot.as_deref().and_then(|id| id.get(..36));
     let files = files_of(&options, boot, rest);
     lay_out(&paths, &files);
-    let Some(decision) = decide(&files, boot) else { return refused(&paths, &files, options.durability()) };
+    let Some(mut decision) = decide(&files, boot) else { return refused(&paths, &files, options.durability()) };
     let first = adopts(&paths, &files, &decision, options.durability());
+    cut_zeros(&mut decision, first.1.slots.count());
     let (store, again) = adopts(&paths, &files, &decision, options.durability());
     for (agency, slot) in first.1.slots.iter().map(|slot| (slot.agency, slot)) {
         assert!(decision.ended.get(&agency).is_none_or(|&number| number == slot.number as usize), "{slot:?}");
@@ -169,6 +171,15 @@ fn adopts(paths: &Paths, files: &Files, decision: &Decision, durability: Durabil
         assert_eq!(store.winners(slot).unwrap(), documents, "{slot:?}");
     }
     (store, adopted)
+}
+
+/// With books of this boot, a start knows where the units end without a held draw, and removes what follows them. After
+/// another start only zeros can be there.
+fn cut_zeros(decision: &mut Decision, slots: u32) {
+    let end = usize::try_from(page_after(slots.into())).unwrap();
+    let Some(draw) = decision.draw.as_mut().filter(|draw| decision.drawn.is_none() && draw.len() > end) else { return };
+    assert!(draw[end..].iter().all(|&byte| byte == 0));
+    draw.truncate(end);
 }
 
 /// The store adds new bets and an end to what it has found, and the next start finds them, too.
