@@ -3,6 +3,7 @@
 //! Owns the rules that make a bet valid, apart from the limits of one wire format. Pure. Knows neither messages nor rows of
 //! a file.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str;
@@ -39,11 +40,13 @@ impl Birthdate {
 
     /// `None` for another form, and for a day that does not exist.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let text: [u8; Self::LEN] = text.try_into().ok()?;
-        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };
-        let [year, month, day] = [decimal(&[y1, y2, y3, y4])?, decimal(&[m1, m2])?, decimal(&[d1, d2])?];
-        let is_real = year >= 1 && (1..=days_in(month, year)).contains(&day);
-        is_real.then_some(Self(text))
+        let &text: &[u8; Self::LEN] = text.try_into().ok()?;
+        // A byte that is not a digit becomes greater than 9.
+        let [y1, y2, y3, y4, dash, m1, m2, other_dash, d1, d2] = text.map(|byte| u32::from(byte.wrapping_sub(b'0')));
+        let is_digits = [y1, y2, y3, y4, m1, m2, d1, d2].iter().all(|&digit| digit <= 9);
+        let [year, month, day] = [y1 * 1000 + y2 * 100 + y3 * 10 + y4, m1 * 10 + m2, d1 * 10 + d2];
+        let is_form = is_digits && dash == other_dash && text[4] == b'-';
+        (is_form && year >= 1 && day >= 1 && day <= days_in(month, year)).then_some(Self(text))
     }
 
     /// The date as `YYYY-MM-DD`.
@@ -54,25 +57,21 @@ impl Birthdate {
 
 /// The number of days of a month in the Gregorian calendar; 0 for a month that does not exist.
 fn days_in(month: u32, year: u32) -> u32 {
+    const DAYS: [u8; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if is_leap => 29,
-        2 => 28,
-        _ => 0,
-    }
+    let days = DAYS.get(month as usize).copied().unwrap_or(0);
+    u32::from(days) + u32::from(month == 2 && is_leap)
 }
 
-/// One bet of one person, placed at one agency.
+/// One bet of one person, placed at one agency. Its names are usually borrowed from the bytes in which it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bet {
+pub struct Bet<'a> {
     /// The agency where it was placed.
     pub agency: AgencyId,
     /// Not empty, no control characters.
-    pub first_name: String,
+    pub first_name: Cow<'a, str>,
     /// Not empty, no control characters.
-    pub last_name: String,
+    pub last_name: Cow<'a, str>,
     /// Number of the identity document (DNI): any value, 0 included.
     pub document: u32,
     /// Day of birth.
@@ -107,26 +106,33 @@ pub enum InvalidBet {
     Fields(usize),
 }
 
-impl Bet {
+impl<'a> Bet<'a> {
     /// Checks names and birthdate, which are still bytes.
     ///
     /// # Errors
     /// The first defect in the order of the fields: that of [`name`], or [`InvalidBet::Date`].
     pub fn new(
         agency: AgencyId,
-        [first_name, last_name]: [&[u8]; 2],
+        [first_name, last_name]: [&'a [u8]; 2],
         document: u32,
         birthdate: &[u8],
         number: u32,
     ) -> Result<Self, InvalidBet> {
         Ok(Self {
             agency,
-            first_name: name("first name", first_name)?,
-            last_name: name("last name", last_name)?,
+            first_name: name("first name", first_name)?.into(),
+            last_name: name("last name", last_name)?.into(),
             document,
             birthdate: Birthdate::parse(birthdate).ok_or(InvalidBet::Date)?,
             number,
         })
+    }
+
+    /// The same bet with names of its own.
+    pub fn into_owned(self) -> Bet<'static> {
+        let Self { agency, first_name, last_name, document, birthdate, number } = self;
+        let [first_name, last_name] = [first_name, last_name].map(|name| Cow::Owned(name.into_owned()));
+        Bet { agency, first_name, last_name, document, birthdate, number }
     }
 }
 
@@ -144,7 +150,7 @@ pub fn decimal(digits: &[u8]) -> Option<u32> {
 ///
 /// # Errors
 /// [`InvalidBet::NotUtf8`], [`InvalidBet::Empty`], [`InvalidBet::Control`].
-pub fn name(field: &'static str, bytes: &[u8]) -> Result<String, InvalidBet> {
+pub fn name<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a str, InvalidBet> {
     let text = str::from_utf8(bytes).map_err(|_| InvalidBet::NotUtf8(field))?;
     if text.is_empty() {
         return Err(InvalidBet::Empty(field));
@@ -155,7 +161,7 @@ pub fn name(field: &'static str, bytes: &[u8]) -> Result<String, InvalidBet> {
     if bytes.iter().any(suspect) && text.chars().any(char::is_control) {
         return Err(InvalidBet::Control(field));
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -208,7 +214,7 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        let bet = |first: &[u8]| {
+        let bet = |first: &'static [u8]| {
             Bet::new(AgencyId::new(1).unwrap(), [first, b"Paz"], 0, b"1999-03-17", 7).map(|b| b.first_name)
         };
         assert_eq!(bet("Ñandú, \"O'Brien\" =x|".as_bytes()).unwrap(), "Ñandú, \"O'Brien\" =x|");

@@ -14,7 +14,7 @@ use crate::row;
 pub type Winners = BTreeMap<AgencyId, Vec<u32>>;
 
 /// Whether `bet` has the winning number.
-pub fn has_won(bet: &Bet, winning_number: u32) -> bool {
+pub fn has_won(bet: &Bet<'_>, winning_number: u32) -> bool {
     bet.number == winning_number
 }
 

@@ -15,9 +15,6 @@ pub const TERMINATOR: &[u8] = b"\r\n";
 /// quotes each, needs 1,071.
 pub const MAX_LEN: usize = 4096;
 
-/// Bytes that few rows exceed, so that memory is reserved once a batch.
-const USUAL_LEN: usize = 64;
-
 /// Count and CRC-32 (zlib's) of rows, line terminators included, in their order. The default is the tally of no rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -41,31 +38,104 @@ impl Tally {
     }
 }
 
-/// The rows of `bets`, in order.
-pub fn format(bets: &[Bet]) -> Vec<u8> {
-    const IN_MEMORY: &str = "six fields of a bet can be written as a row into memory";
-    let mut rows = csv::WriterBuilder::new()
-        .has_headers(false)
-        .terminator(csv::Terminator::CRLF)
-        .buffer_capacity(bets.len() * USUAL_LEN)
-        .from_writer(Vec::with_capacity(bets.len() * USUAL_LEN));
-    for bet in bets {
-        let agency = bet.agency.get();
-        rows.serialize((agency, &bet.first_name, &bet.last_name, bet.document, bet.birthdate.as_str(), bet.number))
-            .expect(IN_MEMORY);
+/// Rows of bets, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+impl Rows {
+    /// Makes room for rows of so many bytes in total.
+    pub fn reserve(&mut self, len: usize) {
+        self.bytes.reserve(len);
     }
-    rows.into_inner().expect(IN_MEMORY)
+
+    /// Appends the row of `bet`.
+    pub fn push(&mut self, bet: &Bet<'_>) {
+        self.count += 1;
+        let is_plain = |name: &str| memchr::memchr2(b',', b'"', name.as_bytes()).is_none();
+        if is_plain(&bet.first_name) && is_plain(&bet.last_name) {
+            self.push_plain(bet);
+        } else {
+            self.bytes.extend(quoted_row(bet));
+        }
+    }
+
+    /// As [`Rows::push`], for a bet whose names need no quotes. Many times as fast as the csv crate, because it allocates
+    /// nothing and writes two digits at a time.
+    fn push_plain(&mut self, bet: &Bet<'_>) {
+        let [mut agency, mut document, mut number] = [itoa::Buffer::new(); 3];
+        for field in [
+            agency.format(bet.agency.get()),
+            &bet.first_name,
+            &bet.last_name,
+            document.format(bet.document),
+            bet.birthdate.as_str(),
+        ] {
+            self.bytes.extend_from_slice(field.as_bytes());
+            self.bytes.push(b',');
+        }
+        self.bytes.extend_from_slice(number.format(bet.number).as_bytes());
+        self.bytes.extend_from_slice(TERMINATOR);
+    }
+
+    /// Appends all rows of `others`.
+    pub fn append(&mut self, others: &Self) {
+        self.bytes.extend_from_slice(&others.bytes);
+        self.count += others.count;
+    }
+
+    /// The rows, each with its terminator.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The number of rows.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The bets in the rows.
+    pub fn bets(&self) -> impl Iterator<Item = Bet<'_>> {
+        // No field of a bet holds a line break.
+        self.bytes.split_inclusive(|&byte| byte == b'\n').filter_map(parse)
+    }
+}
+
+impl<'b, 'a: 'b> FromIterator<&'b Bet<'a>> for Rows {
+    fn from_iter<T: IntoIterator<Item = &'b Bet<'a>>>(bets: T) -> Self {
+        let mut rows = Self::default();
+        bets.into_iter().for_each(|bet| rows.push(bet));
+        rows
+    }
+}
+
+/// The row of `bet`, with quotes where they are needed.
+fn quoted_row(bet: &Bet<'_>) -> Vec<u8> {
+    const IN_MEMORY: &str = "six fields of a bet can be written as a row into memory";
+    let mut row =
+        csv::WriterBuilder::new().has_headers(false).terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let agency = bet.agency.get();
+    row.serialize((agency, &bet.first_name, &bet.last_name, bet.document, bet.birthdate.as_str(), bet.number))
+        .expect(IN_MEMORY);
+    row.into_inner().expect(IN_MEMORY)
 }
 
 /// The bet in `line`, which includes its terminator; `None` if `line` is not a valid row. A row without its terminator is
 /// not valid: a torn `7574` may once have been `75741`.
-pub fn parse(line: &[u8]) -> Option<Bet> {
+pub fn parse(line: &[u8]) -> Option<Bet<'_>> {
     if line.len() > MAX_LEN {
         return None;
     }
     let fields = line.strip_suffix(TERMINATOR)?;
     if fields.contains(&b'"') {
-        from_fields(quoted_fields(fields)?.iter())
+        from_fields(quoted_fields(fields)?.iter()).map(Bet::into_owned)
     } else {
         from_fields(fields.split(|&b| b == b','))
     }
@@ -102,7 +172,7 @@ pub fn number(line: &[u8]) -> Option<u32> {
     decimal(line.strip_suffix(TERMINATOR)?.rsplit(|&b| b == b',').next()?)
 }
 
-fn from_fields<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Bet> {
+fn from_fields<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Bet<'a>> {
     let agency = AgencyId::new(decimal(fields.next()?)?)?;
     let names = [fields.next()?, fields.next()?];
     let document = decimal(fields.next()?)?;
@@ -118,35 +188,41 @@ mod tests {
     use proptest::prelude::*;
 
     prop_compose! {
-        fn bet()(agency in 1..=u32::MAX, first in "[^\\p{Cc}]{1,20}", last in "[,\"a' ñ]{1,9}", document: u32, number: u32) -> Bet {
-            Bet::new(AgencyId::new(agency).unwrap(), [first.as_bytes(), last.as_bytes()], document, b"1999-03-17", number).unwrap()
+        fn bet()(agency in 1..=u32::MAX, first in "[^\\p{Cc}]{1,20}", last in "[,\"a' ñ]{1,9}", document: u32, number: u32) -> Bet<'static> {
+            let names = [first.as_bytes(), last.as_bytes()];
+            Bet::new(AgencyId::new(agency).unwrap(), names, document, b"1999-03-17", number).unwrap().into_owned()
         }
     }
 
     proptest! {
         #[test]
         fn rows_read_back_as_written(bet in bet()) {
-            let row = format(std::slice::from_ref(&bet));
-            prop_assert_eq!(agency(&row), Some(bet.agency));
-            prop_assert_eq!(number(&row), Some(bet.number));
+            let rows = Rows::from_iter([&bet]);
+            prop_assert_eq!(rows.bytes(), quoted_row(&bet));
+            let row = rows.bytes();
+            prop_assert_eq!(agency(row), Some(bet.agency));
+            prop_assert_eq!(number(row), Some(bet.number));
             prop_assert_eq!(row.iter().filter(|&&b| b == b'\n').count(), 1);
-            prop_assert_eq!(parse(&row), Some(bet));
+            prop_assert_eq!(parse(row), Some(bet));
         }
 
         #[test]
         fn no_proper_prefix_of_a_row_is_a_row(bet in bet()) {
-            let row = format(&[bet]);
+            let rows = Rows::from_iter([&bet]);
+            let row = rows.bytes();
             prop_assert!((0..row.len()).all(|cut| parse(&row[..cut]).is_none()));
         }
     }
 
     #[test]
     fn rows_are_quoted_like_pythons() {
-        let bet =
-            |first: &str| Bet::new(AgencyId::new(1).unwrap(), [first.as_bytes(), b"Paz"], 7, b"1999-03-17", 8).unwrap();
-        let rows = format(&[bet("Ana"), bet("Pérez, Ana"), bet("Ana \"La\""), bet("'x' =y;z|"), bet(" ")]);
+        let mut rows = Rows::default();
+        for first in ["Ana", "Pérez, Ana", "Ana \"La\"", "'x' =y;z|", " "] {
+            let names = [first.as_bytes(), b"Paz"];
+            rows.push(&Bet::new(AgencyId::new(1).unwrap(), names, 7, b"1999-03-17", 8).unwrap());
+        }
         assert_eq!(
-            String::from_utf8(rows).unwrap(),
+            str::from_utf8(rows.bytes()).unwrap(),
             "1,Ana,Paz,7,1999-03-17,8\r\n1,\"Pérez, Ana\",Paz,7,1999-03-17,8\r\n1,\"Ana \"\"La\"\"\",Paz,7,1999-03-17,8\r\n\
              1,'x' =y;z|,Paz,7,1999-03-17,8\r\n1, ,Paz,7,1999-03-17,8\r\n"
         );
@@ -167,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_row_has_at_most_max_len_bytes() {
-        let row_of = |len: usize| std::format!("1,{},Paz,7,1999-03-17,8\r\n", "x".repeat(len - 23)).into_bytes();
+        let row_of = |len: usize| format!("1,{},Paz,7,1999-03-17,8\r\n", "x".repeat(len - 23)).into_bytes();
         assert_eq!((row_of(MAX_LEN).len(), row_of(MAX_LEN + 1).len()), (MAX_LEN, MAX_LEN + 1));
         assert!(parse(&row_of(MAX_LEN)).is_some() && parse(&row_of(MAX_LEN + 1)).is_none());
     }

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::reader::Reader;
 use crate::bet::Bet;
 use crate::protocol::batch::{self, Batch};
-use crate::row::{self, Tally};
+use crate::row::{Rows, Tally};
 
 /// Most bytes of a packet, header included: the assignment's 8 kB.
 pub const MAX_PACKET: usize = 8000;
@@ -29,9 +29,9 @@ pub struct Limits {
 pub struct Batches<'a> {
     reader: Reader<'a>,
     limits: Limits,
-    batch: Vec<Bet>,
+    batch: Vec<Bet<'static>>,
     /// A bet that was read but is not part of a batch yet.
-    pending: Option<Bet>,
+    pending: Option<Bet<'static>>,
 }
 
 impl<'a> Batches<'a> {
@@ -114,7 +114,7 @@ impl<'a> Batches<'a> {
         Ok(self.pending.is_some())
     }
 
-    fn next_bet(&mut self) -> Result<Option<Bet>, Error> {
+    fn next_bet(&mut self) -> Result<Option<Bet<'static>>, Error> {
         match self.pending.take() {
             Some(bet) => Ok(Some(bet)),
             None => self.reader.next_bet(),
@@ -127,9 +127,9 @@ impl<'a> Batches<'a> {
     }
 }
 
-fn add_rows(tally: &mut Tally, bets: &[Bet]) {
-    // A field of a bet never holds a line break, so each line is a row.
-    row::format(bets).split_inclusive(|&byte| byte == b'\n').for_each(|row| tally.add(row));
+fn add_rows(tally: &mut Tally, bets: &[Bet<'_>]) {
+    let rows = Rows::from_iter(bets);
+    tally.add_rows(rows.bytes(), rows.count());
 }
 
 #[cfg(test)]

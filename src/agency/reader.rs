@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Error::File`] if the file cannot be read; [`Error::Stopped`] after a request to stop.
-    pub fn next_bet(&mut self) -> Result<Option<Bet>, Error> {
+    pub fn next_bet(&mut self) -> Result<Option<Bet<'static>>, Error> {
         while let Some(line) = self.next_line()? {
             let row = match line {
                 Line::Whole if self.line.trim_ascii().is_empty() => continue,
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
                 Line::TooLong => Err(Defect::Line),
             };
             match row {
-                Ok(bet) => return Ok(Some(bet)),
+                Ok(bet) => return Ok(Some(bet.into_owned())),
                 Err(defect) => self.refuse(defect),
             }
         }
@@ -230,16 +230,16 @@ impl Seek for Interruptible<'_> {
 }
 
 /// The bet in `line`, which is given without its terminator.
-fn parse(line: &[u8], agency: AgencyId) -> Result<Bet, Defect> {
+fn parse(line: &[u8], agency: AgencyId) -> Result<Bet<'_>, Defect> {
     if line.contains(&b'"') {
         let fields = row::quoted_fields(line).ok_or(Defect::Csv)?;
-        from_fields(fields.iter(), agency)
+        from_fields(fields.iter(), agency).map(Bet::into_owned)
     } else {
         from_fields(line.split(|&b| b == b','), agency)
     }
 }
 
-fn from_fields<'a>(fields: impl Iterator<Item = &'a [u8]>, agency: AgencyId) -> Result<Bet, Defect> {
+fn from_fields<'a>(fields: impl Iterator<Item = &'a [u8]>, agency: AgencyId) -> Result<Bet<'a>, Defect> {
     let mut row = [&[][..]; FIELDS];
     let mut count = 0;
     for field in fields {

@@ -22,7 +22,7 @@ use crate::protocol::{Code, DecodeError, Malformed, batch, single};
 /// [`Error::Refused`] if the server answers with an error code; [`Error::Malformed`] if its answer is not a known code;
 /// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Stopped`] after a request to
 /// stop.
-pub fn run_bet(bet: &Bet, config: &Config, stop: &StopSignal) -> Result<(), Error> {
+pub fn run_bet(bet: &Bet<'_>, config: &Config, stop: &StopSignal) -> Result<(), Error> {
     let message = single::encode(bet).expect("the configuration accepts names of at most 255 bytes");
     Exchanges::new(config, stop).run(Question::Bet, &message)?;
     event!(Info, "apuesta_enviada", success, dni = bet.document, numero = bet.number);

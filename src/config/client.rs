@@ -42,7 +42,7 @@ pub enum Mode {
     /// Exercises 1–4.
     Echo,
     /// Exercise 5: one bet, which the environment holds.
-    Bet(Box<Bet>),
+    Bet(Box<Bet<'static>>),
     /// Exercise 6: the agency's file, with one connection per batch.
     Batch,
     /// Exercises 7 and 8: the agency's file, the end and the winners on one connection.
@@ -162,18 +162,18 @@ fn mode(set: &Settings, id: AgencyId) -> Result<Mode, Error> {
 }
 
 /// The bet of exercise 5, from the environment variables that the assignment names.
-fn bet_from_environment(agency: AgencyId) -> Result<Bet, Error> {
+fn bet_from_environment(agency: AgencyId) -> Result<Bet<'static>, Error> {
     let name = |key| {
         plain_variable(key, "1 to 255 bytes of UTF-8 without control characters", |text| {
-            bet::name(key, text.as_bytes()).ok().filter(|name| name.len() <= u8::MAX.into())
+            bet::name(key, text.as_bytes()).ok().filter(|name| name.len() <= u8::MAX.into()).map(str::to_owned)
         })
     };
     let number = |key| plain_variable(key, number::ANY, |text| decimal(text.as_bytes()));
     let day = |key| plain_variable(key, "a day as YYYY-MM-DD", |text| Birthdate::parse(text.as_bytes()));
     Ok(Bet {
         agency,
-        first_name: name("NOMBRE")?,
-        last_name: name("APELLIDO")?,
+        first_name: name("NOMBRE")?.into(),
+        last_name: name("APELLIDO")?.into(),
         document: number("DOCUMENTO")?,
         birthdate: day("NACIMIENTO")?,
         number: number("NUMERO")?,

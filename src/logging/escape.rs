@@ -29,6 +29,11 @@ struct Escaped<'a, 'b> {
 
 impl fmt::Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let needs_no_escape = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'|';
+        if text.len() < self.room && text.bytes().all(needs_no_escape) {
+            self.room -= text.len();
+            return self.out.write_str(text);
+        }
         text.chars().try_for_each(|c| self.write_char(c))
     }
 

@@ -54,6 +54,30 @@ pub fn queue_instead_of_waiting() {
     with_stdout(Sink::queue_instead_of_waiting);
 }
 
+/// Writes the lines that `log` logs in as few write(2) as possible. `log` must not wait for anything.
+pub fn together(log: impl FnOnce()) {
+    struct Release;
+    impl Drop for Release {
+        fn drop(&mut self) {
+            if let Some(mut outputs) = outputs() {
+                outputs.release();
+            }
+        }
+    }
+    if let Some(mut outputs) = outputs() {
+        outputs.hold();
+    }
+    // Also if `log` panics.
+    let _release = Release;
+    log();
+}
+
+/// Whether lines of `level` are logged. For loops that log many lines; a single line is checked by
+/// [`event!`](crate::event).
+pub fn is_logged(level: Level) -> bool {
+    level.for_log().1 <= log::max_level()
+}
+
 /// The descriptor, besides standard output, that a forked child must keep open to log to its parent's targets.
 pub fn descriptor() -> Option<BorrowedFd<'static>> {
     outputs()?.descriptor()

@@ -1,7 +1,7 @@
 //! The log: one line per event, `YYYY-MM-DD HH:MM:SS LEVEL     action: X | result: Y | key: value | …`.
 //!
 //! Owns the form of a line, the levels, and the two targets, under the interface of the `log` crate. Every module logs
-//! through [`event!`](crate::event). A line is one write(2) of at most [`LINE_MAX`] bytes, so lines of several
+//! through [`event!`](crate::event). A write(2) has whole lines, at most [`LINE_MAX`] bytes, so lines of several
 //! processes never mix. Knows nothing of the lottery.
 //!
 //! # Modules, from the bottom up
@@ -33,7 +33,8 @@ pub use escape::value;
 pub use level::Level;
 pub use lines::LINE_MAX;
 pub use logger::{
-    add_lost, around_lines, descriptor, finish, flush, forked, is_queued, queue_instead_of_waiting, start, take_lost,
+    add_lost, around_lines, descriptor, finish, flush, forked, is_logged, is_queued, queue_instead_of_waiting, start,
+    take_lost, together,
 };
 pub use outputs::Targets;
 pub use stderr::complain;

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use super::level::Level;
-use super::lines::Line;
+use super::lines::{LINE_MAX, Line};
 use super::sink::Sink;
 use super::syslog::Syslog;
 
@@ -26,6 +26,8 @@ pub(super) struct Outputs {
     pub(super) stdout: Option<Sink>,
     syslog: Option<Syslog>,
     line: Line,
+    /// Lines to standard output that wait for the others of [`Outputs::hold`]; `None` if lines are written at once.
+    held: Option<Vec<u8>>,
 }
 
 impl Outputs {
@@ -35,6 +37,7 @@ impl Outputs {
             stdout: targets.stdout.then(Sink::stdout).transpose()?,
             syslog: targets.syslog.as_deref().map(Syslog::new).transpose()?,
             line: Line::new(),
+            held: None,
         })
     }
 
@@ -43,8 +46,27 @@ impl Outputs {
         if let Some(syslog) = &mut self.syslog {
             syslog.write(level, event);
         }
-        if let Some(stdout) = &mut self.stdout {
-            stdout.write(self.line.build(level, event));
+        let Some(stdout) = &mut self.stdout else { return };
+        let line = self.line.build(level, event);
+        let Some(held) = &mut self.held else { return stdout.write(line) };
+        if held.len() + line.len() > LINE_MAX {
+            stdout.write(held);
+            held.clear();
+        }
+        held.extend(line);
+    }
+
+    /// From now on, lines to standard output are collected, and written as many at once as fit into [`LINE_MAX`] bytes.
+    pub(super) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Writes the collected lines. From now on, lines are written at once.
+    pub(super) fn release(&mut self) {
+        if let (Some(held), Some(stdout)) = (self.held.take(), &mut self.stdout)
+            && !held.is_empty()
+        {
+            stdout.write(&held);
         }
     }
 

@@ -12,7 +12,7 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::lines::lost_lines;
+use super::lines::{LINE_MAX, lost_lines};
 use super::stdout::Stdout;
 
 /// How long a line waits for a reader in a process that may wait.
@@ -65,21 +65,22 @@ impl Sink {
         self.lost = 0;
     }
 
-    /// Writes one line, line feed included, in one write(2); otherwise queues it, or counts it as lost.
-    pub fn write(&mut self, line: &[u8]) {
+    /// Writes lines of at most [`LINE_MAX`] bytes together, line feeds included, in one write(2); otherwise queues them, or
+    /// counts them as lost.
+    pub fn write(&mut self, lines: &[u8]) {
         self.flush();
-        if !self.has_room_for(line) {
-            self.lose(1);
+        if !self.has_room_for(lines) {
+            self.lose(count(lines));
             return;
         }
-        self.queue.extend(line);
+        self.queue.extend(lines);
         self.flush();
         if self.patience == Patience::Wait {
             self.wait_for_reader();
         }
-        if self.patience != Patience::Queue && self.queue.len() == line.len() {
+        if self.patience != Patience::Queue && self.queue.len() == lines.len() {
             self.queue.clear();
-            self.lose(1);
+            self.lose(count(lines));
         }
     }
 
@@ -88,12 +89,12 @@ impl Sink {
         !self.queue.is_empty() || self.lost > 0
     }
 
-    /// Writes the queue and then the number of lost lines, as far as standard output accepts them now.
+    /// Writes the queue and then the number of lost lines, as far as standard output accepts them now: as many whole lines
+    /// in one write(2) as fit into [`LINE_MAX`] bytes.
     pub fn flush(&mut self) {
         let mut written = 0;
-        while let Some(len) = self.queue[written..].iter().position(|&b| b == b'\n') {
-            let line = &self.queue[written..=written + len];
-            match self.stdout.write(line) {
+        while let Some(len) = whole_lines(&self.queue[written..]) {
+            match self.stdout.write(&self.queue[written..written + len]) {
                 0 => break,
                 accepted => written += accepted,
             }
@@ -135,10 +136,10 @@ impl Sink {
         accepted
     }
 
-    fn has_room_for(&self, line: &[u8]) -> bool {
+    fn has_room_for(&self, lines: &[u8]) -> bool {
         match self.patience {
             Patience::Wait | Patience::Drop => !self.is_queued(),
-            Patience::Queue => self.queue.len() + line.len() <= QUEUE_MAX,
+            Patience::Queue => self.queue.len() + lines.len() <= QUEUE_MAX,
         }
     }
 
@@ -148,4 +149,13 @@ impl Sink {
             self.flush();
         }
     }
+}
+
+/// Bytes of the whole lines at the front of `queue` that fit into one write; `None` without a whole line.
+fn whole_lines(queue: &[u8]) -> Option<usize> {
+    memchr::memrchr(b'\n', &queue[..queue.len().min(LINE_MAX)]).map(|last| last + 1)
+}
+
+fn count(lines: &[u8]) -> u32 {
+    memchr::memchr_iter(b'\n', lines).count().try_into().unwrap_or(u32::MAX)
 }

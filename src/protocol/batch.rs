@@ -10,6 +10,7 @@ use super::fields::{DecodeError, Fields};
 use super::generation::Form;
 use super::request::Request;
 use crate::bet::{AgencyId, Bet, Birthdate, InvalidBet};
+use crate::row::Rows;
 
 /// Most bytes of a name in a batch, without its NUL.
 pub const MAX_NAME: usize = 29;
@@ -18,22 +19,25 @@ pub const HEADER: usize = 5;
 /// Bytes of a bet without its two names: the NULs of the names, document, birthdate with its NUL, number.
 const FIXED: usize = 2 + 4 + Birthdate::LEN + 1 + 4;
 
+/// Bytes that few rows exceed, so that memory is reserved once a batch.
+const USUAL_ROW: usize = 64;
+
 /// At most 255 bets, each of which the batch formats can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch<'a> {
-    bets: &'a [Bet],
+    bets: &'a [Bet<'a>],
     count: u8,
 }
 
 impl<'a> Batch<'a> {
     /// Returns `None` if there are more than 255 bets, or if one of them fails [`check_len`].
-    pub fn new(bets: &'a [Bet]) -> Option<Self> {
+    pub fn new(bets: &'a [Bet<'a>]) -> Option<Self> {
         let count = u8::try_from(bets.len()).ok()?;
         bets.iter().all(|bet| check_len(bet).is_ok()).then_some(Self { bets, count })
     }
 
     /// The bets, in order.
-    pub fn bets(self) -> &'a [Bet] {
+    pub fn bets(self) -> &'a [Bet<'a>] {
         self.bets
     }
 
@@ -52,7 +56,7 @@ impl<'a> Batch<'a> {
 ///
 /// # Errors
 /// [`InvalidBet::TooLong`] if a name has more than [`MAX_NAME`] bytes.
-pub fn check_len(bet: &Bet) -> Result<(), InvalidBet> {
+pub fn check_len(bet: &Bet<'_>) -> Result<(), InvalidBet> {
     for (field, name) in [("first name", &bet.first_name), ("last name", &bet.last_name)] {
         if name.len() > MAX_NAME {
             return Err(InvalidBet::TooLong(field));
@@ -62,7 +66,7 @@ pub fn check_len(bet: &Bet) -> Result<(), InvalidBet> {
 }
 
 /// Bytes of `bet` in a batch.
-pub fn encoded_len(bet: &Bet) -> usize {
+pub fn encoded_len(bet: &Bet<'_>) -> usize {
     bet.first_name.len() + bet.last_name.len() + FIXED
 }
 
@@ -89,15 +93,15 @@ pub(super) fn encode_into(message: &mut Vec<u8>, agency: AgencyId, batch: Batch<
     }
 }
 
-/// A batch of which only a part may have arrived. It decodes each bet as soon as it is complete, so the memory depends
-/// on the bytes that the client has sent, and not on the announced count.
+/// A batch of which only a part may have arrived. It decodes each bet as soon as it is complete, so no bet is decoded
+/// twice, and the memory depends on the bytes that the client has sent, and not on the announced count.
 #[derive(Debug)]
 pub struct Arriving {
     form: Form,
     agency: u32,
     count: u8,
     left: u8,
-    bets: Result<Vec<Bet>, InvalidBet>,
+    rows: Result<Rows, InvalidBet>,
 }
 
 impl Arriving {
@@ -109,7 +113,7 @@ impl Arriving {
         let mut fields = Fields(bytes);
         let agency = fields.u32()?;
         let count = fields.u8()?;
-        Ok((Self { form, agency, count, left: count, bets: Ok(Vec::new()) }, HEADER))
+        Ok((Self { form, agency, count, left: count, rows: Ok(Rows::default()) }, HEADER))
     }
 
     /// The number of bets that the message announced.
@@ -117,12 +121,15 @@ impl Arriving {
         self.count
     }
 
-    /// Decodes the complete bets at the front of `bytes`. Returns their length in bytes. The first invalid bet becomes
-    /// the defect of the batch, which [`Arriving::finish`] returns.
+    /// Decodes the complete bets at the front of `bytes` into rows. Returns their length in bytes. The first invalid bet
+    /// becomes the defect of the batch, which [`Arriving::finish`] returns.
     ///
     /// # Errors
     /// [`DecodeError::Malformed`] if a text has no NUL within its greatest length.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
+        if let Ok(rows) = &mut self.rows {
+            rows.reserve(bytes.len().min(usize::from(self.left) * USUAL_ROW));
+        }
         let mut fields = Fields(bytes);
         while self.left > 0 {
             let before = fields;
@@ -145,15 +152,15 @@ impl Arriving {
         if form == Form::TypedBatch && count == 0 {
             return Some(Request::End { agency });
         }
-        let bets = std::mem::replace(&mut self.bets, Ok(Vec::new()));
-        Some(Request::Bets { form, agency, count, bets })
+        let rows = std::mem::replace(&mut self.rows, Ok(Rows::default()));
+        Some(Request::Bets { form, agency, count, rows })
     }
 
-    fn add(&mut self, bet: Result<Bet, InvalidBet>) {
+    fn add(&mut self, bet: Result<Bet<'_>, InvalidBet>) {
         self.left -= 1;
-        match (&mut self.bets, bet) {
-            (Ok(bets), Ok(bet)) => bets.push(bet),
-            (Ok(_), Err(defect)) => self.bets = Err(defect),
+        match (&mut self.rows, bet) {
+            (Ok(rows), Ok(bet)) => rows.push(&bet),
+            (Ok(_), Err(defect)) => self.rows = Err(defect),
             (Err(_), _) => {}
         }
     }
@@ -161,7 +168,7 @@ impl Arriving {
 
 /// Decodes one bet and removes it from `fields`. The outer error means that the bytes are not a complete bet; then
 /// `fields` is unchanged. The inner error means that the bet is complete but invalid.
-fn decode_bet(fields: &mut Fields<'_>, agency: u32) -> Result<Result<Bet, InvalidBet>, DecodeError> {
+fn decode_bet<'a>(fields: &mut Fields<'a>, agency: u32) -> Result<Result<Bet<'a>, InvalidBet>, DecodeError> {
     let mut ahead = *fields;
     let names = [ahead.cstr(MAX_NAME + 1)?, ahead.cstr(MAX_NAME + 1)?];
     let document = ahead.u32()?;

@@ -1,7 +1,7 @@
 //! The server's side of a connection, inwards: the received bytes, and the requests in them.
 //!
-//! Owns the receive buffer. The session reads into [`Decoder::space`]; this module has no socket. Memory: one buffer of
-//! [`BUFFER`] bytes, and the bets of the current message as far as they have arrived.
+//! Owns the receive buffer. The session reads into [`Decoder::space`]; this module has no socket. Memory: one buffer of at
+//! most [`BUFFER`] bytes, and the rows of the current message as far as its bets have arrived.
 
 use super::batch::Arriving;
 use super::detect::{self, Kind};
@@ -12,14 +12,19 @@ use super::request::Request;
 use super::typed::{self, Front};
 use super::{echo, single};
 
-/// Bytes of the receive buffer: the largest batch that the assignment asks for. A text and a single bet, which must fit
-/// whole, are shorter.
-pub const BUFFER: usize = 8192;
+/// Most bytes of the receive buffer: many batches of a client that does not wait for answers. Each read(2) then brings more
+/// work, and the server stores more batches as one group.
+pub const BUFFER: usize = 64 * 1024;
+
+/// Bytes of the receive buffer until a read(2) fills it: the largest batch that the assignment asks for. A text and a single
+/// bet, which must fit whole, are shorter. A client that waits for each answer never needs more.
+const FIRST_BUFFER: usize = 8192;
 
 /// The decoding side of one connection.
 #[derive(Debug)]
 pub struct Decoder {
-    buffer: Box<[u8; BUFFER]>,
+    /// Empty before the first byte, so that it costs an idle connection nothing.
+    buffer: Vec<u8>,
     start: usize,
     end: usize,
     generation: Option<Generation>,
@@ -43,13 +48,17 @@ enum Phase {
 impl Decoder {
     /// For a new connection.
     pub fn new() -> Self {
-        let buffer = Box::new([0; BUFFER]);
-        Self { buffer, start: 0, end: 0, generation: None, phase: Phase::First, malformed: None }
+        Self { buffer: Vec::new(), start: 0, end: 0, generation: None, phase: Phase::First, malformed: None }
     }
 
     /// The free part of the buffer, for the next bytes of the connection. Not empty after [`Decoder::next_request`] has
     /// returned `None`.
     pub fn space(&mut self) -> &mut [u8] {
+        match self.buffer.len() {
+            0 => self.buffer.resize(FIRST_BUFFER, 0),
+            len if len == self.end => self.buffer.resize(BUFFER, 0),
+            _ => {}
+        }
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
@@ -58,7 +67,7 @@ impl Decoder {
 
     /// Takes over `len` bytes that the caller put at the front of [`Decoder::space`].
     pub fn filled(&mut self, len: usize) {
-        self.end = (self.end + len).min(BUFFER);
+        self.end = (self.end + len).min(self.buffer.len());
         if self.generation.is_none() && self.end > self.start {
             self.generation = Some(detect::generation(self.buffer[self.start]));
         }

@@ -40,7 +40,7 @@ impl<'a> Fields<'a> {
     /// `cstr(max)`: a text that a NUL closes within `max` bytes; returned without the NUL.
     pub(super) fn cstr(&mut self, max: usize) -> Result<&'a [u8], DecodeError> {
         let window = &self.0[..self.0.len().min(max)];
-        match window.iter().position(|&b| b == 0) {
+        match memchr::memchr(0, window) {
             Some(len) => {
                 self.0 = &self.0[len + 1..];
                 Ok(&window[..len])

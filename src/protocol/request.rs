@@ -1,7 +1,8 @@
 //! The requests of a client, as the decoder returns them. Agency numbers are still unchecked.
 
 use super::generation::Form;
-use crate::bet::{Bet, InvalidBet};
+use crate::bet::InvalidBet;
+use crate::row::Rows;
 
 /// One request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub enum Request {
         agency: u32,
         /// The number of bets that the message announced.
         count: u8,
-        /// The bets in order, or the first defect among them.
-        bets: Result<Vec<Bet>, InvalidBet>,
+        /// The rows of the bets in order, or the first defect among the bets.
+        rows: Result<Rows, InvalidBet>,
     },
     /// The agency has sent all its bets (a typed batch with count 0).
     End {

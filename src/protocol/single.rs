@@ -8,9 +8,10 @@ use super::fields::{DecodeError, Fields};
 use super::generation::Form;
 use super::request::Request;
 use crate::bet::{AgencyId, Bet, InvalidBet};
+use crate::row::Rows;
 
 /// Encodes the whole message. Returns `None` if a name has more than 255 bytes.
-pub fn encode(bet: &Bet) -> Option<Vec<u8>> {
+pub fn encode(bet: &Bet<'_>) -> Option<Vec<u8>> {
     let mut message = bet.agency.get().to_be_bytes().to_vec();
     push_pstr(&mut message, &bet.first_name)?;
     push_pstr(&mut message, &bet.last_name)?;
@@ -20,7 +21,7 @@ pub fn encode(bet: &Bet) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// Decodes the request at the front of `bytes`. The request holds the bet, or the defect that makes it invalid.
+/// Decodes the request at the front of `bytes`. The request holds the row of the bet, or the defect that makes it invalid.
 ///
 /// # Errors
 /// [`DecodeError::Incomplete`] if the message has not arrived completely. Never [`DecodeError::Malformed`]: any bytes
@@ -32,11 +33,11 @@ pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
     let document = fields.u32()?;
     let birthdate = fields.pstr()?;
     let number = fields.u32()?;
-    let bets = AgencyId::new(agency)
+    let rows = AgencyId::new(agency)
         .ok_or(InvalidBet::Number("agency"))
         .and_then(|agency| Bet::new(agency, names, document, birthdate, number))
-        .map(|bet| vec![bet]);
-    Ok(Request::Bets { form: Form::Single, agency, count: 1, bets })
+        .map(|bet| Rows::from_iter([&bet]));
+    Ok(Request::Bets { form: Form::Single, agency, count: 1, rows })
 }
 
 /// Appends `text` as a `pstr`. Returns `None` if it has more than 255 bytes.

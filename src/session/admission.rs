@@ -17,11 +17,13 @@
 //! server still takes bets of the agency. Malformed bytes are refused earlier, with code 6: they never become a
 //! request.
 
+use super::group::Message;
 use super::outcome::Refusal;
-use crate::bet::{AgencyId, Bet, InvalidBet};
+use crate::bet::{AgencyId, InvalidBet};
 use crate::draw::Ledger;
 use crate::messages::Intake;
 use crate::protocol::{Code, Form, Request};
+use crate::row::Rows;
 
 /// Something that a request requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +77,10 @@ pub enum Admitted<'r> {
     Bets {
         /// The agency.
         agency: AgencyId,
-        /// The form of the message.
-        form: Form,
-        /// The bets.
-        bets: &'r [Bet],
+        /// The form of the message, and the number of its bets.
+        message: Message,
+        /// The rows of the bets.
+        rows: &'r Rows,
     },
     /// Record the end of the agency.
     End {
@@ -148,8 +150,8 @@ impl Admission {
         let known = |agency: &u32| self.known(*agency);
         Ok(match request {
             Request::Echo(text) => Admitted::Echo(text),
-            Request::Bets { agency, form, bets, .. } => {
-                Admitted::Bets { agency: known(agency)?, form: *form, bets: valid(bets)? }
+            Request::Bets { agency, form, count, rows } => {
+                Admitted::Bets { agency: known(agency)?, message: (*form, *count), rows: valid(rows)? }
             }
             Request::End { agency } => Admitted::End { agency: known(agency)?, intake: self.intake() },
             Request::Winners { agency } => Admitted::Winners { agency: known(agency)? },
@@ -166,10 +168,8 @@ impl Admission {
                 Err(Refusal::because(Code::ProtocolBroken, why))
             }
             (HoldsClaim, Claim::None) => Err(Code::ConnectedElsewhere.into()),
-            (ValidBets, _) => valid_bets(request).map(drop),
-            (OpenIntake, _) if self.intake() == Intake::Ended && !valid_bets(request)?.is_empty() => {
-                Err(Code::AlreadyEnded.into())
-            }
+            (ValidBets, _) => rows(request).map_or(Ok(()), |rows| valid(rows).map(drop)),
+            (OpenIntake, _) if self.intake() == Intake::Ended && has_bets(request) => Err(Code::AlreadyEnded.into()),
             (NoOtherClaim | HoldsClaim | OpenIntake, _) => Ok(()),
         }
     }
@@ -202,22 +202,27 @@ fn agency(request: &Request) -> u32 {
     }
 }
 
-/// The bets of `request`, or a refusal with code 1. A request that carries no bets returns an empty slice.
-fn valid_bets(request: &Request) -> Result<&[Bet], Refusal> {
+/// The rows of `request`, or the defect of its bets; `None` if it carries no bets.
+fn rows(request: &Request) -> Option<&Result<Rows, InvalidBet>> {
     match request {
-        Request::Bets { bets, .. } => valid(bets),
-        _ => Ok(&[]),
+        Request::Bets { rows, .. } => Some(rows),
+        _ => None,
     }
 }
 
-/// The bets, or a refusal with code 1 that names the first defect.
-fn valid(bets: &Result<Vec<Bet>, InvalidBet>) -> Result<&[Bet], Refusal> {
-    bets.as_deref().map_err(|defect| Refusal::because(Code::InvalidBet, defect))
+fn has_bets(request: &Request) -> bool {
+    rows(request).is_some_and(|rows| rows.as_ref().is_ok_and(|rows| !rows.is_empty()))
+}
+
+/// The rows, or a refusal with code 1 that names the first defect.
+fn valid(rows: &Result<Rows, InvalidBet>) -> Result<&Rows, Refusal> {
+    rows.as_ref().map_err(|defect| Refusal::because(Code::InvalidBet, defect))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bet::Bet;
 
     const AGENCIES: u32 = 2;
 
@@ -233,17 +238,19 @@ mod tests {
         Admission { ledger, claim }
     }
 
-    fn bets(form: Form, agency: u32, bets: Result<Vec<Bet>, InvalidBet>) -> Request {
-        Request::Bets { form, agency, count: 1, bets }
+    fn bets(form: Form, agency: u32, rows: Result<Rows, InvalidBet>) -> Request {
+        Request::Bets { form, agency, count: 1, rows }
     }
 
-    fn bet() -> Bet {
-        Bet::new(id(1), [b"Ana", b"Paz"], 7, b"1999-03-17", 8).unwrap()
+    /// Rows of this many bets.
+    fn some(count: usize) -> Rows {
+        let bet = Bet::new(id(1), [b"Ana", b"Paz"], 7, b"1999-03-17", 8).unwrap();
+        std::iter::repeat_n(&bet, count).collect()
     }
 
     fn requests(agency: u32) -> Vec<Request> {
         let forms = [Form::Single, Form::UntypedBatch, Form::TypedBatch];
-        let valid = forms.map(|form| bets(form, agency, Ok(vec![bet()])));
+        let valid = forms.map(|form| bets(form, agency, Ok(some(1))));
         let invalid = forms.map(|form| bets(form, agency, Err(InvalidBet::Date)));
         let others = [Request::End { agency }, Request::Winners { agency }, Request::Tally { agency }];
         [valid, invalid, others].concat()
@@ -294,7 +301,7 @@ mod tests {
         let held = Claim::Held { agency: id(1), intake: Intake::Ended };
         assert_eq!(codes(false, held, 1), [3, 3, 3, 1, 1, 1, 0, 0, 0]);
         assert_eq!(codes(true, Claim::None, 1), [3, 3, 5, 1, 1, 5, 5, 0, 5]);
-        let empty = bets(Form::UntypedBatch, 1, Ok(vec![]));
+        let empty = bets(Form::UntypedBatch, 1, Ok(some(0)));
         assert_eq!(code(&admission(true, Claim::None), &empty), 0);
     }
 
@@ -317,15 +324,16 @@ mod tests {
     fn admitted_bets_are_those_of_the_request() {
         let admission = admission(false, Claim::Held { agency: id(1), intake: Intake::Open });
         for form in [Form::Single, Form::UntypedBatch, Form::TypedBatch] {
-            let request = bets(form, 1, Ok(vec![bet(), bet()]));
-            assert_eq!(admission.admit(&request), Ok(Admitted::Bets { agency: id(1), form, bets: &[bet(), bet()] }));
+            let request = bets(form, 1, Ok(some(2)));
+            let expected = Admitted::Bets { agency: id(1), message: (form, 1), rows: &some(2) };
+            assert_eq!(admission.admit(&request), Ok(expected));
         }
     }
 
     #[test]
     fn a_held_draw_closes_the_intake_without_a_claim() {
         let mut admission = Admission::new(Ledger::new(AGENCIES));
-        let single = bets(Form::Single, 1, Ok(vec![bet()]));
+        let single = bets(Form::Single, 1, Ok(some(1)));
         assert!(!admission.is_drawn());
         assert_eq!(code(&admission, &single), 0);
         admission.record_draw();

@@ -48,7 +48,7 @@ impl Connection {
     }
 
     /// The child's end of the link.
-    pub fn link(&self) -> &ChildEnd {
+    pub fn link(&self) -> &Rc<ChildEnd> {
         &self.link
     }
 

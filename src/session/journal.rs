@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::group::Message;
 use super::outcome::{Close, Refusal};
-use crate::bet::{AgencyId, Bet};
+use crate::bet::AgencyId;
 use crate::event;
+use crate::logging::{self, Level};
 use crate::protocol::{Code, Form, Request};
+use crate::row::Rows;
 
 /// The fields of a request that the line of its refusal carries.
 #[derive(Debug)]
@@ -30,13 +33,19 @@ impl Summary {
     /// The summary of `request`.
     pub fn of(request: &Request) -> Self {
         match request {
-            Request::Bets { form: Form::Single, bets: Ok(bets), .. } => match bets.as_slice() {
-                [bet] => Self::Single { document: bet.document, number: bet.number },
-                _ => Self::Other,
-            },
+            Request::Bets { form, count, rows: Ok(rows), .. } => Self::of_bets((*form, *count), rows),
             Request::Bets { form: Form::TypedBatch | Form::UntypedBatch, count, .. } => Self::Batch { count: *count },
             Request::End { .. } => Self::Batch { count: 0 },
             _ => Self::Other,
+        }
+    }
+
+    /// The summary of a message with bets; `rows` begin with its own.
+    pub fn of_bets((form, count): Message, rows: &Rows) -> Self {
+        match (form, rows.bets().next()) {
+            (Form::Single, Some(bet)) => Self::Single { document: bet.document, number: bet.number },
+            (Form::Single, None) => Self::Other,
+            (Form::TypedBatch | Form::UntypedBatch, _) => Self::Batch { count },
         }
     }
 
@@ -51,17 +60,25 @@ pub fn echo(ip: IpAddr, text: &str) {
     event!(Info, "receive_message", success, ip = ip, msg = text);
 }
 
-/// Logs stored bets, before the acknowledgement is sent: a client that has the acknowledgement finds the line.
-pub fn stored(form: Form, bets: &[Bet]) {
-    if let (Form::Single, [bet]) = (form, bets) {
-        let (dni, numero) = (bet.document, bet.number);
-        event!(Info, "apuesta_almacenada", success, dni = dni, numero = numero, agencia = bet.agency);
-        return;
+/// Logs stored bets, before the acknowledgements are sent: a client that has an acknowledgement finds the line. `rows` are
+/// those of all `messages`.
+pub fn stored(messages: &[Message], rows: &Rows) {
+    let mut bets = rows.bets();
+    for &(form, count) in messages {
+        if form == Form::Single {
+            if let Some(bet) = bets.next() {
+                let (dni, numero) = (bet.document, bet.number);
+                event!(Info, "apuesta_almacenada", success, dni = dni, numero = numero, agencia = bet.agency);
+            }
+            continue;
+        }
+        if logging::is_logged(Level::Debug) {
+            for bet in bets.by_ref().take(count.into()) {
+                event!(Debug, "apuesta_almacenada", success, dni = bet.document, numero = bet.number);
+            }
+        }
+        event!(Info, "apuesta_recibida", success, cantidad = count);
     }
-    for bet in bets {
-        event!(Debug, "apuesta_almacenada", success, dni = bet.document, numero = bet.number);
-    }
-    event!(Info, "apuesta_recibida", success, cantidad = bets.len());
 }
 
 /// Logs the recorded end of an agency.

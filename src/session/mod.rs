@@ -5,9 +5,10 @@
 //! knows what it inherited at the fork, and asks the parent for the rest.
 //!
 //! ```text
-//!   receive ─▶ decode ─▶ admit ─▶ carry out ─▶ Outcome: Answer ─▶ send, then the next request
-//!                          │          │                 Refuse ─▶ send the code, then close
-//!                          │          │                 Close
+//!   receive ─▶ decode ─▶ admit ─▶ carry out ─▶ answer ─▶ send, then the next request
+//!                          │          │    └────▶ Outcome: Refuse ─▶ send the code, then close
+//!                          │          │                    Close
+//!                          │          ├─ bets join the group, which is stored and answered before anything that follows them
 //!                          │          └─ storage; or asks the parent for the draw
 //!                          └─ table of requirements; asks the parent for the claim
 //! ```
@@ -27,13 +28,14 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `outcome`, `wire`, `given` | how a request and a session end; the client's socket; what the parent hands over |
+//! | `outcome`, `group`, `wire`, `given` | how a request and a session end; messages that are stored together; the client's socket; what the parent hands over |
 //! | `admission`, `connection`, `journal` | which request is allowed when; every wait; log lines |
 //! | `serve` | one connection from its first request to its end |
 
 mod admission;
 mod connection;
 mod given;
+mod group;
 mod journal;
 mod outcome;
 mod serve;

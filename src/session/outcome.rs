@@ -1,14 +1,12 @@
-//! How a request ends, and how a session ends.
+//! How a request ends that has no answer of its own, and how a session ends.
 
 use std::io;
 
-use crate::protocol::{Answer, Code};
+use crate::protocol::Code;
 
-/// How a request ends.
+/// How a request ends that has no answer of its own.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The client gets this answer, and may send the next request.
-    Answer(Answer),
     /// The client gets a code, and the connection closes.
     Refuse(Refusal),
     /// The connection closes without an answer.

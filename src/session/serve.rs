@@ -3,6 +3,7 @@
 //! Owns the order of the steps: decode, admit, carry out, log, answer. Used by the server, which runs it in a forked
 //! child. Knows neither the bytes of a message nor the format of a file.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -13,23 +14,25 @@ use ipc::signals::SignalSource;
 use super::admission::{Admission, Admitted};
 use super::connection::{Connection, Wake};
 use super::given::{Common, Given};
+use super::group::Group;
 use super::journal::{self, Summary};
 use super::outcome::{Close, Outcome, Refusal};
 use super::wire;
-use crate::bet::{AgencyId, Bet};
+use crate::bet::AgencyId;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
 use crate::messages::{ChildEnd, Intake, Order};
 use crate::protocol::decoder::Decoder;
-use crate::protocol::{Answer, Code, Form, Generation, Malformed, Request, encoder};
+use crate::protocol::{Answer, Code, Generation, Malformed, Request, encoder};
 use crate::storage::{self, Slot, Slots, Store, Stored};
 
 /// One connection, and the state that its child keeps for it.
 pub struct Session {
     connection: Connection,
     peer: IpAddr,
-    store: storage::Result<Store>,
+    /// Opened when the first request needs it: an echo needs none.
+    store: OnceCell<storage::Result<Store>>,
     common: Rc<Common>,
     /// The slots when the connection was accepted.
     slots: Rc<Slots>,
@@ -37,6 +40,8 @@ pub struct Session {
     assigned: Option<Slot>,
     admission: Admission,
     decoder: Decoder,
+    /// Messages with bets that are admitted, and neither stored nor answered yet.
+    group: Group,
     /// The time at which the current message must be complete, or the next message must have begun.
     deadline: Instant,
 }
@@ -49,15 +54,15 @@ impl Session {
             event!(Error, "accept_connections", fail, ip = peer, error = e);
             return ExitStatus::Done;
         }
-        let link = Rc::new(link);
         let mut session = Self {
-            store: open_store(&common, link.clone()),
-            connection: Connection::new(client, link, signals),
+            store: OnceCell::new(),
+            connection: Connection::new(client, Rc::new(link), signals),
             peer,
             slots,
             assigned: None,
             admission: Admission::new(ledger),
             decoder: Decoder::new(),
+            group: Group::default(),
             deadline: Instant::now() + common.config.message_timeout,
             common,
         };
@@ -71,8 +76,8 @@ impl Session {
         let close = loop {
             let step = match self.decoder.next_request() {
                 Ok(Some(request)) => self.answer(&request),
-                Ok(None) => self.receive(),
-                Err(malformed) => Err(self.refuse_malformed(malformed)),
+                Ok(None) => self.store_group().and_then(|()| self.receive()),
+                Err(malformed) => self.store_group().and_then(|()| Err(self.refuse_malformed(malformed))),
             };
             if let Err(close) = step {
                 break close;
@@ -128,23 +133,54 @@ impl Session {
         }
     }
 
-    /// Sends `answer` in the encoding of the client's generation. Sends nothing while the generation is unknown.
     fn send(&mut self, answer: &Answer) -> Result<(), Close> {
+        self.send_all(answer, 1)
+    }
+
+    /// Sends `answer` so many times, in the encoding of the client's generation. Sends nothing while the generation is
+    /// unknown.
+    fn send_all(&mut self, answer: &Answer, times: usize) -> Result<(), Close> {
         let Some(generation) = self.decoder.generation() else { return Ok(()) };
-        self.connection.send(&encoder::encode(answer, generation), self.common.config.message_timeout)
+        let answers = encoder::encode(answer, generation).repeat(times);
+        self.connection.send(&answers, self.common.config.message_timeout)
     }
 
     // ---- answers ----
 
-    /// Serves one request, and sends the answer or the refusal. Returns a reason to close if the request was refused,
-    /// if the client's generation sends only one message per connection, or if the server is stopping and the client
-    /// has already begun the next message.
+    /// Serves one request. Bets join the group, which is answered later; any other answer is sent at once, after those to
+    /// the group. Returns a reason to close if the request was refused, or the conversation is over.
     fn answer(&mut self, request: &Request) -> Result<(), Close> {
-        match self.serve(request) {
-            Outcome::Answer(answer) => self.send(&answer)?,
-            Outcome::Refuse(refusal) => return Err(self.refuse(&Summary::of(request), &refusal)),
-            Outcome::Close(close) => return Err(close),
+        let admitted = self.admit(request);
+        if !matches!(admitted, Ok(Admitted::Bets { .. })) {
+            self.store_group()?;
         }
+        match admitted.and_then(|admitted| self.carry_out(admitted)) {
+            Ok(None) if self.group.is_full() => self.store_group(),
+            Ok(None) => Ok(()),
+            Ok(Some(answer)) => self.send(&answer).and_then(|()| self.answered()),
+            Err(Outcome::Refuse(refusal)) => Err(self.refuse(&Summary::of(request), &refusal)),
+            Err(Outcome::Close(close)) => Err(close),
+        }
+    }
+
+    /// Stores and answers the messages that wait in the group. If that fails, none of them is stored, and the first one is
+    /// refused.
+    fn store_group(&mut self) -> Result<(), Close> {
+        let group = std::mem::take(&mut self.group);
+        let (Some(agency), [first, ..]) = (group.agency(), group.messages()) else { return Ok(()) };
+        match self.slot(agency).and_then(|slot| self.with_store(|store| store.store(slot, group.rows()))) {
+            Ok(()) => {}
+            Err(Outcome::Refuse(refusal)) => return Err(self.refuse(&Summary::of_bets(*first, group.rows()), &refusal)),
+            Err(Outcome::Close(close)) => return Err(close),
+        }
+        logging::together(|| journal::stored(group.messages(), group.rows()));
+        self.send_all(&Answer::Confirmation(Ok(())), group.messages().len())?;
+        self.answered()
+    }
+
+    /// What follows an answer. Returns a reason to close if the client's generation sends only one message per connection,
+    /// or if the server is stopping and the client has already begun the next message.
+    fn answered(&mut self) -> Result<(), Close> {
         if self.decoder.generation() != Some(Generation::Typed) {
             return Err(Close::Spent);
         }
@@ -174,25 +210,25 @@ impl Session {
 
     // ---- requests ----
 
-    /// Carries out `request`, if the admission allows it.
-    fn serve(&mut self, request: &Request) -> Outcome {
-        match self.carry_out(request) {
-            Ok(answer) => Outcome::Answer(answer),
-            Err(outcome) => outcome,
-        }
-    }
-
-    /// As [`Session::serve`], with the answer as `Ok`. `Err` is a refusal, or a reason to close without an answer.
-    fn carry_out(&mut self, request: &Request) -> Result<Answer, Outcome> {
+    /// Checks whether `request` is allowed. First claims its agency, if it requires the claim.
+    fn admit<'r>(&mut self, request: &'r Request) -> Result<Admitted<'r>, Outcome> {
         if let Some(agency) = self.admission.to_claim(request) {
             self.claim(agency)?;
         }
-        match self.admission.admit(request)? {
-            Admitted::Echo(text) => Ok(self.echo(text)),
-            Admitted::Bets { agency, form, bets } => self.store_bets(agency, form, bets),
-            Admitted::End { agency, intake } => self.end(agency, intake),
-            Admitted::Winners { agency } => self.winners(agency),
-            Admitted::Tally { agency, intake } => self.tally(agency, intake),
+        Ok(self.admission.admit(request)?)
+    }
+
+    /// Carries out an admitted request. Returns the answer; `None` for bets, which are answered when their group is stored.
+    fn carry_out(&mut self, admitted: Admitted<'_>) -> Result<Option<Answer>, Outcome> {
+        match admitted {
+            Admitted::Echo(text) => Ok(Some(self.echo(text))),
+            Admitted::Bets { agency, message, rows } => {
+                self.group.add(agency, message, rows);
+                Ok(None)
+            }
+            Admitted::End { agency, intake } => self.end(agency, intake).map(Some),
+            Admitted::Winners { agency } => self.winners(agency).map(Some),
+            Admitted::Tally { agency, intake } => self.tally(agency, intake).map(Some),
         }
     }
 
@@ -230,13 +266,6 @@ impl Session {
             }
             _ => Err(Code::Stopping.into()),
         }
-    }
-
-    fn store_bets(&mut self, agency: AgencyId, form: Form, bets: &[Bet]) -> Result<Answer, Outcome> {
-        let slot = self.slot(agency)?;
-        self.with_store(|store| store.store_bets(slot, bets))?;
-        journal::stored(form, bets);
-        Ok(Answer::Confirmation(Ok(())))
     }
 
     /// Records the end of `agency`. If the end is already recorded, makes it durable: the process that recorded it may
@@ -293,7 +322,8 @@ impl Session {
     /// sync no process may acknowledge anything: the connection closes without an answer, and the parent stops the
     /// server. Every other error is code 4.
     fn with_store<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
-        let store = self.store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
+        let store = self.store.get_or_init(|| open_store(&self.common, self.connection.link().clone()));
+        let store = store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
         call(store).map_err(|e| match e {
             storage::Error::Ended => Code::AlreadyEnded.into(),
             storage::Error::Sync { .. } => {

@@ -16,6 +16,7 @@ use std::fs::File;
 use super::books::{self, Entry, Head, Header, Pair};
 use super::boot::Boot;
 use super::draw_file::{self, ResultRecord, Unit};
+use super::commit::LARGEST_GROUP;
 use super::error::{Defect, Error, Result};
 use super::files::{StopCheck, valid_rows};
 use super::paths::Paths;
@@ -25,10 +26,6 @@ use super::results::{self, Terms};
 use super::slots::{self, Slot, Slots};
 use super::tallies::Tallies;
 use crate::row::Tally;
-
-/// Most bytes that one write can leave after the committed length. The largest batch, 255 rows with two names of 29 quotes
-/// each, has 42,585 bytes. A longer file without a valid row was never a store.
-pub const LARGEST_GROUP: u64 = 64 * 1024;
 
 /// The files that a start has found.
 #[derive(Debug, Clone, Copy)]

@@ -27,6 +27,11 @@ use super::error::{Defect, Error, Result};
 use super::files::Files;
 use super::slots::Slot;
 use crate::event;
+use crate::row::Rows;
+
+/// Most bytes of a group: the rows that one write appends, and so the longest tail that a killed writer leaves. A longer
+/// file without a valid row was never a store.
+pub const LARGEST_GROUP: u64 = 256 * 1024;
 
 /// How long to wait for the data lock. The server's processes hold it only for microseconds, so after this time another
 /// program holds it. A child that waits must still end within SHUTDOWN_GRACE, so this time is shorter than any useful
@@ -84,24 +89,26 @@ impl<'a> Locked<'a> {
         Ok((read_heads(self.files)?, head))
     }
 
-    /// Appends `rows`, a group of `count` bets of the agency of `slot`, all or none.
+    /// Appends `rows`, a group of bets of the agency of `slot`, all or none. They have at most [`LARGEST_GROUP`] bytes.
     ///
     /// # Errors
     /// [`Error::Ended`] if the agency has ended, or the draw has been held; the errors of [`Locked::recovered_head`];
     /// [`Error::Io`] if a system call fails. After any error, no bet of the group counts.
-    pub fn append(&self, slot: Slot, rows: &[u8], count: u64) -> Result<()> {
+    pub fn append(&self, slot: Slot, rows: &Rows) -> Result<()> {
+        let bytes = rows.bytes();
+        debug_assert!(bytes.len() as u64 <= LARGEST_GROUP);
         let (heads, head) = self.recovered()?;
         let pair = self.slot(slot)?;
         let before = pair.entry(slot.agency);
         if before.is_closed || head.is_drawn {
             return Err(Error::Ended);
         }
-        let head_after = head.next(head.committed + rows.len() as u64);
+        let head_after = head.next(head.committed + bytes.len() as u64);
         let mut entry = Entry { seq: head_after.seq, end: head_after.committed, ..before };
-        entry.tally.add_rows(rows, count);
+        entry.tally.add_rows(bytes, rows.count());
         let Files { bets, books, paths, .. } = self.files;
         let written = (&*bets)
-            .write_all(rows)
+            .write_all(bytes)
             .map_err(Error::io("write", &paths.bets))
             .and_then(|()| pair.replace(books, &entry).map_err(Error::io("write", &paths.books)));
         if let Err(e) = written {

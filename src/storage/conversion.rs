@@ -3,7 +3,8 @@
 //! The older ends have no tallies. So their units are computed from the rows that the older version would have counted: in
 //! the same boot those up to the committed length, otherwise the longest run of valid rows.
 
-use super::adoption::{LARGEST_GROUP, OnDisk};
+use super::adoption::OnDisk;
+use super::commit::LARGEST_GROUP;
 use super::draw_file::{Unit, result_offset};
 use super::error::{Defect, Error, Result};
 use super::files::{StopCheck, valid_rows};

@@ -66,6 +66,7 @@ mod store;
 mod survey;
 mod tallies;
 
+pub use commit::LARGEST_GROUP;
 pub use error::{Defect, Error, Result};
 pub use files::Location;
 pub use holding::hold;

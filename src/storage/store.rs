@@ -10,9 +10,8 @@ use super::error::{Error, Result};
 use super::files::{Files, Location, LongWait};
 use super::results::{self, Terms};
 use super::slots::Slot;
-use crate::bet::Bet;
 use crate::durability::Durability;
-use crate::row::{self, Tally};
+use crate::row::{Rows, Tally};
 
 /// The storage, as one process uses it.
 #[derive(Debug)]
@@ -55,18 +54,18 @@ impl Store {
         &self.files.books
     }
 
-    /// Stores `bets` of the agency of `slot` as one group, all or none. After it returns, a killed process loses none of
+    /// Stores `rows`, a group of bets of the agency of `slot`, all or none; at most
+    /// [`LARGEST_GROUP`](super::LARGEST_GROUP) bytes. After it returns, a killed process loses none of
     /// them, nor does a power cut at [`Durability::Batch`].
     ///
     /// # Errors
     /// [`Error::Ended`] if the agency has ended; [`Error::Sync`], after which the bets may be stored all the same; other
     /// errors of [`Error`], after which no bet of the group counts.
-    pub fn store_bets(&self, slot: Slot, bets: &[Bet]) -> Result<()> {
-        if bets.is_empty() {
+    pub fn store(&self, slot: Slot, rows: &Rows) -> Result<()> {
+        if rows.is_empty() {
             return Ok(());
         }
-        let rows = row::format(bets);
-        self.lock()?.append(slot, &rows, bets.len() as u64)?;
+        self.lock()?.append(slot, rows)?;
         self.sync_from(Durability::Batch, &self.files.bets, &self.files.paths.bets)
     }
 
