@@ -50,6 +50,11 @@ impl Birthdate {
     }
 
     /// The date as `YYYY-MM-DD`.
+    pub fn bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// The date as `YYYY-MM-DD`.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("parse accepts only ASCII digits and hyphens")
     }

@@ -279,7 +279,7 @@ mod tests {
         let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();
         let mut names = Vec::new();
         while let Some(bet) = reader.next_bet().unwrap() {
-            names.push(bet.first_name);
+            names.push(bet.first_name.into_owned());
         }
         assert!(reader.next_bet().unwrap().is_none());
         (names, reader.refused())
