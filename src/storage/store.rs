@@ -10,6 +10,7 @@ use super::error::{Error, Result};
 use super::files::{Files, Location, LongWait};
 use super::results::{self, Terms};
 use super::slots::Slot;
+use super::writeback;
 use crate::bet::Bet;
 use crate::durability::Durability;
 use crate::row::{self, Tally};
@@ -67,6 +68,7 @@ impl Store {
         }
         let rows = row::format(bets);
         self.lock()?.append(slot, &rows, bets.len() as u64)?;
+        writeback::after_append(&self.files.bets, rows.len(), self.durability);
         self.sync_from(Durability::Batch, &self.files.bets, &self.files.paths.bets)
     }
 
