@@ -25,7 +25,7 @@ use ipc::lock;
 use super::books::{self, Entry, Head, Pair, PairOffset};
 use super::error::{Defect, Error, Result};
 use super::files::Files;
-use super::slots::Slot;
+use super::slots::{Slot, Slots};
 use crate::event;
 
 /// How long to wait for the data lock. The server's processes hold it only for microseconds, so after this time another
@@ -256,8 +256,26 @@ pub fn check_len(files: &Files, committed: u64) -> Result<u64> {
 pub fn read_slot(files: &Files, slot: Slot) -> Result<Pair<Entry>> {
     let Files { books, paths, .. } = files;
     let pair = Pair::<Entry>::read(books, PairOffset::slot(slot.number)).map_err(Error::io("read", &paths.books))?;
+    check_slot(files, slot, pair)
+}
+
+/// The halves of the slots of all `agencies`, by number. Reads many of them at once.
+///
+/// # Errors
+/// As [`read_slot`].
+pub fn read_slots(files: &Files, agencies: &Slots) -> Result<Vec<Pair<Entry>>> {
+    let Files { books, paths, .. } = files;
+    let mut pairs = Vec::new();
+    books::slots(books, |_, pair| pairs.push(pair)).map_err(Error::io("read", &paths.books))?;
+    let blank = |number| Pair::blank(PairOffset::slot(number));
+    pairs.extend((pairs.len() as u32..agencies.count()).map(blank));
+    agencies.iter().try_for_each(|slot| check_slot(files, slot, pairs[slot.number as usize]).map(drop))?;
+    Ok(pairs)
+}
+
+fn check_slot(files: &Files, slot: Slot, pair: Pair<Entry>) -> Result<Pair<Entry>> {
     match pair.is_damaged() || pair.entry(slot.agency).agency != slot.agency {
-        true => Err(Error::damaged(&paths.books, Defect::Slot(slot.agency))),
+        true => Err(Error::damaged(&files.paths.books, Defect::Slot(slot.agency))),
         false => Ok(pair),
     }
 }

@@ -19,9 +19,8 @@ use super::commit;
 use super::draw_file::{self, ResultRecord, Unit};
 use super::error::{Error, Result};
 use super::files::{Files, runs};
-use super::record::Found;
 use super::results::{self, Terms};
-use super::slots::{Slot, Slots};
+use super::slots::Slots;
 use super::store::Store;
 use super::tallies::{FirstRun, Tallies};
 use crate::bet::AgencyId;
@@ -37,9 +36,8 @@ use crate::row_scan;
 pub fn hold(store: &Store, slots: &Slots, agencies: u32, winning_number: u32) -> Result<()> {
     if store.held()?.is_none() {
         let committed = store.lock()?.recovered_head()?.committed;
-        let units = complete_units(store, slots)?;
+        let recorded = complete_units(store, slots)?;
         let Files { bets, paths, .. } = store.files();
-        let recorded = recorded(store, slots, &units)?;
         let winners = winners((bets, &paths.bets), &recorded, committed, winning_number)?;
         write_result(store, slots, Terms { agencies, winning_number, committed }, &winners)?;
     }
@@ -49,35 +47,28 @@ pub fn hold(store: &Store, slots: &Slots, agencies: u32, winning_number: u32) ->
     store.sync(books, &paths.books)
 }
 
-/// Makes the bets and the ends of all agencies durable, and plans the place of the result. Returns the units by slot.
-fn complete_units(store: &Store, slots: &Slots) -> Result<Vec<Found<Unit>>> {
+/// Makes the bets and the ends of all agencies durable, and plans the place of the result. Returns the tally that is
+/// recorded for each slot: that of its unit, or of its entry if its agency does not take part.
+fn complete_units(store: &Store, slots: &Slots) -> Result<Vec<(AgencyId, Tally)>> {
     let Files { bets, draw, paths, .. } = store.files();
     let write = || Error::io("write", &paths.draw);
     store.sync(bets, &paths.bets)?;
     let offset = draw_file::result_offset(slots.count());
     ResultRecord::Planned { offset }.write(draw).map_err(write())?;
-    let mut units = draw_file::units(draw, Some(offset)).map_err(Error::io("read", &paths.draw))?;
-    units.resize(slots.count() as usize, Found::Blank);
+    let units = draw_file::units(draw, Some(offset)).map_err(Error::io("read", &paths.draw))?;
+    let pairs = commit::read_slots(store.files(), slots)?;
+    let mut recorded = Vec::new();
     for slot in slots.iter() {
-        let Entry { tally, is_closed, .. } = commit::read_slot(store.files(), slot)?.entry(slot.agency);
-        let unit = &mut units[slot.number as usize];
-        if is_closed && unit.valid().is_none() {
-            let missing = Unit { agency: slot.agency, tally };
-            missing.write(draw, slot.number).map_err(write())?;
-            *unit = Found::Valid(missing);
+        let number = slot.number as usize;
+        let Entry { tally, is_closed, .. } = pairs[number].entry(slot.agency);
+        let unit = units.get(number).and_then(|unit| unit.valid());
+        if is_closed && unit.is_none() {
+            Unit { agency: slot.agency, tally }.write(draw, slot.number).map_err(write())?;
         }
+        recorded.push((slot.agency, unit.map_or(tally, |unit| unit.tally)));
     }
     store.sync(draw, &paths.draw)?;
-    Ok(units)
-}
-
-/// The tally that is recorded for each slot: that of its unit, or of its entry if the agency does not take part.
-fn recorded(store: &Store, slots: &Slots, units: &[Found<Unit>]) -> Result<Vec<(AgencyId, Tally)>> {
-    let of = |slot: Slot| match units[slot.number as usize] {
-        Found::Valid(unit) => Ok((slot.agency, unit.tally)),
-        _ => commit::read_slot(store.files(), slot).map(|pair| (slot.agency, pair.entry(slot.agency).tally)),
-    };
-    slots.iter().map(of).collect()
+    Ok(recorded)
 }
 
 /// The winners among the first `committed` bytes, all rows of which must be those that are `recorded`.
