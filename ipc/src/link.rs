@@ -23,6 +23,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType};
 
+use crate::descriptors::park;
+
 /// Maximum length of a message, in bytes.
 pub const MESSAGE_MAX: usize = 16;
 
@@ -114,8 +116,22 @@ impl<Out: Message, In: Message> Link<Out, In> {
         }
     }
 
+    /// Moves this end to a high number, as [`park`](crate::descriptors::park) does.
+    ///
+    /// # Errors
+    /// As for [`park`](crate::descriptors::park). An error also closes this end.
+    pub fn park(self) -> io::Result<Self> {
+        park(self.socket).map(Self::over)
+    }
+
     fn over(socket: OwnedFd) -> Self {
         Self { socket, direction: PhantomData }
+    }
+}
+
+impl<Out, In> From<Link<Out, In>> for OwnedFd {
+    fn from(link: Link<Out, In>) -> Self {
+        link.socket
     }
 }
 

@@ -13,6 +13,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use ipc::descriptors::FIRST_PARKED;
 use ipc::events::{self, PollFd, PollFlags};
 use ipc::signals::{self, Signal, SignalSource};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -34,9 +35,9 @@ use crate::storage::{Paths, Store, new_draw};
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two attempts to take the life lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// Descriptors that the parent needs in addition to one link for each child: standard streams, files, listener, epoll,
-/// pipes, and one connection between accept and fork.
-const OWN_DESCRIPTORS: u64 = 32;
+/// Descriptors that the parent needs in addition to one link for each child. All of them have low numbers: standard streams,
+/// files, listener, epoll, signals, and those that it holds for new children.
+const OWN_DESCRIPTORS: u64 = FIRST_PARKED as u64;
 
 /// Why the server was started, from its command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +165,7 @@ fn adopt(paths: &Paths, lock: &LifeLock, config: &Config, stop: &SignalSource) -
 
 /// Lets clients connect.
 fn listen(listener: &Listener, config: &Config) -> Result<(), Error> {
-    let port = listener.listen(config.listen_backlog).map_err(cannot_listen(config))?;
+    let port = listener.listen(config.listen_backlog, config.message_timeout).map_err(cannot_listen(config))?;
     event!(Info, "listen", success, port = port);
     Ok(())
 }

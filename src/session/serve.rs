@@ -15,7 +15,6 @@ use super::connection::{Connection, Wake};
 use super::given::{Common, Given};
 use super::journal::{self, Summary};
 use super::outcome::{Close, Outcome, Refusal};
-use super::wire;
 use crate::bet::{AgencyId, Bet};
 use crate::event;
 use crate::exit_code::ExitStatus;
@@ -45,10 +44,6 @@ impl Session {
     /// Serves the connection until it closes. Returns the exit status of the child.
     pub fn run(given: Given, signals: SignalSource) -> ExitStatus {
         let Given { client, peer, link, common, ledger, slots } = given;
-        if let Err(e) = wire::configure(&client, common.config.message_timeout) {
-            event!(Error, "accept_connections", fail, ip = peer, error = e);
-            return ExitStatus::Done;
-        }
         let link = Rc::new(link);
         let mut session = Self {
             store: open_store(&common, link.clone()),
