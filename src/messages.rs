@@ -139,10 +139,10 @@ impl Message for Order {
 /// Creates a link; returns its two ends. The parent's end has a high number, so that later children need not copy it.
 ///
 /// # Errors
-/// The error of socketpair(2) or fcntl(2).
+/// The error of socketpair(2).
 pub fn link() -> io::Result<(ParentEnd, ChildEnd)> {
     let (parent, child) = Link::pair()?;
-    Ok((ParentEnd(parent.park()?), ChildEnd(child)))
+    Ok((ParentEnd(parent.park()), ChildEnd(child)))
 }
 
 /// The parent's end. Every verb but [`ParentEnd::next_report`] sends one order.

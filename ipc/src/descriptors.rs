@@ -48,15 +48,16 @@ impl Inherited {
     }
 }
 
-/// Moves a descriptor to a number from [`FIRST_PARKED`] on. The low numbers stay free for the descriptors that children
-/// inherit ([`crate::nursery`]).
-///
-/// # Errors
-/// EMFILE, or EINVAL if the limit of descriptors is below [`FIRST_PARKED`]. An error also closes the descriptor.
-pub fn park(fd: OwnedFd) -> io::Result<OwnedFd> {
-    let number = fcntl::fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_PARKED))?;
-    // SAFETY: the kernel has just made this descriptor, so nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+/// Moves a descriptor to a number from [`FIRST_PARKED`] on, so that the low numbers stay free for the descriptors that
+/// children inherit ([`crate::nursery`]). If the limit of descriptors leaves no such number, the descriptor stays where it
+/// is, and each new child copies and closes it.
+#[must_use]
+pub fn park(fd: OwnedFd) -> OwnedFd {
+    match fcntl::fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_PARKED)) {
+        // SAFETY: the kernel has just made this descriptor, so nothing else owns it.
+        Ok(number) => unsafe { OwnedFd::from_raw_fd(number) },
+        Err(_) => fd,
+    }
 }
 
 /// Closes all descriptors except the standard streams and `kept`. For a new child: it never uses the owners of the closed
@@ -71,7 +72,8 @@ pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
 /// Closes the ranges between the kept descriptors. Fails with ENOSYS on kernels before 5.9, and with EPERM under some
 /// filters of system calls.
 fn close_between(kept: &[BorrowedFd<'_>]) -> nix::Result<()> {
-    let mut kept: Vec<_> = kept.iter().map(AsRawFd::as_raw_fd).filter(|&fd| fd >= FIRST_AFTER_STANDARD_STREAMS).collect();
+    let mut kept: Vec<_> =
+        kept.iter().map(AsRawFd::as_raw_fd).filter(|&fd| fd >= FIRST_AFTER_STANDARD_STREAMS).collect();
     kept.sort_unstable();
     let mut first = FIRST_AFTER_STANDARD_STREAMS;
     for fd in kept {

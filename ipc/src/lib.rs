@@ -45,6 +45,8 @@
 //! | a signal pipe survives a fork | [`signals`](signals#trap-a-signal-pipe-survives-a-fork) | `signals::sigterm_to_a_child_does_not_wake_its_parent` |
 //! | no signal interrupts a blocking call | [`signals`](signals#trap-no-signal-interrupts-a-blocking-call) | `signals::blocking_read_is_not_interrupted` |
 //! | a child inherits the links of earlier children | [`process::spawn`](process::spawn#trap-a-child-inherits-the-links-of-earlier-children) | `descriptors::later_child_does_not_hide_the_end_of_an_earlier_link` |
+//! | a descriptor that one closes is closed in both | [`nursery`](nursery#trap-a-descriptor-that-one-closes-is-closed-in-both) | `nursery::parent_works_on_while_a_child_shares_its_table`, `nursery::child_killed_before_it_has_a_table_closes_nothing` |
+//! | a system call forks without glibc | [`nursery`](nursery#trap-a-system-call-forks-without-glibc) | `nursery::thousands_of_children_leave_no_descriptor_open` |
 //! | epoll watches open file descriptions | [`events::Poller`](events::Poller#trap-epoll-watches-open-file-descriptions) | `descriptors::epoll_reports_a_closed_descriptor_that_a_child_holds` |
 //! | a destructor runs in the parent and in the child | [`process::Handover`](process::Handover#trap-a-destructor-runs-in-the-parent-and-in-the-child) | `exits::child_runs_no_code_and_no_destructor_of_its_parent`, `exits::unflushed_stdout_is_written_once_by_the_parent` |
 //! | a fork copies only one thread | [`process::spawn`](process::spawn#trap-a-fork-copies-only-one-thread) | each test asserts before a fork that it has one thread |

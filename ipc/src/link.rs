@@ -116,12 +116,10 @@ impl<Out: Message, In: Message> Link<Out, In> {
         }
     }
 
-    /// Moves this end to a high number, as [`park`](crate::descriptors::park) does.
-    ///
-    /// # Errors
-    /// As for [`park`](crate::descriptors::park). An error also closes this end.
-    pub fn park(self) -> io::Result<Self> {
-        park(self.socket).map(Self::over)
+    /// Moves this end to a high number, as [`park`] does.
+    #[must_use]
+    pub fn park(self) -> Self {
+        Self::over(park(self.socket))
     }
 
     fn over(socket: OwnedFd) -> Self {

@@ -28,8 +28,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::libc::signalfd_siginfo;
-use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet};
 pub use nix::sys::signal::Signal;
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd;
 

@@ -130,9 +130,15 @@ mod tests {
     fn connections_expire_in_order() {
         let (mut line, now) = (Line::default(), Instant::now());
         let at = |seconds| now + std::time::Duration::from_secs(seconds);
-        [1, 2, 2].into_iter().zip(1..).for_each(|(seconds, token)| line.join(agency(1), Token(token), Some(at(seconds))));
+        [1, 2, 2]
+            .into_iter()
+            .zip(1..)
+            .for_each(|(seconds, token)| line.join(agency(1), Token(token), Some(at(seconds))));
         assert_eq!((line.expired(now), line.deadline()), (None, Some(at(1))));
-        assert_eq!([(); 4].map(|()| line.expired(at(2))), [1, 2, 3].map(|token| Some(Token(token))).into_iter().chain([None]).collect::<Vec<_>>()[..]);
+        assert_eq!(
+            [(); 4].map(|()| line.expired(at(2))),
+            [1, 2, 3].map(|token| Some(Token(token))).into_iter().chain([None]).collect::<Vec<_>>()[..]
+        );
         assert_eq!(line.deadline(), None);
     }
 }

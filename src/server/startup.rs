@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ipc::descriptors::FIRST_PARKED;
 use ipc::events::{self, PollFd, PollFlags};
+use ipc::nursery::MOST_HELD;
 use ipc::signals::{self, Signal, SignalSource};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -35,9 +36,11 @@ use crate::storage::{Paths, Store, new_draw};
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two attempts to take the life lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// Descriptors that the parent needs in addition to one link for each child. All of them have low numbers: standard streams,
-/// files, listener, epoll, signals, and those that it holds for new children.
-const OWN_DESCRIPTORS: u64 = FIRST_PARKED as u64;
+/// Descriptors that the parent needs in addition to one link for each child: standard streams, files, listener, epoll,
+/// signals, and one connection between accept and fork.
+const OWN_DESCRIPTORS: u64 = 32;
+/// More numbers that it uses if the hard limit allows: those that it keeps free for new children, and what it holds for them.
+const ROOM_FOR_NEW_CHILDREN: u64 = FIRST_PARKED as u64 + 2 * MOST_HELD as u64;
 
 /// Why the server was started, from its command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,9 +202,9 @@ fn fit_into_descriptor_limit(config: &mut Config) -> Result<(), Error> {
         }
         _ => {}
     }
-    let needed = needed_for(config.max_connections.get());
-    if soft < needed {
-        setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(|e| system("setrlimit")(e.into()))?;
+    let wanted = (needed_for(config.max_connections.get()) + ROOM_FOR_NEW_CHILDREN).min(hard);
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_err(|e| system("setrlimit")(e.into()))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod exits;
 mod links;
 mod locks;
 mod map;
+mod nursery;
 mod orphans;
 mod signals;
 mod support;
@@ -69,6 +70,19 @@ const TESTS: &[(&str, fn())] = &tests! {
         child_dies_with_its_parent,
         stopped_child_dies_with_its_parent,
         child_that_starts_after_its_parents_death_runs_nothing,
+    }
+    nursery {
+        child_holds_its_handover_and_its_signals_only,
+        parent_closes_what_it_holds_when_the_child_is_on_its_own,
+        link_of_a_child_that_has_ended_ends_once_it_is_settled,
+        parent_works_on_while_a_child_shares_its_table,
+        child_killed_before_it_has_a_table_closes_nothing,
+        child_that_is_stopped_early_does_not_outlive_its_parent,
+        stopped_children_do_not_stop_the_nursery,
+        handover_with_a_high_number_is_a_plain_fork,
+        childs_table_does_not_grow_with_its_parents,
+        descriptor_without_room_stays_where_it_is,
+        thousands_of_children_leave_no_descriptor_open,
     }
     exits {
         codes_arrive_unchanged_and_a_panic_is_101,

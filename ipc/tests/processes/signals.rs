@@ -11,7 +11,10 @@ use nix::sys::signal::{self, SigSet};
 use nix::sys::wait::{self, WaitPidFlag};
 use nix::unistd;
 
-use crate::support::{Empty, One, Reaper, Two, expect, is_ready, pair, receive, send, sleep_forever, soon, spawn, wait_until, wait_until_ended};
+use crate::support::{
+    Empty, One, Reaper, Two, expect, is_ready, pair, receive, send, sleep_forever, soon, spawn, wait_until,
+    wait_until_ended,
+};
 
 pub fn sigterm_to_a_child_does_not_wake_its_parent() {
     let parents = SignalSource::subscribe(&[Signal::SIGTERM]).unwrap();
