@@ -188,7 +188,7 @@ fn two_thousand_children_claim_and_end() {
     let server = setup.set("LOGGING_LEVEL", "INFO").set("MESSAGE_TIMEOUT", "10m").start();
     let at_start = descriptors(server.pid());
     let mut conns: Vec<_> = (0..CHILDREN).map(|_| server.connect()).collect();
-    (1..).zip(&mut conns).for_each(|(agency, conn)| drop(conn.send(&batch_of(agency, 1, 1))));
+    (1..).zip(&mut conns).for_each(|(agency, conn)| _ = conn.send(&batch_of(agency, 1, 1)));
     conns.iter_mut().for_each(|conn| assert_eq!(conn.ack(), 0));
     let children = server.children();
     assert_eq!(children.len(), CHILDREN as usize);

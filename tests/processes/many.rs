@@ -19,7 +19,7 @@ fn crowd() -> (Server, Vec<Conn>) {
 fn hundreds_claim_at_once_and_each_claim_is_freed() {
     let (server, mut conns) = crowd();
     for round in 0..2 {
-        (1..).zip(&mut conns).for_each(|(agency, conn)| drop(conn.send(&batch_of(agency, 1, 1))));
+        (1..).zip(&mut conns).for_each(|(agency, conn)| _ = conn.send(&batch_of(agency, 1, 1)));
         conns.iter_mut().for_each(|conn| assert_eq!(conn.ack(), 0, "round {round}"));
         drop(conns);
         conns = (0..MANY).map(|_| server.connect()).collect();
@@ -62,7 +62,7 @@ fn a_new_child_has_none_of_the_descriptors_of_hundreds() {
 #[test]
 fn hundreds_that_are_killed_at_once_are_reaped() {
     let (server, mut conns) = crowd();
-    (1..).zip(&mut conns).for_each(|(agency, conn)| drop(conn.send(&batch_of(agency, 1, 1))));
+    (1..).zip(&mut conns).for_each(|(agency, conn)| _ = conn.send(&batch_of(agency, 1, 1)));
     conns.iter_mut().for_each(|conn| assert_eq!(conn.ack(), 0));
     server.children().into_iter().for_each(|child| send_signal(child, "KILL"));
     server.await_childless();
