@@ -46,6 +46,8 @@ const ACCEPTS_A_TURN: usize = 16;
 const REPORTS_A_TURN: usize = 16;
 /// More reports than a link can hold: the last ones of a reaped child.
 const REPORTS_OF_THE_DEAD: usize = 4096;
+/// With fewer children, a plain fork is faster: it copies few links, and the child need not announce itself.
+const FEW_CHILDREN: usize = 64;
 /// How long after a SIGCHLD the parent looks at all children, at most.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Children that one such look reaps at most. Each costs a walk over all of them.
@@ -251,10 +253,14 @@ impl Server {
         let (parent_end, link) = messages::link().map_err(|e| ("socketpair", e))?;
         let (common, ledger, slots) = (self.common.clone(), self.ledger.clone(), self.slots.clone());
         let given = Given { client, peer: peer.ip(), link, common, ledger, slots };
-        let pid = self.nursery.spawn(given, &STOP_SIGNALS, |given, signals| {
+        let run = |given, signals| {
             logging::forked();
             Session::run(given, signals).code()
-        });
+        };
+        let pid = match self.children.len() {
+            0..FEW_CHILDREN => process::spawn(given, &STOP_SIGNALS, run),
+            _ => self.nursery.spawn(given, &STOP_SIGNALS, run),
+        };
         let pid = pid.map_err(|e| ("fork", e))?;
         // A child whose reports are not noticed would wait for its claim for ever.
         self.children.register(&self.poller, pid, peer.ip(), parent_end).map_err(|e| {
