@@ -21,6 +21,7 @@ use super::standstill::Standstill;
 use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
 use crate::bet::AgencyId;
+use crate::config::server::Config;
 use crate::draw::Ledger;
 use crate::event;
 use crate::exit_code::ExitStatus;
@@ -100,11 +101,11 @@ enum Why {
 }
 
 impl Server {
-    /// A server over a listening socket. `signals` are those that stop the server, and SIGCHLD.
+    /// A server that lets clients connect to `listener`. `signals` are those that stop the server, and SIGCHLD.
     ///
     /// # Errors
-    /// [`Error::System`] if epoll cannot be set up.
-    pub fn new(
+    /// [`Error::System`] if epoll or the nursery cannot be set up; [`Error::Listen`] if listen(2) fails.
+    pub fn listen(
         common: Common,
         listener: Listener,
         store: Store,
@@ -118,6 +119,10 @@ impl Server {
         poller.watch_readable(&child_ended, CHILD_ENDED).map_err(system("epoll_ctl"))?;
         let nursery = Nursery::new().map_err(system("pipe"))?;
         poller.watch_readable(&nursery, NURSERY).map_err(system("epoll_ctl"))?;
+        let Config { port, listen_backlog, message_timeout, .. } = common.config;
+        let listening = listener.listen(listen_backlog, message_timeout);
+        let actual = listening.map_err(|source| Error::Listen { port, source })?;
+        event!(Info, "listen", success, port = actual);
         Ok(Self {
             store,
             poller,

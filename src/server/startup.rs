@@ -81,8 +81,7 @@ pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result
     if drawn.is_some() {
         ledger.record_draw();
     }
-    listen(&listener, &config)?;
-    Server::new(Common { config, location, life_lock }, listener, store, (ledger, slots), [stop, child_ended])
+    Server::listen(Common { config, location, life_lock }, listener, store, (ledger, slots), [stop, child_ended])
 }
 
 /// The command `--repair`: makes a plan, carries it out, and adopts the files as a start does. Binds no port.
@@ -152,7 +151,7 @@ fn lock(paths: &Paths, missing: MissingBets, stop: &SignalSource) -> Result<Life
 
 /// Reserves the port. No client can connect yet.
 fn bind(config: &Config) -> Result<Listener, Error> {
-    Listener::bind(config.port).map_err(cannot_listen(config))
+    Listener::bind(config.port).map_err(|source| Error::Listen { port: config.port, source })
 }
 
 /// Makes the missing files, reads the existing ones, and logs a summary of their content.
@@ -164,19 +163,6 @@ fn adopt(paths: &Paths, lock: &LifeLock, config: &Config, stop: &SignalSource) -
     let (store, adopted) = prepared?;
     log_adopted(&adopted, config);
     Ok((store, adopted))
-}
-
-/// Lets clients connect.
-fn listen(listener: &Listener, config: &Config) -> Result<(), Error> {
-    let port = listener.listen(config.listen_backlog, config.message_timeout).map_err(cannot_listen(config))?;
-    event!(Info, "listen", success, port = port);
-    Ok(())
-}
-
-/// Adds the port to an error of bind(2) or listen(2).
-fn cannot_listen(config: &Config) -> impl FnOnce(std::io::Error) -> Error {
-    let port = config.port;
-    move |source| Error::Listen { port, source }
 }
 
 /// Waits until `until`. If a stop signal arrives during the wait, or has arrived before it, returns [`Error::Stopped`].
