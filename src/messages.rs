@@ -15,7 +15,7 @@
 //! | | stop |
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ipc::link::{Incoming, Link, MESSAGE_MAX, Message};
 
@@ -136,13 +136,13 @@ impl Message for Order {
     }
 }
 
-/// Creates a link; returns its two ends.
+/// Creates a link; returns its two ends. The parent's end has a high number, so that later children need not copy it.
 ///
 /// # Errors
 /// The error of socketpair(2).
 pub fn link() -> io::Result<(ParentEnd, ChildEnd)> {
     let (parent, child) = Link::pair()?;
-    Ok((ParentEnd(parent), ChildEnd(child)))
+    Ok((ParentEnd(parent.park()), ChildEnd(child)))
 }
 
 /// The parent's end. Every verb but [`ParentEnd::next_report`] sends one order.
@@ -241,6 +241,12 @@ impl ChildEnd {
     /// Takes the next order. Fails as [`Link::receive`] does.
     pub fn next_order(&self) -> io::Result<Incoming<Order>> {
         self.0.receive()
+    }
+}
+
+impl From<ChildEnd> for OwnedFd {
+    fn from(end: ChildEnd) -> Self {
+        end.0.into()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Socket options that both ends of every connection set.
+//! Socket options of both ends of every connection. The server sets them on its listening socket, whose connections inherit
+//! them.
 
 use std::os::fd::AsFd;
 use std::time::Duration;

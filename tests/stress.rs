@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use support::*;
 
 const CONNECTIONS: u64 = 100_000;
@@ -169,6 +170,38 @@ fn echo(server: &Server) -> Vec<u8> {
     server.connect().send(b"hola\n").rest()
 }
 
+// ---- many children at once ------------------------------------------------------------------------------------------
+
+const CHILDREN: u32 = 2000;
+
+/// Each of two thousand connections claims an agency of its own while all are open. Then all end at once, half of them
+/// by SIGKILL, and every claim is free.
+#[test]
+fn two_thousand_children_claim_and_end() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let needed = u64::from(CHILDREN) + 100;
+    if hard < needed {
+        return skipped(&this_test(), &format!("needs {needed} descriptors"));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, needed, hard).unwrap();
+    let setup = Setup::new(CHILDREN).set("SERVER_LISTEN_BACKLOG", 4096).set("MAX_CONNECTIONS", CHILDREN + 1);
+    let server = setup.set("LOGGING_LEVEL", "INFO").set("MESSAGE_TIMEOUT", "10m").start();
+    let at_start = descriptors(server.pid());
+    let mut conns: Vec<_> = (0..CHILDREN).map(|_| server.connect()).collect();
+    (1..).zip(&mut conns).for_each(|(agency, conn)| _ = conn.send(&batch_of(agency, 1, 1)));
+    conns.iter_mut().for_each(|conn| assert_eq!(conn.ack(), 0));
+    let children = server.children();
+    assert_eq!(children.len(), CHILDREN as usize);
+    children.iter().step_by(2).for_each(|&child| send_signal(child, "KILL"));
+    drop(conns);
+    server.await_childless();
+    server.await_descriptors(&at_start);
+    for agency in [1, 2, CHILDREN] {
+        assert_eq!(server.tally(agency).0, 1, "the claim of {agency}");
+    }
+    server.stop();
+}
+
 // ---- an orderly end, at any moment -------------------------------------------------------------------------------
 
 #[test]
@@ -193,7 +226,7 @@ fn stop_at_a_random_moment(n: u64, rng: &mut Rng) -> Duration {
         write_file(&setup.path("bets.csv"), &found);
     }
     let mut server = if at_start { setup.spawn() } else { setup.start() };
-    eventually("the handlers are set up", || catches_sigterm(server.pid()));
+    eventually("the signals are subscribed", || catches_sigterm(server.pid()));
     let sizes = [(); 3].map(|()| rng.u32(1..=80));
     let conns = if at_start { 0 } else { rng.u8(0..8) };
     let mut begun: Vec<_> = (0..conns).map(|_| Begun::new(&server, &sizes, rng)).collect();
@@ -231,10 +264,10 @@ fn whole_batches(agency: u32, size: u32, stored: &str) -> Option<usize> {
     (own == batch.repeat(batches)).then_some(batches)
 }
 
-/// Whether the process has a handler for SIGTERM: before its first instructions no process can have one.
+/// Whether the process waits for SIGTERM: before its first instructions it would be killed.
 fn catches_sigterm(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t")).unwrap();
     u64::from_str_radix(mask, 16).unwrap() >> (nix::libc::SIGTERM - 1) & 1 == 1
 }
 

@@ -8,8 +8,9 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use ipc::descriptors::Inherited;
 use ipc::events::{Poller, Token};
-use ipc::process::{self, Handover, Inherited, Pid};
+use ipc::process::{self, Handover, Pid};
 use ipc::signals::{Signal, SignalSource};
 
 const LISTENER: Token = Token(0);

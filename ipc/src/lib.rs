@@ -1,7 +1,8 @@
 //! Processes, links, signals, readiness and file locks for a server that forks one process per connection.
 //!
-//! This crate is the mechanism of such a server. It never knows what a bet, an agency or a draw is. It contains the only
-//! `unsafe` blocks of the workspace: the fork, and one system call without pointers ([`writeback`]).
+//! This crate is the mechanism of such a server. It never knows what a bet, an agency or a draw is. All `unsafe`
+//! blocks of the workspace are in it: they fork, end a child, reap, close or move descriptors by their numbers, and
+//! give the kernel an advice.
 //!
 //! ```text
 //!    parent process                                       child process
@@ -11,7 +12,7 @@
 //!    signals::SignalSource (SIGTERM, SIGCHLD)             signals::SignalSource (its own)
 //!    events::Poller (epoll, many descriptors)             events::wait (poll, a few descriptors)
 //!    holders::holder (who has the lock)                   lock::exclusive (flock, on a file that it opened)
-//!    process::reap ◀────────── SIGCHLD, exit code ─────── the end of run
+//!    process::reap_child ◀──── SIGCHLD, exit code ─────── the end of run
 //! ```
 //!
 //! The shortest complete program is `examples/echo.rs`, an echo server.
@@ -20,15 +21,18 @@
 //!
 //! | module | owns | never |
 //! |---|---|---|
-//! | [`process`] | fork, the descriptors of a child, reaping | returns from a child into the code of its parent |
+//! | [`process`] | fork, the first steps of a child, reaping | returns from a child into the code of its parent |
+//! | [`nursery`] | forks that do not copy the parent's links | waits for a child |
+//! | [`descriptors`] | which descriptors are closed or moved | closes one that still has an owner |
 //! | [`link`] | the socketpair and its framing | blocks, or interprets a message |
-//! | [`signals`] | signal handlers and their pipes | acts on a signal |
+//! | [`signals`] | descriptors that report signals | acts on a signal |
 //! | [`events`] | poll, epoll and deadlines | reads, writes or closes a descriptor that it watches |
 //! | [`lock`] | flock with a bounded wait | opens a file |
 //! | [`holders`] | which process holds a lock | takes a lock, or signals a process |
 //! | [`writeback`] | the early start of writes to the disk | replaces a sync |
 //!
-//! [`process`] uses [`signals`]. No other module uses another one.
+//! [`nursery`] uses [`process`], which uses [`signals`] and [`descriptors`]. [`link`] uses [`descriptors`]. No other module
+//! uses another one.
 //!
 //! # Traps of a forking server
 //!
@@ -43,8 +47,10 @@
 //! | a signal pipe survives a fork | [`signals`](signals#trap-a-signal-pipe-survives-a-fork) | `signals::sigterm_to_a_child_does_not_wake_its_parent` |
 //! | no signal interrupts a blocking call | [`signals`](signals#trap-no-signal-interrupts-a-blocking-call) | `signals::blocking_read_is_not_interrupted` |
 //! | a child inherits the links of earlier children | [`process::spawn`](process::spawn#trap-a-child-inherits-the-links-of-earlier-children) | `descriptors::later_child_does_not_hide_the_end_of_an_earlier_link` |
+//! | a descriptor that one closes is closed in both | [`nursery`](nursery#trap-a-descriptor-that-one-closes-is-closed-in-both) | `nursery::parent_works_on_while_a_child_shares_its_table`, `nursery::child_killed_before_it_has_a_table_closes_nothing` |
+//! | a system call forks without glibc | [`nursery`](nursery#trap-a-system-call-forks-without-glibc) | `nursery::thousands_of_children_leave_no_descriptor_open` |
 //! | epoll watches open file descriptions | [`events::Poller`](events::Poller#trap-epoll-watches-open-file-descriptions) | `descriptors::epoll_reports_a_closed_descriptor_that_a_child_holds` |
-//! | a destructor runs in the parent and in the child | [`process::Handover`](process::Handover#trap-a-destructor-runs-in-the-parent-and-in-the-child) | `exits::child_runs_no_code_and_no_destructor_of_its_parent`, `exits::unflushed_stdout_is_written_by_both_processes` |
+//! | a destructor runs in the parent and in the child | [`process::Handover`](process::Handover#trap-a-destructor-runs-in-the-parent-and-in-the-child) | `exits::child_runs_no_code_and_no_destructor_of_its_parent`, `exits::unflushed_stdout_is_written_once_by_the_parent` |
 //! | a fork copies only one thread | [`process::spawn`](process::spawn#trap-a-fork-copies-only-one-thread) | each test asserts before a fork that it has one thread |
 //! | a child outlives its parent | [`process::spawn`](process::spawn#trap-a-child-outlives-its-parent) | `orphans::stopped_child_dies_with_its_parent`, `orphans::child_that_starts_after_its_parents_death_runs_nothing` |
 //! | SIGCHLDs merge | [`process::reap`](process::reap#trap-sigchlds-merge) | `exits::merged_sigchlds_report_each_child_once` |
@@ -55,10 +61,12 @@
 //! Two more traps lie outside this crate, and the program must avoid them. A `syslog` connection fixes the pid when it
 //! is opened, so a child must open its own. Counters and results that outlive a child belong in the parent or in a file.
 
+pub mod descriptors;
 pub mod events;
 pub mod holders;
 pub mod link;
 pub mod lock;
+pub mod nursery;
 pub mod process;
 pub mod signals;
 pub mod writeback;

@@ -23,6 +23,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType};
 
+use crate::descriptors::park;
+
 /// Maximum length of a message, in bytes.
 pub const MESSAGE_MAX: usize = 16;
 
@@ -114,8 +116,20 @@ impl<Out: Message, In: Message> Link<Out, In> {
         }
     }
 
+    /// Moves this end to a high number, as [`park`] does.
+    #[must_use]
+    pub fn park(self) -> Self {
+        Self::over(park(self.socket))
+    }
+
     fn over(socket: OwnedFd) -> Self {
         Self { socket, direction: PhantomData }
+    }
+}
+
+impl<Out, In> From<Link<Out, In>> for OwnedFd {
+    fn from(link: Link<Out, In>) -> Self {
+        link.socket
     }
 }
 

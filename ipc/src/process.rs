@@ -1,43 +1,34 @@
 //! Forking and reaping.
 //!
-//! Owns the fork, the choice of descriptors that a child keeps, and the list of children that are not reaped yet. The
-//! parent process of a server uses it.
+//! Owns the fork, and the steps of a new child. The parent process of a server uses it.
 //!
 //! Invariants:
 //!
 //! - This module knows nothing about the work of a child: it calls a closure, and reports how the process ended.
 //! - A child never returns into the code of its parent.
-//! - A child holds the standard streams, its [`Handover`] and its signal pipe, and no other descriptor.
+//! - A child holds the standard streams, its [`Handover`] and its signal descriptor, and no other descriptor.
 //! - A child never lives longer than its parent.
-//! - [`reap`] never blocks, and reports each child once.
+//! - [`reap`] and [`reap_child`] never block, and report each child once.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::io;
-use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::mem::{self, MaybeUninit};
+use std::os::fd::BorrowedFd;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{self, SigSet, SigmaskHow};
-use nix::sys::wait::{self, Id, WaitPidFlag, WaitStatus};
 pub use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
 
-use crate::signals::{self, Signal, SignalSource};
+use crate::descriptors::close_all_but;
+use crate::signals::{Signal, SignalSource};
 
 /// Exit code of a child that panicked. It is the code of every Rust program whose main thread panics.
 pub const PANICKED: u8 = 101;
 /// Exit code of a child that ended before its closure ran: a system call of its setup failed, or its parent was dead.
 pub const NOT_SET_UP: u8 = 102;
-/// Number of the first descriptor after standard input, output and error, which stay open in every process.
-const FIRST_AFTER_STANDARD_STREAMS: RawFd = 3;
-
-/// Children of this process that [`reap`] has not reported yet.
-static UNREAPED: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 
 /// The values that a parent hands over to a child.
 ///
@@ -46,9 +37,9 @@ static UNREAPED: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 /// The parent and the child each drop their copy of the handover. A `BufWriter` or a `csv::Writer` in it would flush
 /// the same bytes twice. The destructor of a handover must only close descriptors.
 ///
-/// The child does not drop the other values that it inherits, because [`spawn`] never returns in the child. But the
-/// child ends by exit(3), which drops thread-locals and flushes `io::stdout`. A thread-local must therefore not write
-/// anything when it is dropped, and `io::stdout` must be flushed before a fork.
+/// The child does not drop the other values that it inherits, because [`spawn`] never returns in the child. It ends by
+/// _exit(2), which runs no exit handler, drops no thread-local and flushes no `io::stdout`: bytes that the parent has left
+/// in such a buffer are written once, by the parent. A child must flush its own buffers before it returns from `run`.
 pub trait Handover: 'static {
     /// Returns each descriptor that the child keeps. The standard streams stay open without being listed.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
@@ -65,8 +56,8 @@ pub enum Exit {
     ///
     /// # Trap: nix does not know real-time signals
     ///
-    /// If a real-time signal killed a child, nix reaps the child but returns EINVAL, without the pid. [`reap`] then
-    /// looks for the child among those that it has not reported yet: it is the one for which waitid(2) returns ECHILD.
+    /// If a real-time signal killed a child, the functions of nix reap the child but return EINVAL, without the pid. So
+    /// this module calls waitid(2) itself.
     KilledByRealTimeSignal,
 }
 
@@ -92,7 +83,8 @@ pub enum Exit {
 ///
 /// A child inherits the parent's ends of all links. As long as it keeps them open, the earlier children see no end of
 /// stream, even after the parent has closed its ends. Close-on-exec has no effect without an exec. The child therefore
-/// closes each descriptor that is not listed in [`Handover::descriptors`].
+/// closes each descriptor that is not listed in [`Handover::descriptors`]. Both processes pay for each open descriptor of
+/// the parent; [`crate::nursery`] avoids that.
 ///
 /// # Errors
 /// Any error of fork(2): EAGAIN if there are too many processes, ENOMEM if memory is short. An error also drops
@@ -103,130 +95,116 @@ where
     F: FnOnce(H, SignalSource) -> u8 + 'static,
 {
     let parent = unistd::getpid();
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // SAFETY: the process has one thread, as the documentation demands. So no other thread holds a lock or has the
-    // allocator in an intermediate state, and the child may call any function.
-    let forked = unsafe { unistd::fork() };
-    match forked {
-        Ok(ForkResult::Child) => {
-            let life = || match set_up(parent, &handover, signals, &mask) {
-                Ok(source) => run(handover, source),
-                Err(_) => NOT_SET_UP,
-            };
-            let code = panic::catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|payload| {
-                // The destructor of the payload may panic as well, and would unwind into the parent's code.
-                mem::forget(payload);
-                PANICKED
-            });
-            std::process::exit(code.into());
+    let forked = with_blocked(signals, || {
+        // SAFETY: the process has one thread, as the documentation demands. So no other thread holds a lock or has the
+        // allocator in an intermediate state, and the child may call any function.
+        match unsafe { unistd::fork() }? {
+            ForkResult::Child => Ok(None),
+            ForkResult::Parent { child } => Ok(Some(child)),
         }
-        Ok(ForkResult::Parent { child }) => {
-            unreaped().insert(child);
-            mask.thread_set_mask()?;
-            Ok(child)
-        }
-        Err(e) => {
-            mask.thread_set_mask()?;
-            Err(e.into())
-        }
+    });
+    match forked? {
+        Some(child) => Ok(child),
+        None => live(parent, handover, signals, run),
     }
 }
 
-/// The first steps of a child, with all signals blocked. The last step restores `mask`.
-fn set_up(parent: Pid, handover: &impl Handover, signals: &[Signal], mask: &SigSet) -> io::Result<SignalSource> {
+/// Calls `fork` while `signals` are blocked, which returns the pid of the child, or `None` in the child. There they stay
+/// blocked: a signal that arrives before the child has its [`SignalSource`] stays pending.
+pub(crate) fn with_blocked(
+    signals: &[Signal],
+    fork: impl FnOnce() -> nix::Result<Option<Pid>>,
+) -> io::Result<Option<Pid>> {
+    let mask = signals.iter().copied().collect::<SigSet>().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let forked = fork();
+    if forked != Ok(None) {
+        // A valid mask is never refused.
+        let _ = mask.thread_set_mask();
+    }
+    Ok(forked?)
+}
+
+/// The life of a new child, with its own table of descriptors, and `signals` blocked.
+pub(crate) fn live<H, F>(parent: Pid, handover: H, signals: &[Signal], run: F) -> !
+where
+    H: Handover,
+    F: FnOnce(H, SignalSource) -> u8 + 'static,
+{
+    let life = || match set_up(parent, &handover, signals) {
+        Ok(source) => run(handover, source),
+        Err(_) => NOT_SET_UP,
+    };
+    let code = panic::catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|payload| {
+        // The destructor of the payload may panic as well, and would unwind into the parent's code.
+        mem::forget(payload);
+        PANICKED
+    });
+    exit_at_once(code)
+}
+
+/// Ends this process, and runs nothing else in it.
+pub(crate) fn exit_at_once(code: u8) -> ! {
+    // SAFETY: _exit(2) never returns, and touches no memory of this process.
+    unsafe { libc::_exit(code.into()) }
+}
+
+/// The first steps of a child.
+fn set_up(parent: Pid, handover: &impl Handover, signals: &[Signal]) -> io::Result<SignalSource> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if unistd::getppid() != parent {
         return Err(io::Error::other("the parent is dead"));
     }
-    unreaped().clear();
-    signals::forget_inherited();
     close_all_but(&handover.descriptors())?;
-    let source = SignalSource::subscribe(signals)?;
-    mask.thread_set_mask()?;
-    Ok(source)
-}
-
-/// The descriptors, besides the standard streams, with which this process was started: a shell or a build tool may have
-/// left them open.
-#[derive(Debug)]
-pub struct Inherited(Vec<RawFd>);
-
-impl Inherited {
-    /// Lists them. A program calls this first, before it opens any descriptor, and in its only thread.
-    ///
-    /// # Errors
-    /// Any error of reading the directory `/proc/self/fd`, except that it does not exist. Without `/proc` the list is empty.
-    pub fn list() -> io::Result<Self> {
-        // The list contains the descriptor of the directory itself. It is closed already, and its number is used again.
-        let is_open = |fd: &RawFd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok();
-        let listed = open_descriptors()?.into_iter().filter(|&fd| fd >= FIRST_AFTER_STANDARD_STREAMS);
-        Ok(Self(listed.filter(is_open).collect()))
-    }
-
-    /// Closes them. Until then, the program can use a descriptor that it was given by its number, as `/dev/fd/3`.
-    pub fn close(self) {
-        for fd in self.0 {
-            // A failure changes nothing: the descriptor is closed anyway.
-            let _ = unistd::close(fd);
-        }
-    }
-}
-
-fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
-    for fd in open_descriptors()? {
-        if fd >= FIRST_AFTER_STANDARD_STREAMS && kept.iter().all(|kept| kept.as_raw_fd() != fd) {
-            // The list contains the descriptor of the directory itself, which is closed already: EBADF.
-            let _ = unistd::close(fd);
-        }
-    }
-    Ok(())
-}
-
-/// The open descriptors; without `/proc`, every number that a descriptor may have.
-fn open_descriptors() -> io::Result<Vec<RawFd>> {
-    let number = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_str().and_then(|name| name.parse().ok()).expect("/proc/self/fd lists only numbers")
-    };
-    match fs::read_dir("/proc/self/fd") {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            // The kernel allows no more by default (fs.nr_open), whatever the limit is.
-            const MOST: RawFd = 1 << 20;
-            let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            Ok((0..RawFd::try_from(limit).map_or(MOST, |limit| limit.min(MOST))).collect())
-        }
-        entries => entries?.map(|entry| entry.map(number)).collect(),
-    }
+    SignalSource::of_blocked(signals)
 }
 
 /// Reaps the next child that has ended. Returns `None` if no further child has ended. Never blocks.
 ///
+/// The kernel walks over all children to find one that has ended. A server with many children calls [`reap_child`] for
+/// those that it expects to have ended, and this function only now and then.
+///
 /// # Trap: SIGCHLDs merge
 ///
 /// The kernel delivers pending signals of one kind as one signal: ten children may end with one SIGCHLD. After each
-/// SIGCHLD, call this function until it returns `None`.
+/// SIGCHLD, look at each child that may have ended, or call this function until it returns `None`.
 pub fn reap() -> Option<(Pid, Exit)> {
-    let (pid, exit) = loop {
-        match wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => break (pid, Exit::Code(code)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => break (pid, Exit::Killed(signal)),
-            Err(Errno::EINVAL) => {
-                if let Some(pid) = reaped_without_pid() {
-                    break (pid, Exit::KilledByRealTimeSignal);
-                }
-            }
-            Err(Errno::EINTR) => {}
-            _ => return None,
-        }
-    };
-    unreaped().remove(&pid);
-    Some((pid, exit))
+    wait(libc::P_ALL, 0)
 }
 
-/// Finds the child of [`Exit::KilledByRealTimeSignal`].
-fn reaped_without_pid() -> Option<Pid> {
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    unreaped().iter().copied().find(|&child| wait::waitid(Id::Pid(child), look) == Err(Errno::ECHILD))
+/// Reaps this child if it has ended; returns `None` if it has not. Never blocks, and costs the same with many children. The
+/// child must not be reaped yet: afterwards the pid may belong to another child.
+pub fn reap_child(child: Pid) -> Option<Exit> {
+    wait(libc::P_PID, child.as_raw().unsigned_abs()).map(|(_, exit)| exit)
+}
+
+fn wait(kind: libc::idtype_t, id: libc::id_t) -> Option<(Pid, Exit)> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `info` is a valid place for the result.
+    let call = || Errno::result(unsafe { libc::waitid(kind, id, info.as_mut_ptr(), libc::WEXITED | libc::WNOHANG) });
+    if retried(call).is_err() {
+        return None;
+    }
+    // SAFETY: zeroes are a valid value, and the kernel has replaced them if a child has ended. Then the pid and the status
+    // are set.
+    let (info, pid, status) = unsafe {
+        let info = info.assume_init();
+        (info, info.si_pid(), info.si_status())
+    };
+    let exit = match info.si_code {
+        libc::CLD_EXITED => Exit::Code(status),
+        _ => Signal::try_from(status).map_or(Exit::KilledByRealTimeSignal, Exit::Killed),
+    };
+    (pid > 0).then(|| (Pid::from_raw(pid), exit))
+}
+
+/// Repeats a call that a signal has interrupted.
+fn retried(mut call: impl FnMut() -> nix::Result<libc::c_int>) -> nix::Result<libc::c_int> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
 }
 
 /// Sends SIGKILL to a child. The child must not be reaped yet: afterwards the pid may belong to another process.
@@ -238,9 +216,4 @@ pub fn kill(child: Pid) {
 /// Sends SIGCONT to a child, which continues if it is stopped. The child must not be reaped yet, as for [`kill`].
 pub fn resume(child: Pid) {
     let _ = signal::kill(child, Signal::SIGCONT);
-}
-
-fn unreaped() -> MutexGuard<'static, BTreeSet<Pid>> {
-    // A panic cannot leave the set half changed, so the set is valid even if the mutex is poisoned.
-    UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,16 +2,16 @@
 //!
 //! Owns the parent's ends of the links, and what the parent knows about each child. Used only by the parent's event loop.
 //!
-//! Trap: a link's end of stream and the child's SIGCHLD come in either order. If the link ends first, the parent only stops
-//! watching it. A child stays in the table until it is reaped, and its last reports are read from the link before it is
-//! removed.
+//! Trap: a link's end of stream and the child's SIGCHLD come in either order. If the link ends first, the parent stops
+//! watching it, and expects the child's end. A child stays in the table until it is reaped, and its last reports are read
+//! from the link before it is removed.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 
 use ipc::events::{Poller, Token};
-use ipc::process::{self, Pid};
+use ipc::process::{self, Exit, Pid};
 
 use crate::bet::AgencyId;
 use crate::messages::ParentEnd;
@@ -27,12 +27,20 @@ pub struct Child {
     pub agency: Option<AgencyId>,
     link: ParentEnd,
     watched: bool,
+    reaped: bool,
 }
 
 impl Child {
     /// The parent's end of the link.
     pub fn link(&self) -> &ParentEnd {
         &self.link
+    }
+
+    /// Kills the child, unless it has been reaped: then its pid may belong to another process.
+    pub fn kill(&self) {
+        if !self.reaped {
+            process::kill(self.pid);
+        }
     }
 }
 
@@ -41,13 +49,15 @@ impl Child {
 pub struct Children {
     by_token: HashMap<Token, Child>,
     by_pid: HashMap<Pid, Token>,
+    /// Those whose link has ended or cannot be watched: they have ended, or will in a moment.
+    ending: Vec<Token>,
     next: Token,
 }
 
 impl Children {
     /// An empty table, whose first child will have the token `first`. Tokens are never used again.
     pub fn new(first: Token) -> Self {
-        Self { by_token: HashMap::new(), by_pid: HashMap::new(), next: first }
+        Self { by_token: HashMap::new(), by_pid: HashMap::new(), ending: Vec::new(), next: first }
     }
 
     /// Adds a new child and watches its link.
@@ -59,7 +69,10 @@ impl Children {
         self.next.0 += 1;
         let watch = poller.watch_readable(&link, token);
         self.by_pid.insert(pid, token);
-        self.by_token.insert(token, Child { pid, peer, agency: None, link, watched: watch.is_ok() });
+        self.by_token.insert(token, Child { pid, peer, agency: None, link, watched: watch.is_ok(), reaped: false });
+        if watch.is_err() {
+            self.ending.push(token);
+        }
         watch
     }
 
@@ -68,12 +81,28 @@ impl Children {
         self.by_token.get_mut(&token)
     }
 
-    /// Stops watching the child's link, because it has ended or failed.
-    pub fn stop_watching(&mut self, poller: &Poller, token: Token) {
+    /// Stops watching the child's link, because it has ended or failed. The child is expected to end.
+    pub fn link_ended(&mut self, poller: &Poller, token: Token) {
         if let Some(child) = self.by_token.get_mut(&token).filter(|child| child.watched) {
             child.watched = false;
             let _ = poller.remove(&child.link);
+            self.ending.push(token);
         }
+    }
+
+    /// Reaps those children that are expected to end and have ended. The caller must [remove](Self::remove) each. Costs as
+    /// much as children are expected to end: a child ends a moment after its link.
+    pub fn reap_ended(&mut self) -> Vec<(Token, Exit)> {
+        let mut ended = Vec::new();
+        let by_token = &self.by_token;
+        self.ending.retain(|token| {
+            // A child that is no longer in the table has been reaped.
+            let Some(child) = by_token.get(token) else { return false };
+            let exit = process::reap_child(child.pid);
+            ended.extend(exit.map(|exit| (*token, exit)));
+            exit.is_none()
+        });
+        ended
     }
 
     /// The child with this pid. A reaped child is in the table until it is removed.
@@ -86,10 +115,19 @@ impl Children {
         self.by_pid.get(&pid).copied()
     }
 
+    /// Notes that the child has been reaped. It stays in the table until it is removed.
+    pub fn reaped(&mut self, token: Token) {
+        if let Some(child) = self.by_token.get_mut(&token) {
+            child.reaped = true;
+        }
+    }
+
     /// Removes a reaped child.
     pub fn remove(&mut self, poller: &Poller, token: Token) -> Option<Child> {
-        self.stop_watching(poller, token);
         let child = self.by_token.remove(&token)?;
+        if child.watched {
+            let _ = poller.remove(&child.link);
+        }
         self.by_pid.remove(&child.pid);
         Some(child)
     }

@@ -3,11 +3,12 @@
 //! Pure: a connection is a token, and the caller passes the time. Used by the server's parent. This table is the only place
 //! where claims exist. A claim is free when its connection's process has been reaped, and not before.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use ipc::events::Token;
 
+use super::line::Line;
 use crate::bet::AgencyId;
 
 /// How long a claim waits for an agency that is claimed: the older connection of a client that reconnects may be about to
@@ -27,47 +28,39 @@ pub enum Claimed {
 #[derive(Debug, Default)]
 pub struct Claims {
     holders: HashMap<AgencyId, Token>,
-    /// In the order of their deadlines, because all wait for the same time.
-    waiting: VecDeque<Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    agency: AgencyId,
-    token: Token,
-    deadline: Instant,
+    waiting: Line,
 }
 
 impl Claims {
-    /// Claims `agency` for the connection `token`. A repetition by the holder is granted again.
+    /// Claims `agency` for the connection `token`. A repetition by the holder is granted again; a connection that waits keeps
+    /// its place.
     pub fn claim(&mut self, agency: AgencyId, token: Token, now: Instant) -> Claimed {
         if *self.holders.entry(agency).or_insert(token) == token {
             return Claimed::Granted;
         }
-        self.waiting.push_back(Waiter { agency, token, deadline: now + PATIENCE });
+        self.waiting.join(agency, token, Some(now + PATIENCE));
         Claimed::Waiting
     }
 
     /// Frees the claim that the connection holds or waits for; returns the connection that holds the claim now, if one
     /// waited for it.
     pub fn release(&mut self, agency: Option<AgencyId>, token: Token) -> Option<Token> {
-        self.waiting.retain(|waiting| waiting.token != token);
+        self.waiting.leave(token);
         let agency = agency.filter(|agency| self.holders.get(agency) == Some(&token))?;
         self.holders.remove(&agency);
-        let next = self.waiting.iter().position(|waiting| waiting.agency == agency)?;
-        let next = self.waiting.remove(next)?;
-        self.holders.insert(agency, next.token);
-        Some(next.token)
+        let next = self.waiting.pop_of(agency)?;
+        self.holders.insert(agency, next);
+        Some(next)
     }
 
     /// Removes and returns a connection whose claim has waited for [`PATIENCE`].
     pub fn expired(&mut self, now: Instant) -> Option<Token> {
-        self.waiting.pop_front_if(|waiting| waiting.deadline <= now).map(|waiting| waiting.token)
+        self.waiting.expired(now)
     }
 
     /// When [`Claims::expired`] next returns a connection.
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|waiting| waiting.deadline)
+        self.waiting.deadline()
     }
 }
 

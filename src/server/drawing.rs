@@ -61,12 +61,20 @@ impl Drawing {
 
     /// Whether a draw child runs.
     pub fn is_running(&self) -> bool {
-        matches!(self.state, State::Running(_))
+        self.child().is_some()
+    }
+
+    /// The running draw child.
+    pub fn child(&self) -> Option<Pid> {
+        match self.state {
+            State::Running(pid) => Some(pid),
+            State::Idle | State::Resting(_) => None,
+        }
     }
 
     /// Whether `pid` is the running draw child.
     pub fn is_child(&self, pid: Pid) -> bool {
-        self.state == State::Running(pid)
+        self.child() == Some(pid)
     }
 
     /// The end of the current pause; `None` if there is no pause now.
@@ -79,16 +87,12 @@ impl Drawing {
 
     /// Lets the draw child continue, if one runs and is stopped.
     pub fn resume(&self) {
-        if let State::Running(pid) = self.state {
-            process::resume(pid);
-        }
+        self.child().into_iter().for_each(process::resume);
     }
 
     /// Kills the draw child, if one runs.
     pub fn kill(&self) {
-        if let State::Running(pid) = self.state {
-            process::kill(pid);
-        }
+        self.child().into_iter().for_each(process::kill);
     }
 
     /// Forks a draw child. Does nothing if one already runs, or if the current pause is not over at `now`. If the fork

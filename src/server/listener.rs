@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, setsockopt, sockopt};
 
 use crate::event;
+use crate::tcp;
 
 /// How long the parent accepts nothing after accept(2) or fork(2) failed for want of descriptors, processes or memory.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -17,6 +18,11 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_secs(10);
 /// Failed connections in a row after which the event loop looks at other events.
 const TRIES: usize = 16;
+/// How long a peer may leave sent bytes unacknowledged. MESSAGE_TIMEOUT counts instead if it is longer.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of answers that the kernel keeps for a client. By default it keeps megabytes, and reports room only after a third
+/// of them is gone, so a client that reads slowly would look like one that reads nothing.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// The listening socket, and when it is in the poll set.
 #[derive(Debug)]
@@ -44,11 +50,13 @@ impl Listener {
     }
 
     /// Lets clients connect; returns the port. The kernel completes up to `backlog` connections before they are accepted,
-    /// or fewer if its own limit is lower.
+    /// or fewer if its own limit is lower. Each connection inherits the options of this socket, so a child sets none.
     ///
     /// # Errors
-    /// The error of listen(2) or getsockname(2).
-    pub fn listen(&self, backlog: u32) -> io::Result<u16> {
+    /// The error of setsockopt(2), listen(2) or getsockname(2).
+    pub fn listen(&self, backlog: u32, message_timeout: Duration) -> io::Result<u16> {
+        setsockopt(&self.socket, sockopt::SndBuf, &SEND_BUFFER)?;
+        tcp::configure(&self.socket, message_timeout.max(USER_TIMEOUT))?;
         // std::net::TcpListener always listens with a backlog of 128.
         let backlog = i32::try_from(backlog).ok().and_then(|backlog| Backlog::new(backlog).ok());
         socket::listen(&self.socket, backlog.unwrap_or(Backlog::MAXCONN))?;
@@ -71,10 +79,10 @@ impl Listener {
         }
     }
 
-    /// The next connection; `None` if none is pending, or if too many in a row have failed.
+    /// The next connection, whose socket never blocks; `None` if none is pending, or if too many in a row have failed.
     pub fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
         for _ in 0..TRIES {
-            match self.socket.accept() {
+            match self.socket.accept().and_then(never_blocking) {
                 Ok(accepted) => return Some(accepted),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(e) if is_of_one_connection(&e) => {}
@@ -114,6 +122,12 @@ impl Listener {
     }
 }
 
+/// Unlike the options, the kernel does not let a connection inherit this flag.
+fn never_blocking((client, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+    client.set_nonblocking(true)?;
+    Ok((client, peer))
+}
+
 /// Whether accept(2) failed because of the connection that it would have returned, so that the next one may succeed. EPERM
 /// is not among these errors: a rule that forbids one connection forbids the next one as well.
 fn is_of_one_connection(e: &io::Error) -> bool {
@@ -130,4 +144,39 @@ fn is_of_one_connection(e: &io::Error) -> bool {
         Errno::ENETUNREACH,
     ];
     e.raw_os_error().is_some_and(|errno| PASSING.contains(&Errno::from_raw(errno)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every Linux does this, but no manual page promises it. A kernel that does not would keep silent connections for ever.
+    #[test]
+    fn accepted_connections_inherit_all_options() {
+        let mut listener = Listener::bind(0).unwrap();
+        let port = listener.listen(5, Duration::from_secs(77)).unwrap();
+        let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (accepted, _) = std::iter::repeat_with(|| listener.accept()).find_map(|accepted| accepted).unwrap();
+        let get = |name: &str| match name {
+            "keepalive" => u64::from(socket::getsockopt(&accepted, sockopt::KeepAlive).unwrap()),
+            "no delay" => u64::from(socket::getsockopt(&accepted, sockopt::TcpNoDelay).unwrap()),
+            "idle" => u64::from(socket::getsockopt(&accepted, sockopt::TcpKeepIdle).unwrap()),
+            "interval" => u64::from(socket::getsockopt(&accepted, sockopt::TcpKeepInterval).unwrap()),
+            "probes" => u64::from(socket::getsockopt(&accepted, sockopt::TcpKeepCount).unwrap()),
+            "timeout" => u64::from(socket::getsockopt(&accepted, sockopt::TcpUserTimeout).unwrap()),
+            // The kernel doubles the size, for its own records.
+            _ => socket::getsockopt(&accepted, sockopt::SndBuf).unwrap() as u64 / 2,
+        };
+        let names = ["keepalive", "no delay", "idle", "interval", "probes", "timeout", "buffer"];
+        assert_eq!(names.map(get), [1, 1, 10, 5, 3, 77_000, SEND_BUFFER as u64]);
+    }
+
+    #[test]
+    fn accepted_connections_never_block() {
+        let mut listener = Listener::bind(0).unwrap();
+        let port = listener.listen(5, USER_TIMEOUT).unwrap();
+        let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (accepted, _) = std::iter::repeat_with(|| listener.accept()).find_map(|accepted| accepted).unwrap();
+        assert_eq!(accepted.peek(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 }

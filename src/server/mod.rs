@@ -11,8 +11,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `children`, `claims`, `waiters`, `unread`, `listener` | how a server ends; the table of children; who holds which agency; who waits for the draw; ends that could not be read; the listening socket |
-//! | `standstill`, `drawing` | whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
+//! | `error`, `line`, `children`, `unread`, `listener` | how a server ends; connections that wait; the table of children; ends that could not be read; the listening socket |
+//! | `claims`, `waiters`, `standstill`, `drawing` | who holds which agency; who waits for the draw; whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
 //! | `data_lock` | looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
 //! | `startup` | lock, bind, adopt, listen; lock, repair, adopt |
@@ -22,6 +22,7 @@ mod claims;
 mod data_lock;
 mod drawing;
 mod error;
+mod line;
 mod listener;
 mod parent;
 mod standstill;
@@ -33,7 +34,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ipc::process::Inherited;
+use ipc::descriptors::Inherited;
 use ipc::signals::SignalSource;
 
 pub use self::error::Error;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use ipc::events::{Poller, Token};
 use ipc::link::Incoming;
-use ipc::process::{self, Exit};
+use ipc::nursery::Nursery;
+use ipc::process::{self, Exit, Pid};
 use ipc::signals::{Signal, SignalSource};
 
 use super::children::{Child, Children};
@@ -20,6 +21,7 @@ use super::standstill::Standstill;
 use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
 use crate::bet::AgencyId;
+use crate::config::server::Config;
 use crate::draw::Ledger;
 use crate::event;
 use crate::exit_code::ExitStatus;
@@ -36,10 +38,21 @@ const LISTENER: Token = Token(0);
 const STOP: Token = Token(1);
 const CHILD_ENDED: Token = Token(2);
 const LOG: Token = Token(3);
+const NURSERY: Token = Token(4);
 const FIRST_CHILD: Token = Token(16);
 
 /// Connections accepted in one turn, so that a flood of them does not keep the parent from its children.
 const ACCEPTS_A_TURN: usize = 16;
+/// Reports of a living child that are taken in one turn, so that a flood of them does not keep the parent from others.
+const REPORTS_A_TURN: usize = 16;
+/// More reports than a link can hold: the last ones of a reaped child.
+const REPORTS_OF_THE_DEAD: usize = 4096;
+/// With fewer children, a plain fork is faster: it copies few links, and the child need not announce itself.
+const FEW_CHILDREN: usize = 64;
+/// How long after a SIGCHLD the parent looks at all children, at most.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+/// Children that one such look reaps at most. Each costs a walk over all of them.
+const REAPED_A_SWEEP: usize = 64;
 /// How long the parent waits for killed children. The kernel kills the others when the parent ends.
 const KILL_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -50,7 +63,12 @@ pub struct Server {
     poller: Poller,
     stop: SignalSource,
     child_ended: SignalSource,
+    nursery: Nursery,
     children: Children,
+    /// A link or a process has ended in this turn.
+    reaping: bool,
+    /// When to look at all children.
+    sweep: Option<Instant>,
     claims: Claims,
     waiters: Waiters,
     ledger: Ledger,
@@ -83,11 +101,11 @@ enum Why {
 }
 
 impl Server {
-    /// A server over a listening socket. `signals` are those that stop the server, and SIGCHLD.
+    /// A server that lets clients connect to `listener`. `signals` are those that stop the server, and SIGCHLD.
     ///
     /// # Errors
-    /// [`Error::System`] if epoll cannot be set up.
-    pub fn new(
+    /// [`Error::System`] if epoll or the nursery cannot be set up; [`Error::Listen`] if listen(2) fails.
+    pub fn listen(
         common: Common,
         listener: Listener,
         store: Store,
@@ -99,12 +117,21 @@ impl Server {
         let poller = Poller::new().map_err(system("epoll_create"))?;
         poller.watch_readable(&stop, STOP).map_err(system("epoll_ctl"))?;
         poller.watch_readable(&child_ended, CHILD_ENDED).map_err(system("epoll_ctl"))?;
+        let nursery = Nursery::new().map_err(system("pipe"))?;
+        poller.watch_readable(&nursery, NURSERY).map_err(system("epoll_ctl"))?;
+        let Config { port, listen_backlog, message_timeout, .. } = common.config;
+        let listening = listener.listen(listen_backlog, message_timeout);
+        let actual = listening.map_err(|source| Error::Listen { port, source })?;
+        event!(Info, "listen", success, port = actual);
         Ok(Self {
             store,
             poller,
             stop,
             child_ended,
+            nursery,
             children: Children::new(FIRST_CHILD),
+            reaping: false,
+            sweep: None,
             claims: Claims::default(),
             waiters: Waiters::new(common.config.draw_wait),
             ledger,
@@ -135,6 +162,9 @@ impl Server {
             ready.clear();
             self.poller.wait(self.next_deadline(), &mut ready).map_err(system("epoll_wait"))?;
             ready.iter().for_each(|&token| self.handle(token));
+            if std::mem::take(&mut self.reaping) {
+                self.reap();
+            }
             self.expire(Instant::now());
         }
     }
@@ -152,9 +182,10 @@ impl Server {
         match token {
             LISTENER => self.accept(),
             STOP => self.stop_signaled(),
-            CHILD_ENDED => self.reap(),
+            CHILD_ENDED => self.child_signaled(),
             LOG => logging::flush(),
-            child => self.take_reports(child),
+            NURSERY => self.nursery.settle(),
+            child => self.take_reports(child, REPORTS_A_TURN),
         }
     }
 
@@ -166,7 +197,7 @@ impl Server {
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
         let [claims, waiters] = [self.claims.deadline(), self.waiters.deadline()];
-        let others = [claims, waiters, self.standstill.deadline(), self.unread.deadline()];
+        let others = [claims, waiters, self.standstill.deadline(), self.unread.deadline(), self.sweep];
         [phase, draw].into_iter().chain(others).flatten().min()
     }
 
@@ -183,6 +214,9 @@ impl Server {
         }
         if matches!(self.phase, Phase::Stopping { until, .. } if until <= now) {
             self.kill_children();
+        }
+        if self.sweep.is_some_and(|due| due <= now) {
+            self.sweep(now);
         }
         self.unread.due(now).into_iter().for_each(|agency| self.adopt_end(agency));
         self.hold_draw_if_due();
@@ -224,10 +258,14 @@ impl Server {
         let (parent_end, link) = messages::link().map_err(|e| ("socketpair", e))?;
         let (common, ledger, slots) = (self.common.clone(), self.ledger.clone(), self.slots.clone());
         let given = Given { client, peer: peer.ip(), link, common, ledger, slots };
-        let pid = process::spawn(given, &STOP_SIGNALS, |given, signals| {
+        let run = |given, signals| {
             logging::forked();
             Session::run(given, signals).code()
-        });
+        };
+        let pid = match self.children.len() {
+            0..FEW_CHILDREN => process::spawn(given, &STOP_SIGNALS, run),
+            _ => self.nursery.spawn(given, &STOP_SIGNALS, run),
+        };
         let pid = pid.map_err(|e| ("fork", e))?;
         // A child whose reports are not noticed would wait for its claim for ever.
         self.children.register(&self.poller, pid, peer.ip(), parent_end).map_err(|e| {
@@ -238,19 +276,25 @@ impl Server {
 
     // ---- children ----
 
-    fn take_reports(&mut self, token: Token) {
-        loop {
+    /// Takes the reports of a child, at most `most`. The next turn takes the others.
+    fn take_reports(&mut self, token: Token, most: usize) {
+        for _ in 0..most {
             let Some(child) = self.children.get(token) else { return };
             match child.link().next_report() {
                 Ok(Incoming::Message(report)) => self.take(token, report),
                 Ok(Incoming::Nothing) => return,
-                Ok(Incoming::Closed) => return self.children.stop_watching(&self.poller, token),
+                Ok(Incoming::Closed) => return self.link_ended(token),
                 Err(e) => {
                     give_up(child, &e);
-                    return self.children.stop_watching(&self.poller, token);
+                    return self.link_ended(token);
                 }
             }
         }
+    }
+
+    fn link_ended(&mut self, token: Token) {
+        self.children.link_ended(&self.poller, token);
+        self.reaping = true;
     }
 
     fn take(&mut self, token: Token, report: Report) {
@@ -301,21 +345,52 @@ impl Server {
         }
     }
 
-    fn reap(&mut self) {
+    fn child_signaled(&mut self) {
         self.child_ended.drain();
-        while let Some((pid, exit)) = process::reap() {
-            if self.drawing.is_child(pid) {
-                self.draw_child_ended(exit);
-            } else if let Some(token) = self.children.token_of(pid) {
-                self.session_ended(token, exit);
+        self.reaping = true;
+        self.sweep.get_or_insert_with(|| Instant::now() + SWEEP_PAUSE);
+    }
+
+    /// Reaps the children that have ended, among those that can be expected to: a look at all of them would cost more with
+    /// each child. These are the children whose link has ended, those whose link the parent itself still holds open, and
+    /// the draw child, which has no link.
+    fn reap(&mut self) {
+        for (token, exit) in self.children.reap_ended() {
+            self.session_ended(token, exit);
+        }
+        let others: Vec<Pid> = self.nursery.unsettled().chain(self.drawing.child()).collect();
+        for pid in others {
+            if let Some(exit) = process::reap_child(pid) {
+                self.process_ended(pid, exit);
             }
+        }
+    }
+
+    /// Reaps any child that has ended. So no child stays unreaped for long, even if the end of its link is not seen because
+    /// another process holds the link open.
+    fn sweep(&mut self, now: Instant) {
+        self.sweep = None;
+        for _ in 0..REAPED_A_SWEEP {
+            let Some((pid, exit)) = process::reap() else { return };
+            self.process_ended(pid, exit);
+        }
+        self.sweep = Some(now);
+    }
+
+    fn process_ended(&mut self, pid: Pid, exit: Exit) {
+        if self.drawing.is_child(pid) {
+            self.draw_child_ended(exit);
+        } else if let Some(token) = self.children.token_of(pid) {
+            self.session_ended(token, exit);
         }
     }
 
     /// Takes the last reports of a reaped child, frees its claim, and removes it from the table.
     fn session_ended(&mut self, token: Token, exit: Exit) {
-        self.take_reports(token);
+        self.children.reaped(token);
+        self.take_reports(token, REPORTS_OF_THE_DEAD);
         let Some(child) = self.children.remove(&self.poller, token) else { return };
+        self.nursery.reaped(child.pid);
         // The child may have recorded the end of its agency and died, or failed, before it reported it.
         child.agency.into_iter().for_each(|agency| self.adopt_end(agency));
         self.waiters.remove(token);
@@ -452,7 +527,7 @@ impl Server {
 /// Kills a child that cannot be understood or reached. Its client connects again.
 fn give_up(child: &Child, why: &io::Error) {
     event!(Error, "link", fail, pid = child.pid, error = why);
-    process::kill(child.pid);
+    child.kill();
 }
 
 fn log_exit(child: &Child, exit: Exit) {

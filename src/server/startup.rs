@@ -13,7 +13,9 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use ipc::descriptors::FIRST_PARKED;
 use ipc::events::{self, PollFd, PollFlags};
+use ipc::nursery::MOST_HELD;
 use ipc::signals::{self, Signal, SignalSource};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -35,8 +37,10 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two attempts to take the life lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Descriptors that the parent needs in addition to one link for each child: standard streams, files, listener, epoll,
-/// pipes, and one connection between accept and fork.
+/// signals, and one connection between accept and fork.
 const OWN_DESCRIPTORS: u64 = 32;
+/// More numbers that it uses if the hard limit allows: those that it keeps free for new children, and what it holds for them.
+const ROOM_FOR_NEW_CHILDREN: u64 = FIRST_PARKED as u64 + 2 * MOST_HELD as u64;
 
 /// Why the server was started, from its command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +81,7 @@ pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result
     if drawn.is_some() {
         ledger.record_draw();
     }
-    listen(&listener, &config)?;
-    Server::new(Common { config, location, life_lock }, listener, store, (ledger, slots), [stop, child_ended])
+    Server::listen(Common { config, location, life_lock }, listener, store, (ledger, slots), [stop, child_ended])
 }
 
 /// The command `--repair`: makes a plan, carries it out, and adopts the files as a start does. Binds no port.
@@ -148,7 +151,7 @@ fn lock(paths: &Paths, missing: MissingBets, stop: &SignalSource) -> Result<Life
 
 /// Reserves the port. No client can connect yet.
 fn bind(config: &Config) -> Result<Listener, Error> {
-    Listener::bind(config.port).map_err(cannot_listen(config))
+    Listener::bind(config.port).map_err(|source| Error::Listen { port: config.port, source })
 }
 
 /// Makes the missing files, reads the existing ones, and logs a summary of their content.
@@ -160,19 +163,6 @@ fn adopt(paths: &Paths, lock: &LifeLock, config: &Config, stop: &SignalSource) -
     let (store, adopted) = prepared?;
     log_adopted(&adopted, config);
     Ok((store, adopted))
-}
-
-/// Lets clients connect.
-fn listen(listener: &Listener, config: &Config) -> Result<(), Error> {
-    let port = listener.listen(config.listen_backlog).map_err(cannot_listen(config))?;
-    event!(Info, "listen", success, port = port);
-    Ok(())
-}
-
-/// Adds the port to an error of bind(2) or listen(2).
-fn cannot_listen(config: &Config) -> impl FnOnce(std::io::Error) -> Error {
-    let port = config.port;
-    move |source| Error::Listen { port, source }
 }
 
 /// Waits until `until`. If a stop signal arrives during the wait, or has arrived before it, returns [`Error::Stopped`].
@@ -198,9 +188,9 @@ fn fit_into_descriptor_limit(config: &mut Config) -> Result<(), Error> {
         }
         _ => {}
     }
-    let needed = needed_for(config.max_connections.get());
-    if soft < needed {
-        setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(|e| system("setrlimit")(e.into()))?;
+    let wanted = (needed_for(config.max_connections.get()) + ROOM_FOR_NEW_CHILDREN).min(hard);
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_err(|e| system("setrlimit")(e.into()))?;
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 //!
 //! Pure: a connection is a token, and the caller passes the time. Used by the server's parent.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ipc::events::Token;
 
+use super::line::Line;
 use crate::bet::AgencyId;
 
 /// Most queries of one agency that wait. The next one is answered at once.
@@ -17,7 +17,7 @@ const MAX_OF_AN_AGENCY: usize = 4;
 pub enum Queued {
     /// It waits.
     Waiting,
-    /// It must be answered at once: queries do not wait, or enough of its agency do.
+    /// It must be answered at once: queries do not wait, or enough of its agency do, or the connection waits already.
     AnswerNow,
 }
 
@@ -25,53 +25,43 @@ pub enum Queued {
 #[derive(Debug)]
 pub struct Waiters {
     patience: Option<Duration>,
-    /// In the order of their deadlines, because all wait for the same time.
-    waiting: VecDeque<Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    agency: AgencyId,
-    token: Token,
-    deadline: Option<Instant>,
+    waiting: Line,
 }
 
 impl Waiters {
     /// Queries will wait for `patience`; with `None`, for ever.
     pub fn new(patience: Option<Duration>) -> Self {
-        Self { patience, waiting: VecDeque::new() }
+        Self { patience, waiting: Line::default() }
     }
 
-    /// Queues a query of the connection `token` for the winners of `agency`.
+    /// Queues a query of the connection `token` for the winners of `agency`. A connection waits with one query.
     pub fn queue(&mut self, agency: AgencyId, token: Token, now: Instant) -> Queued {
-        let others = self.waiting.iter().filter(|waiting| waiting.agency == agency).count();
-        if self.patience.is_some_and(|patience| patience.is_zero()) || others >= MAX_OF_AN_AGENCY {
+        let waits = self.patience.is_none_or(|patience| !patience.is_zero());
+        if !waits || self.waiting.contains(token) || self.waiting.has(MAX_OF_AN_AGENCY, agency) {
             return Queued::AnswerNow;
         }
-        let deadline = self.patience.map(|patience| now + patience);
-        self.waiting.push_back(Waiter { agency, token, deadline });
+        self.waiting.join(agency, token, self.patience.map(|patience| now + patience));
         Queued::Waiting
     }
 
     /// Removes the queries of a connection.
     pub fn remove(&mut self, token: Token) {
-        self.waiting.retain(|waiting| waiting.token != token);
+        self.waiting.leave(token);
     }
 
     /// Removes and returns all connections that wait.
     pub fn take_all(&mut self) -> impl Iterator<Item = Token> + use<> {
-        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.token)
+        self.waiting.take_all()
     }
 
     /// Removes and returns a connection that has waited long enough.
     pub fn expired(&mut self, now: Instant) -> Option<Token> {
-        let is_over = |waiting: &mut Waiter| waiting.deadline.is_some_and(|deadline| deadline <= now);
-        self.waiting.pop_front_if(is_over).map(|waiting| waiting.token)
+        self.waiting.expired(now)
     }
 
     /// When [`Waiters::expired`] next returns a connection.
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.front().and_then(|waiting| waiting.deadline)
+        self.waiting.deadline()
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the parent hands over to a session at the fork.
 
 use std::net::{IpAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use ipc::nursery::Parting;
 use ipc::process::Handover;
 
 use crate::config::server::Config;
@@ -44,5 +45,12 @@ impl Handover for Given {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let own = [self.client.as_fd(), self.link.as_fd(), self.common.life_lock.bets().as_fd()];
         own.into_iter().chain(logging::descriptor()).collect()
+    }
+}
+
+impl Parting for Given {
+    /// The parent keeps the life lock and the log open as long as it lives.
+    fn part(self) -> Vec<OwnedFd> {
+        vec![self.client.into(), self.link.into()]
     }
 }

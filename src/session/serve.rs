@@ -17,7 +17,6 @@ use super::given::{Common, Given};
 use super::group::Group;
 use super::journal::{self, Summary};
 use super::outcome::{Close, Outcome, Refusal};
-use super::wire;
 use crate::bet::AgencyId;
 use crate::event;
 use crate::exit_code::ExitStatus;
@@ -50,10 +49,6 @@ impl Session {
     /// Serves the connection until it closes. Returns the exit status of the child.
     pub fn run(given: Given, signals: SignalSource) -> ExitStatus {
         let Given { client, peer, link, common, ledger, slots } = given;
-        if let Err(e) = wire::configure(&client, common.config.message_timeout) {
-            event!(Error, "accept_connections", fail, ip = peer, error = e);
-            return ExitStatus::Done;
-        }
         let mut session = Self {
             store: OnceCell::new(),
             connection: Connection::new(client, Rc::new(link), signals),

@@ -1,29 +1,7 @@
-//! The client's socket: its options, and calls that never block.
+//! The client's socket: calls that never block. The server's listener sets the options of the socket.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
-
-use nix::sys::socket::{setsockopt, sockopt};
-
-use crate::tcp;
-
-/// How long a peer may leave sent bytes unacknowledged. MESSAGE_TIMEOUT counts instead if it is longer.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bytes of answers that the kernel keeps for a client. By default it keeps megabytes, and reports room only after a third
-/// of them is gone, so a client that reads slowly would look like one that reads nothing.
-const SEND_BUFFER: usize = 64 * 1024;
-
-/// Sets the options of an accepted connection.
-///
-/// # Errors
-/// The error of fcntl(2) or setsockopt(2).
-pub fn configure(client: &TcpStream, message_timeout: Duration) -> io::Result<()> {
-    client.set_nonblocking(true)?;
-    setsockopt(client, sockopt::SndBuf, &SEND_BUFFER)?;
-    Ok(tcp::configure(client, message_timeout.max(USER_TIMEOUT))?)
-}
 
 /// Reads the available bytes: `None` if there are none yet, 0 at the end of the stream.
 ///

@@ -9,6 +9,7 @@ mod agencies;
 mod deaths;
 mod leaks;
 mod limits;
+mod many;
 mod scene;
 mod standstill;
 mod stop;

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
+use ipc::descriptors::Inherited;
 use ipc::events::{Poller, Token};
 use ipc::link::Incoming;
-use ipc::process::{self, Exit, Inherited};
+use ipc::process::{self, Exit};
 use ipc::signals::Signal;
 use nix::fcntl::{self, FcntlArg};
 use nix::unistd;
@@ -17,7 +18,7 @@ use crate::support::{
     sleep_forever, soon, spawn,
 };
 
-pub fn child_holds_its_handover_and_its_signal_pipe_only() {
+pub fn child_holds_its_handover_and_its_signals_only() {
     const SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
     let reaper = Reaper::new();
     let scratch = Scratch::new();
@@ -29,10 +30,10 @@ pub fn child_holds_its_handover_and_its_signal_pipe_only() {
     let (ours, theirs) = pair();
     let child = spawn(One(theirs), &SIGNALS, |One(link), own| {
         let mut open = open_descriptors();
-        let pipe = open[&own.as_fd().as_raw_fd()].clone();
+        let signals = open.remove(&own.as_fd().as_raw_fd()).unwrap();
         assert!(open.remove(&link.as_fd().as_raw_fd()).unwrap().starts_with("socket:"));
-        assert!(pipe.starts_with("pipe:"));
-        open.retain(|&fd, target| fd >= FIRST_AFTER_STANDARD_STREAMS && *target != pipe);
+        assert_eq!(signals, "anon_inode:[signalfd]");
+        open.retain(|&fd, _| fd >= FIRST_AFTER_STANDARD_STREAMS);
         assert_eq!(open, BTreeMap::new());
         send(&link, "checked");
         0

@@ -13,6 +13,7 @@ mod exits;
 mod links;
 mod locks;
 mod map;
+mod nursery;
 mod orphans;
 mod signals;
 mod support;
@@ -53,12 +54,13 @@ const TESTS: &[(&str, fn())] = &tests! {
         signal_sent_before_the_child_subscribes_still_wakes_it,
         signals_during_forks_reach_the_parent_once_each,
         child_survives_signals_that_only_its_parent_subscribed,
-        subscription_unblocks_its_signals,
+        blocked_and_ignored_signals_are_received,
+        stopped_and_continued_children_send_no_sigchld,
         disarmed_signal_does_not_kill,
         blocking_read_is_not_interrupted,
     }
     descriptors {
-        child_holds_its_handover_and_its_signal_pipe_only,
+        child_holds_its_handover_and_its_signals_only,
         program_can_close_what_it_inherited,
         later_child_does_not_hide_the_end_of_an_earlier_link,
         epoll_reports_a_closed_descriptor_that_a_child_holds,
@@ -69,12 +71,25 @@ const TESTS: &[(&str, fn())] = &tests! {
         stopped_child_dies_with_its_parent,
         child_that_starts_after_its_parents_death_runs_nothing,
     }
+    nursery {
+        child_holds_its_handover_and_its_signals_only,
+        parent_closes_what_it_holds_when_the_child_is_on_its_own,
+        link_of_a_child_that_has_ended_ends_once_it_is_settled,
+        parent_works_on_while_a_child_shares_its_table,
+        child_killed_before_it_has_a_table_closes_nothing,
+        child_that_is_stopped_early_does_not_outlive_its_parent,
+        stopped_children_do_not_stop_the_nursery,
+        handover_with_a_high_number_is_a_plain_fork,
+        childs_table_does_not_grow_with_its_parents,
+        descriptor_without_room_stays_where_it_is,
+        thousands_of_children_leave_no_descriptor_open,
+    }
     exits {
         codes_arrive_unchanged_and_a_panic_is_101,
         killed_child_is_reported_with_its_signal,
         real_time_signal_is_reported_for_the_right_child,
         child_runs_no_code_and_no_destructor_of_its_parent,
-        unflushed_stdout_is_written_by_both_processes,
+        unflushed_stdout_is_written_once_by_the_parent,
         merged_sigchlds_report_each_child_once,
     }
     links {
@@ -93,7 +108,7 @@ const TESTS: &[(&str, fn())] = &tests! {
     }
     map {
         each_trap_names_its_tests,
-        only_process_uses_another_module,
+        modules_import_only_from_lower_ones,
         only_lock_uses_fs2,
     }
 };

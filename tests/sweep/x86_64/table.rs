@@ -90,6 +90,9 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_flock, "flock", On::Any, &[EINTR, EAGAIN, ENOLCK], How::Undone),
     // Descriptors and memory of the kernel.
     Row(libc::SYS_fcntl, "fcntl", On::Duplicate, &[EMFILE], How::Undone),
+    Row(libc::SYS_signalfd4, "signalfd4", On::Any, &[EMFILE, ENOMEM], How::Undone),
+    // A kernel before 5.9, a filter of the container, no memory for a table.
+    Row(libc::SYS_close_range, "close_range", On::Any, &[ENOSYS, EPERM, ENOMEM], How::Undone),
     Row(libc::SYS_pipe2, "pipe2", On::Any, &[EMFILE], How::Undone),
     Row(libc::SYS_socketpair, "socketpair", On::Any, &[EMFILE, ENOMEM], How::Undone),
     Row(libc::SYS_epoll_create1, "epoll_create1", On::Any, &[EMFILE], How::Undone),
@@ -130,7 +133,7 @@ const FAILING: &[Row] = &[
     // Processes. A limit of the user or the container, no memory, a seccomp filter of the container.
     Row(libc::SYS_clone, "clone", On::Any, &[EAGAIN, ENOMEM], How::Undone),
     Row(libc::SYS_clone3, "clone3", On::Any, &[EAGAIN], How::Undone),
-    Row(libc::SYS_wait4, "wait4", On::Any, &[EINTR], How::Undone),
+    Row(libc::SYS_waitid, "waitid", On::Any, &[EINTR], How::Undone),
     Row(libc::SYS_prctl, "prctl", On::Tie, &[EPERM], How::Undone),
     Row(libc::SYS_kill, "kill", On::Any, &[EPERM], How::Undone),
 ];
