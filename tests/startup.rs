@@ -439,8 +439,7 @@ fn a_descriptor_that_was_not_given_is_not_a_settings_file() {
             let mut command = clean_command(&["bash", "-c", close, "bash"], binary, &setup.path(""));
             command.args(["--config", &file]).env("SERVER_PORT", "none").env("CLI_MODE", "none");
             let complaint = one_line_and_code_2(command);
-            // The program's own descriptor for signals is "No such device or address".
-            assert!(complaint.starts_with(&format!("{name}: {file}: No such ")), "{complaint}");
+            assert!(complaint.starts_with(&format!("{name}: {file}: No such file")), "{complaint}");
         }
     }
 }

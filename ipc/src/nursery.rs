@@ -42,7 +42,7 @@ use nix::libc;
 use nix::unistd;
 
 use crate::descriptors::{FIRST_PARKED, close_range};
-use crate::process::{self, Handover, NOT_SET_UP, Pid};
+use crate::process::{self, Forked, Handover, NOT_SET_UP, Pid};
 use crate::signals::{Signal, SignalSource};
 
 /// Most children whose descriptors are held. Two descriptors for each and those of a program leave room below
@@ -110,16 +110,16 @@ impl Nursery {
         let (parent, number) = (unistd::getpid(), self.next);
         self.next += 1;
         // SAFETY: as for the fork of `process::spawn`. The child shares the table of descriptors: its next step ends that.
-        let forked = process::with_blocked(signals, || unsafe { clone_with_shared_table() });
+        let forked = process::with_signals_blocked(|| unsafe { clone_with_shared_table() });
         match forked? {
-            Some(child) => {
+            Forked::Parent(child) => {
                 self.held.push(Held { number, child, _descriptors: handover.part() });
                 Ok(child)
             }
-            None => {
+            Forked::Child(mask) => {
                 own_table_or_exit();
                 self.announce(number);
-                process::live(parent, handover, signals, run)
+                process::live(parent, &mask, handover, signals, run)
             }
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! - This module knows nothing about the work of a child: it calls a closure, and reports how the process ended.
 //! - A child never returns into the code of its parent.
-//! - A child holds the standard streams, its [`Handover`] and its signal descriptor, and no other descriptor.
+//! - A child holds the standard streams, its [`Handover`] and its signal pipe, and no other descriptor.
 //! - A child never lives longer than its parent.
 //! - [`reap`] and [`reap_child`] never block, and report each child once.
 
@@ -23,7 +23,7 @@ pub use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
 
 use crate::descriptors::close_all_but;
-use crate::signals::{Signal, SignalSource};
+use crate::signals::{self, Signal, SignalSource};
 
 /// Exit code of a child that panicked. It is the code of every Rust program whose main thread panics.
 pub const PANICKED: u8 = 101;
@@ -95,7 +95,7 @@ where
     F: FnOnce(H, SignalSource) -> u8 + 'static,
 {
     let parent = unistd::getpid();
-    let forked = with_blocked(signals, || {
+    let forked = with_signals_blocked(|| {
         // SAFETY: the process has one thread, as the documentation demands. So no other thread holds a lock or has the
         // allocator in an intermediate state, and the child may call any function.
         match unsafe { unistd::fork() }? {
@@ -104,33 +104,38 @@ where
         }
     });
     match forked? {
-        Some(child) => Ok(child),
-        None => live(parent, handover, signals, run),
+        Forked::Parent(child) => Ok(child),
+        Forked::Child(mask) => live(parent, &mask, handover, signals, run),
     }
 }
 
-/// Calls `fork` while `signals` are blocked, which returns the pid of the child, or `None` in the child. There they stay
-/// blocked: a signal that arrives before the child has its [`SignalSource`] stays pending.
-pub(crate) fn with_blocked(
-    signals: &[Signal],
-    fork: impl FnOnce() -> nix::Result<Option<Pid>>,
-) -> io::Result<Option<Pid>> {
-    let mask = signals.iter().copied().collect::<SigSet>().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    let forked = fork();
-    if forked != Ok(None) {
-        // A valid mask is never refused.
-        let _ = mask.thread_set_mask();
-    }
-    Ok(forked?)
+/// The result of a fork.
+pub(crate) enum Forked {
+    /// In the parent: the child.
+    Parent(Pid),
+    /// In the child: the mask to set when the child has its own subscriptions. Until then, all signals are blocked.
+    Child(SigSet),
 }
 
-/// The life of a new child, with its own table of descriptors, and `signals` blocked.
-pub(crate) fn live<H, F>(parent: Pid, handover: H, signals: &[Signal], run: F) -> !
+/// Calls `fork` while all signals are blocked. It returns the pid of the child, or `None` in the child.
+pub(crate) fn with_signals_blocked(fork: impl FnOnce() -> nix::Result<Option<Pid>>) -> io::Result<Forked> {
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let forked = match fork() {
+        Ok(None) => return Ok(Forked::Child(mask)),
+        Ok(Some(child)) => Ok(Forked::Parent(child)),
+        Err(e) => Err(e.into()),
+    };
+    mask.thread_set_mask()?;
+    forked
+}
+
+/// The life of a new child, with its own table of descriptors, and all signals blocked.
+pub(crate) fn live<H, F>(parent: Pid, mask: &SigSet, handover: H, signals: &[Signal], run: F) -> !
 where
     H: Handover,
     F: FnOnce(H, SignalSource) -> u8 + 'static,
 {
-    let life = || match set_up(parent, &handover, signals) {
+    let life = || match set_up(parent, &handover, signals, mask) {
         Ok(source) => run(handover, source),
         Err(_) => NOT_SET_UP,
     };
@@ -148,14 +153,17 @@ pub(crate) fn exit_at_once(code: u8) -> ! {
     unsafe { libc::_exit(code.into()) }
 }
 
-/// The first steps of a child.
-fn set_up(parent: Pid, handover: &impl Handover, signals: &[Signal]) -> io::Result<SignalSource> {
+/// The first steps of a child, with all signals blocked. The last step restores `mask`.
+fn set_up(parent: Pid, handover: &impl Handover, signals: &[Signal], mask: &SigSet) -> io::Result<SignalSource> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if unistd::getppid() != parent {
         return Err(io::Error::other("the parent is dead"));
     }
+    signals::forget_inherited();
     close_all_but(&handover.descriptors())?;
-    SignalSource::of_blocked(signals)
+    let source = SignalSource::subscribe(signals)?;
+    mask.thread_set_mask()?;
+    Ok(source)
 }
 
 /// Reaps the next child that has ended. Returns `None` if no further child has ended. Never blocks.

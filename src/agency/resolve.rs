@@ -59,7 +59,7 @@ fn look_up(
 mod tests {
     use super::*;
     use ipc::signals::Signal;
-    use nix::sys::pthread::{pthread_kill, pthread_self};
+    use nix::sys::signal::raise;
 
     #[test]
     fn names_and_literals_have_addresses() {
@@ -80,10 +80,8 @@ mod tests {
     fn signal_does_not_wait_for_the_resolver() {
         let stop = StopSignal::of(&[Signal::SIGALRM]).unwrap();
         let (release, held) = mpsc::channel::<()>();
-        let waiting = pthread_self();
         let looked_up = look_up("slow:80", &stop, move || {
-            // A signal for the process could come to a thread of the harness.
-            pthread_kill(waiting, Signal::SIGALRM)?;
+            raise(Signal::SIGALRM)?;
             // Ends when the main thread has finished its wait and drops `release`.
             let _ = held.recv();
             Ok(Vec::new())

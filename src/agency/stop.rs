@@ -34,7 +34,7 @@ impl StopSignal {
     /// Treats SIGTERM and SIGINT as requests to stop from now on.
     ///
     /// # Errors
-    /// The error of signalfd(2) or sigaction(2).
+    /// The error of pipe(2) or sigaction(2).
     pub fn subscribe() -> io::Result<Self> {
         Self::of(&[Signal::SIGTERM, Signal::SIGINT])
     }
@@ -89,7 +89,7 @@ impl StopSignal {
     }
 
     /// Polls `fds`, whose first element is [`StopSignal::watched`]. A request that [`StopSignal::requested`] has
-    /// already read still counts.
+    /// already read from the pipe still counts.
     fn poll(&self, fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Error> {
         if self.requested.get() {
             return Err(Error::Stopped);

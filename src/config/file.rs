@@ -12,7 +12,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use ipc::events::{self, PollFd, PollFlags};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat;
 
 use super::error::Error;
 
@@ -28,7 +30,7 @@ const READ_LEN: usize = 64 * 1024;
 /// file is too large; [`Error::Unreadable`] if it cannot be read or is not UTF-8.
 pub(super) fn read(path: &Path, stop: Option<BorrowedFd<'_>>) -> Result<String, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let mut file = open(path).map_err(unreadable)?;
+    let mut file = open(path, stop).map_err(unreadable)?;
     let is_regular = file.metadata().map_err(unreadable)?.is_file();
     let mut bytes = Vec::new();
     loop {
@@ -46,11 +48,22 @@ pub(super) fn read(path: &Path, stop: Option<BorrowedFd<'_>>) -> Result<String, 
     String::from_utf8(bytes).map_err(|e| unreadable(io::Error::new(ErrorKind::InvalidData, e.utf8_error())))
 }
 
-/// Opens `path` for reading, and does not wait for the writer of a FIFO. If the path is /dev/fd/3, and this program was not
-/// given that descriptor, then it may be its own one for signals. The kernel does not open this kind: ENXIO.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens `path` for reading, and does not wait for the writer of a FIFO.
+fn open(path: &Path, stop: Option<BorrowedFd<'_>>) -> io::Result<File> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if let Some(stop) = stop
+        && is_same(&file, stop)?
+    {
+        // A name such as /dev/fd/3, for a descriptor that the program was not given.
+        return Err(Errno::ENOENT.into());
+    }
+    Ok(file)
+}
+
+fn is_same(one: impl AsFd, other: impl AsFd) -> io::Result<bool> {
+    let (one, other) = (stat::fstat(one)?, stat::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Descriptors, memory and CPU time over many connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use crate::scene::*;
@@ -97,17 +97,19 @@ fn a_child_holds_only_its_own_descriptors() {
     for target in own.values() {
         kinds.entry(target.split(':').next().unwrap()).or_default().push(target);
     }
-    let [sockets, signals] = ["socket", "anon_inode"].map(|kind| kinds.remove(kind).unwrap());
+    let [sockets, pipes] = ["socket", "pipe"].map(|kind| kinds.remove(kind).unwrap());
     assert_eq!(sockets.len(), 2, "its client and its link: {own:?}");
     assert!(sockets.contains(&&*client));
-    assert_eq!(signals, ["anon_inode:[signalfd]"], "its signals: {own:?}");
+    assert_eq!(pipes.iter().collect::<BTreeSet<_>>().len(), 1, "its signal pipe: {own:?}");
     let mut files: Vec<_> = kinds.into_values().flatten().map(str::to_owned).collect();
     files.sort();
     // `bets.csv` twice: the inherited life lock, and a descriptor of its own.
     let ours = ["bets.csv", "bets.csv", "books", "draw"];
     assert_eq!(files, ours.map(|name| server.path(name).to_str().unwrap().to_owned()), "its files: {own:?}");
 
-    // No other process has the sockets of this child.
+    // No other process has the sockets and the pipe of this child.
+    let parent: BTreeSet<_> = descriptors(server.pid()).into_values().collect();
+    assert!(own.values().all(|fd| !(fd.starts_with("pipe") && parent.contains(fd))));
     for other in children.iter().filter(|&&pid| pid != child).chain([&server.pid()]) {
         let held = descriptors(*other);
         assert!(sockets.iter().all(|&socket| held.values().all(|fd| fd != socket)), "{other} holds {held:?}");

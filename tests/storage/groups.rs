@@ -1,7 +1,7 @@
 //! Batches that a client has under way are stored as one group. Each of them is answered, and is stored whole or not at all.
 
-use crate::support::books::Books;
 use crate::scene::*;
+use crate::support::books::Books;
 use crate::support::*;
 
 /// The number of commits so far.

@@ -11,7 +11,7 @@ use std::process::Command;
 use ipc::process::{self, Exit, Handover, PANICKED};
 use ipc::signals::Signal;
 use nix::fcntl::OFlag;
-use nix::sys::signal;
+use nix::sys::signal::{self, SigSet};
 use nix::sys::wait::{self, WaitStatus};
 use nix::unistd;
 
@@ -131,9 +131,12 @@ pub fn unflushed_stdout_is_written_once_by_the_parent() {
 pub fn merged_sigchlds_report_each_child_once() {
     const CHILDREN: usize = 50;
     let reaper = Reaper::new();
+    let sigchld: SigSet = [Signal::SIGCHLD].into_iter().collect();
+    sigchld.thread_block().unwrap();
     let children: Vec<_> =
         (0..CHILDREN).map(|code| spawn(Empty, &[], move |Empty, _| code.try_into().unwrap())).collect();
     children.iter().copied().for_each(wait_until_ended);
+    sigchld.thread_unblock().unwrap();
     assert_eq!(reaper.signals.drain(), 1, "the kernel merges all of them");
     let reaped: Vec<_> = std::iter::from_fn(process::reap).take(CHILDREN + 1).collect();
     let expected: BTreeMap<_, _> = children.into_iter().zip((0..).map(Exit::Code)).collect();

@@ -54,13 +54,12 @@ const TESTS: &[(&str, fn())] = &tests! {
         signal_sent_before_the_child_subscribes_still_wakes_it,
         signals_during_forks_reach_the_parent_once_each,
         child_survives_signals_that_only_its_parent_subscribed,
-        blocked_and_ignored_signals_are_received,
-        stopped_and_continued_children_send_no_sigchld,
+        subscription_unblocks_its_signals,
         disarmed_signal_does_not_kill,
         blocking_read_is_not_interrupted,
     }
     descriptors {
-        child_holds_its_handover_and_its_signals_only,
+        child_holds_its_handover_and_its_signal_pipe_only,
         program_can_close_what_it_inherited,
         later_child_does_not_hide_the_end_of_an_earlier_link,
         epoll_reports_a_closed_descriptor_that_a_child_holds,
@@ -72,7 +71,7 @@ const TESTS: &[(&str, fn())] = &tests! {
         child_that_starts_after_its_parents_death_runs_nothing,
     }
     nursery {
-        child_holds_its_handover_and_its_signals_only,
+        child_holds_its_handover_and_its_signal_pipe_only,
         parent_closes_what_it_holds_when_the_child_is_on_its_own,
         link_of_a_child_that_has_ended_ends_once_it_is_settled,
         parent_works_on_while_a_child_shares_its_table,

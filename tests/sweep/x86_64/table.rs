@@ -90,7 +90,6 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_flock, "flock", On::Any, &[EINTR, EAGAIN, ENOLCK], How::Undone),
     // Descriptors and memory of the kernel.
     Row(libc::SYS_fcntl, "fcntl", On::Duplicate, &[EMFILE], How::Undone),
-    Row(libc::SYS_signalfd4, "signalfd4", On::Any, &[EMFILE, ENOMEM], How::Undone),
     // A kernel before 5.9, a filter of the container, no memory for a table.
     Row(libc::SYS_close_range, "close_range", On::Any, &[ENOSYS, EPERM, ENOMEM], How::Undone),
     Row(libc::SYS_pipe2, "pipe2", On::Any, &[EMFILE], How::Undone),
