@@ -49,6 +49,11 @@ impl Birthdate {
         (is_form && year >= 1 && day >= 1 && day <= days_in(month, year)).then_some(Self(text))
     }
 
+    /// The ASCII bytes of the date.
+    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
     /// The date as `YYYY-MM-DD`.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("parse accepts only ASCII digits and hyphens")

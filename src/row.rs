@@ -80,6 +80,12 @@ impl Rows {
         self.bytes.extend_from_slice(TERMINATOR);
     }
 
+    /// Removes all rows and keeps their memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
+
     /// Appends all rows of `others`.
     pub fn append(&mut self, others: &Self) {
         self.bytes.extend_from_slice(&others.bytes);

@@ -15,8 +15,8 @@ use std::fs::File;
 
 use super::books::{self, Entry, Head, Header, Pair};
 use super::boot::Boot;
-use super::draw_file::{self, ResultRecord, Unit};
 use super::commit::LARGEST_GROUP;
+use super::draw_file::{self, ResultRecord, Unit};
 use super::error::{Defect, Error, Result};
 use super::files::{StopCheck, valid_rows};
 use super::paths::Paths;
