@@ -6,7 +6,7 @@
 
 use std::io::Read;
 
-use crate::bet::{AgencyId, Bet, decimal};
+use crate::bet::{AgencyId, Bet, Name, decimal};
 
 /// The line terminator of a row.
 pub const TERMINATOR: &[u8] = b"\r\n";
@@ -54,7 +54,7 @@ impl Rows {
     /// Appends the row of `bet`.
     pub fn push(&mut self, bet: &Bet<'_>) {
         self.count += 1;
-        let is_plain = |name: &str| memchr::memchr2(b',', b'"', name.as_bytes()).is_none();
+        let is_plain = |name: &Name<'_>| memchr::memchr2(b',', b'"', name.as_bytes()).is_none();
         if is_plain(&bet.first_name) && is_plain(&bet.last_name) {
             self.push_plain(bet);
         } else {
@@ -67,13 +67,13 @@ impl Rows {
     fn push_plain(&mut self, bet: &Bet<'_>) {
         let [mut agency, mut document, mut number] = [itoa::Buffer::new(); 3];
         for field in [
-            agency.format(bet.agency.get()),
-            &bet.first_name,
-            &bet.last_name,
-            document.format(bet.document),
-            bet.birthdate.as_str(),
+            agency.format(bet.agency.get()).as_bytes(),
+            bet.first_name.as_bytes(),
+            bet.last_name.as_bytes(),
+            document.format(bet.document).as_bytes(),
+            bet.birthdate.as_bytes(),
         ] {
-            self.bytes.extend_from_slice(field.as_bytes());
+            self.bytes.extend_from_slice(field);
             self.bytes.push(b',');
         }
         self.bytes.extend_from_slice(number.format(bet.number).as_bytes());
@@ -127,9 +127,8 @@ fn quoted_row(bet: &Bet<'_>) -> Vec<u8> {
     const IN_MEMORY: &str = "six fields of a bet can be written as a row into memory";
     let mut row =
         csv::WriterBuilder::new().has_headers(false).terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let agency = bet.agency.get();
-    row.serialize((agency, &bet.first_name, &bet.last_name, bet.document, bet.birthdate.as_str(), bet.number))
-        .expect(IN_MEMORY);
+    let (agency, [first, last]) = (bet.agency.get(), [&bet.first_name, &bet.last_name].map(Name::as_str));
+    row.serialize((agency, first, last, bet.document, bet.birthdate.as_str(), bet.number)).expect(IN_MEMORY);
     row.into_inner().expect(IN_MEMORY)
 }
 

@@ -51,7 +51,6 @@ impl<'a> Lines<'a> {
     ///
     /// # Errors
     /// The error of read(2), or any error after a request to stop.
-    #[inline]
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.start = self.next;
         let end = match memchr::memchr(b'\n', &self.block[self.next..self.end]) {
@@ -66,6 +65,21 @@ impl<'a> Lines<'a> {
         };
         self.number += 1;
         Ok(Some(trimmed(&self.block[self.start..end], self.number)))
+    }
+
+    /// The bytes after the current line, as far as they are in the block; none before the first line, which may have a byte
+    /// order mark.
+    #[inline]
+    pub(super) fn ahead(&self) -> &[u8] {
+        if self.number == 0 { &[] } else { &self.block[self.next..self.end] }
+    }
+
+    /// Goes to the next line, which has `len` bytes with its terminator, all of them in [`Lines::ahead`].
+    #[inline]
+    pub(super) fn skip(&mut self, len: usize) {
+        self.start = self.next;
+        self.next += len;
+        self.number += 1;
     }
 
     /// Makes the current line the next one again. It must be a [`Line::Whole`].

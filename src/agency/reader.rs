@@ -101,6 +101,17 @@ impl<'a> Reader<'a> {
     /// [`Error::File`] if the file cannot be read; [`Error::Stopped`] after a request to stop.
     #[inline]
     pub fn next_bet<T>(&mut self, mut look: impl FnMut(&Bet<'_>) -> T) -> Result<Option<T>, Error> {
+        if let Some((bet, len)) = bet_line::usual(self.lines.ahead(), self.agency) {
+            let result = look(&bet);
+            self.lines.skip(len);
+            return Ok(Some(result));
+        }
+        self.next_unusual_bet(look)
+    }
+
+    /// As [`Reader::next_bet`], for any line.
+    #[cold]
+    fn next_unusual_bet<T>(&mut self, mut look: impl FnMut(&Bet<'_>) -> T) -> Result<Option<T>, Error> {
         loop {
             let number = self.lines.number() + 1;
             let (row, defect) = match self.lines.next() {
@@ -184,7 +195,7 @@ mod tests {
         file.write_all(text.as_ref()).unwrap();
         let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();
         let mut names = Vec::new();
-        while let Some(name) = reader.next_bet(|bet| bet.first_name.to_string()).unwrap() {
+        while let Some(name) = reader.next_bet(|bet| bet.first_name.as_str().to_owned()).unwrap() {
             names.push(name);
         }
         assert_eq!(reader.next_bet(|_| ()).unwrap(), None);

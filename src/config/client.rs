@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::settings::{Settings, Source};
 use super::{duration, number, yaml};
-use crate::bet::{self, AgencyId, Bet, Birthdate, decimal};
+use crate::bet::{AgencyId, Bet, Birthdate, Name, decimal};
 use crate::logging::Level;
 
 /// The file that is read if the command line names none.
@@ -177,15 +177,15 @@ fn mode(set: &Settings, id: AgencyId) -> Result<Mode, Error> {
 fn bet_from_environment(agency: AgencyId) -> Result<Bet<'static>, Error> {
     let name = |key| {
         plain_variable(key, "1 to 255 bytes of UTF-8 without control characters", |text| {
-            bet::name(key, text.as_bytes()).ok().filter(|name| name.len() <= u8::MAX.into()).map(str::to_owned)
+            Name::new(key, text.as_bytes()).ok().filter(|_| text.len() <= u8::MAX.into()).map(Name::into_owned)
         })
     };
     let number = |key| plain_variable(key, number::ANY, |text| decimal(text.as_bytes()));
     let day = |key| plain_variable(key, "a day as YYYY-MM-DD", |text| Birthdate::parse(text.as_bytes()));
     Ok(Bet {
         agency,
-        first_name: name("NOMBRE")?.into(),
-        last_name: name("APELLIDO")?.into(),
+        first_name: name("NOMBRE")?,
+        last_name: name("APELLIDO")?,
         document: number("DOCUMENTO")?,
         birthdate: day("NACIMIENTO")?,
         number: number("NUMERO")?,

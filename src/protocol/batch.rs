@@ -60,7 +60,7 @@ impl<'a> Batch<'a> {
 /// [`InvalidBet::TooLong`] if a name has more than [`MAX_NAME`] bytes.
 pub fn check_len(bet: &Bet<'_>) -> Result<(), InvalidBet> {
     for (field, name) in [("first name", &bet.first_name), ("last name", &bet.last_name)] {
-        if name.len() > MAX_NAME {
+        if name.as_bytes().len() > MAX_NAME {
             return Err(InvalidBet::TooLong(field));
         }
     }
@@ -69,7 +69,7 @@ pub fn check_len(bet: &Bet<'_>) -> Result<(), InvalidBet> {
 
 /// Bytes of `bet` in a batch.
 pub fn encoded_len(bet: &Bet<'_>) -> usize {
-    bet.first_name.len() + bet.last_name.len() + FIXED
+    bet.first_name.as_bytes().len() + bet.last_name.as_bytes().len() + FIXED
 }
 
 /// Encodes the whole message of exercise 6.
