@@ -8,6 +8,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str;
 
+use crate::plain;
+
 /// The number of an agency: 1 or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgencyId(NonZeroU32);
@@ -56,8 +58,8 @@ impl Birthdate {
         (is_form && d1 <= 9 && d2 <= 9 && is_real).then_some(Self(text))
     }
 
-    /// The ASCII bytes of the date.
-    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+    /// The date as `YYYY-MM-DD`.
+    pub fn bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 
@@ -85,17 +87,17 @@ impl<'a> Name<'a> {
     /// # Errors
     /// [`InvalidBet::NotUtf8`], [`InvalidBet::Empty`], [`InvalidBet::Control`].
     pub fn new(field: &'static str, bytes: &'a [u8]) -> Result<Self, InvalidBet> {
-        if bytes.is_empty() || plain_len(bytes) < bytes.len() {
+        if bytes.is_empty() || plain::len(bytes) < bytes.len() {
             check_name(field, bytes)?;
         }
         Ok(Self(Cow::Borrowed(bytes)))
     }
 
-    /// The longest plain name at the front of `bytes`, which may be any bytes, and the bytes after it; `None` if there is
-    /// none. A plain name has only printable ASCII characters, but no comma and no double quote.
+    /// The longest plain name ([`plain`]) at the front of `bytes`, which may be any bytes, and the bytes after it; `None` if
+    /// there is none.
     #[inline]
     pub fn plain(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let (name, rest) = bytes.split_at(plain_len(bytes));
+        let (name, rest) = bytes.split_at(plain::len(bytes));
         (!name.is_empty()).then_some((Self(Cow::Borrowed(name)), rest))
     }
 
@@ -133,36 +135,6 @@ fn check_name(field: &'static str, bytes: &[u8]) -> Result<(), InvalidBet> {
 const ONES: u64 = u64::MAX / 0xff;
 /// The highest bit of each byte.
 const HIGHS: u64 = ONES << 7;
-
-/// How many of the first of `bytes` are printable ASCII characters other than comma and double quote.
-#[inline]
-fn plain_len(bytes: &[u8]) -> usize {
-    let mut len = 0;
-    while let Some(word) = bytes[len..].first_chunk() {
-        match plain_in(*word) {
-            8 => len += 8,
-            plain => return len + plain,
-        }
-    }
-    let last = &bytes[len..];
-    // The zeros after the last bytes are not plain.
-    let mut word = [0; 8];
-    word[..last.len()].copy_from_slice(last);
-    len + plain_in(word)
-}
-
-/// As [`plain_len`], for eight bytes at once.
-#[inline]
-fn plain_in(bytes: [u8; 8]) -> usize {
-    let word = u64::from_le_bytes(bytes);
-    // The highest bit of each byte that is below `limit`. Bits above the first such byte may be wrong, and are not used.
-    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS;
-    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    // 0x7f and all bytes above it. The sum of a byte and 1 has no carry if the byte is below 0x80.
-    let above = (word | (word & !HIGHS).wrapping_add(ONES)) & HIGHS;
-    let special = below(word, b' ') | equal(b',') | equal(b'"') | above;
-    special.trailing_zeros() as usize / 8
-}
 
 /// One bet of one person, placed at one agency.
 #[derive(Debug, Clone, PartialEq, Eq)]

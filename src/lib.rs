@@ -25,6 +25,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | [`plain`] | text without special characters |
 //! | [`bet`], [`logging`], [`tcp`], [`durability`], [`exit_code`] | valid bets; log lines; socket options; levels of durability; the table of exit codes |
 //! | [`row`], [`messages`], [`cli`] | a bet as a row of `bets.csv`; messages between child and parent; command lines |
 //! | [`draw`], [`protocol`], [`config`], [`row_scan`] | the ledger and the winners; the bytes on the wire; settings; rows checked at speed |
@@ -48,6 +49,7 @@ pub mod durability;
 pub mod exit_code;
 pub mod logging;
 pub mod messages;
+pub mod plain;
 pub mod protocol;
 pub mod row;
 pub mod row_scan;

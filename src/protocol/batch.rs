@@ -96,7 +96,7 @@ fn push_bet(message: &mut Vec<u8>, bet: &Bet<'_>) {
     message.extend_from_slice(bet.last_name.as_bytes());
     let mut rest = [0; FIXED - 1];
     rest[1..5].copy_from_slice(&bet.document.to_be_bytes());
-    rest[5..15].copy_from_slice(bet.birthdate.as_bytes());
+    rest[5..15].copy_from_slice(bet.birthdate.bytes());
     rest[16..].copy_from_slice(&bet.number.to_be_bytes());
     message.extend_from_slice(&rest);
 }
@@ -204,6 +204,9 @@ impl Arriving {
         }
         let mut fields = Fields(bytes);
         while self.left > 0 {
+            if self.take_plain(&mut fields).is_some() {
+                continue;
+            }
             let before = fields;
             match decode_bet(&mut fields, self.agency) {
                 Ok(bet) => self.add(bet),
@@ -226,6 +229,21 @@ impl Arriving {
         }
         let rows = std::mem::replace(&mut self.rows, Ok(Rows::default()));
         Some(Request::Bets { form, agency, count, rows })
+    }
+
+    /// The fast path: decodes a valid bet with plain names at the front of `fields`, and removes it from them. `None`
+    /// changes nothing, and leaves the decision to [`decode_bet`].
+    fn take_plain(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        let (Ok(rows), agency) = (&mut self.rows, AgencyId::new(self.agency)?) else { return None };
+        let mut ahead = *fields;
+        let names = [ahead.plain_name(MAX_NAME)?, ahead.plain_name(MAX_NAME)?];
+        let document = ahead.u32().ok()?;
+        let (date, 0) = (ahead.bytes(Birthdate::LEN).ok()?, ahead.u8().ok()?) else { return None };
+        let birthdate = Birthdate::parse(date)?;
+        rows.push_plain(agency, names, document, birthdate, ahead.u32().ok()?);
+        *fields = ahead;
+        self.left -= 1;
+        Some(())
     }
 
     fn add(&mut self, bet: Result<Bet<'_>, InvalidBet>) {

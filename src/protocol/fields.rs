@@ -1,6 +1,7 @@
 //! Integers and texts at the front of the bytes that have arrived so far.
 
 use super::malformed::Malformed;
+use crate::plain::Name;
 
 /// Why a decoder returns no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,13 @@ impl<'a> Fields<'a> {
             None if window.len() == max => Err(DecodeError::Malformed(Malformed::Unterminated(max - 1))),
             None => Err(DecodeError::Incomplete),
         }
+    }
+
+    /// A [`Self::cstr`] of at most `longest` bytes that is a plain name; `None` for every other text.
+    pub(super) fn plain_name(&mut self, longest: usize) -> Option<Name<'a>> {
+        let name = Name::before(0, &self.0[..self.0.len().min(longest + 1)])?;
+        self.0 = &self.0[name.bytes().len() + 1..];
+        Some(name)
     }
 
     /// `pstr`: one length byte, then that many bytes.

@@ -16,7 +16,7 @@ pub fn encode(bet: &Bet<'_>) -> Option<Vec<u8>> {
     push_pstr(&mut message, bet.first_name.as_bytes())?;
     push_pstr(&mut message, bet.last_name.as_bytes())?;
     message.extend(bet.document.to_be_bytes());
-    push_pstr(&mut message, bet.birthdate.as_bytes())?;
+    push_pstr(&mut message, bet.birthdate.bytes())?;
     message.extend(bet.number.to_be_bytes());
     Some(message)
 }

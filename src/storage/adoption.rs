@@ -25,6 +25,7 @@ use super::record::Found;
 use super::results::{self, Terms};
 use super::slots::{self, Slot, Slots};
 use super::tallies::Tallies;
+use crate::bet::AgencyId;
 use crate::row::Tally;
 
 /// The files that a start has found.
@@ -158,8 +159,8 @@ fn in_another_boot(
         return Err(Error::damaged(&paths.bets, Defect::NoRow));
     }
     let ended: HashSet<_> = decision.ended.iter().map(|slot| slot.agency).collect();
-    let gone = books.into_iter().flat_map(Books::durable_ends).find(|slot| !ended.contains(&slot.agency));
-    gone.map_or(Ok(decision), |slot| Err(damaged(Defect::EndGone(slot.agency))))
+    let gone = books.into_iter().flat_map(Books::durable_ends).find(|agency| !ended.contains(agency));
+    gone.map_or(Ok(decision), |agency| Err(damaged(Defect::EndGone(agency))))
 }
 
 // ---- both ----
@@ -298,13 +299,10 @@ impl<'a> Books<'a> {
         (0..).zip(&self.slots).filter_map(|(number, pair)| Some((number, pair.newest()?)))
     }
 
-    /// The ends that were synced.
-    fn durable_ends(&self) -> impl Iterator<Item = Slot> {
-        let ends = |(number, pair): (u32, &Pair<Entry>)| {
-            let durable = pair.valid().find(|entry| entry.is_durable);
-            durable.map(|entry| Slot { agency: entry.agency, number })
-        };
-        (0..).zip(&self.slots).filter_map(ends).collect::<Vec<_>>().into_iter()
+    /// The agencies whose ends were synced, as any half of a slot has it.
+    fn durable_ends(&self) -> impl Iterator<Item = AgencyId> {
+        let durable = self.slots.iter().flat_map(|pair| pair.valid()).filter(|entry| entry.is_durable);
+        durable.map(|entry| entry.agency).collect::<Vec<_>>().into_iter()
     }
 
     /// The slots of all agencies that have an entry.

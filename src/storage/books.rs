@@ -31,6 +31,8 @@ const PAIR_LEN: usize = 2 * HALF_LEN;
 const UNKNOWN_BOOT: Boot = [0; 36];
 /// Slots that are read in one call.
 const SLOTS_A_READ: u64 = 1024;
+/// No lottery has so many commits. A record with a greater number is damaged, so that the next number always exists.
+const MOST_COMMITS: u64 = u64::MAX / 2;
 
 /// The first record: who made the books, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +121,7 @@ impl Record<HALF_LEN> for Head {
     fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let (seq, committed, flags) = (from.u64()?, from.u64()?, from.u32()?);
         let has = |flag| flags & flag != 0;
-        Some(Self {
+        (seq <= MOST_COMMITS).then_some(Self {
             seq,
             committed,
             is_cut: has(Self::CUT),
@@ -176,7 +178,7 @@ impl Record<HALF_LEN> for Entry {
         let (seq, end, count, crc) = (from.u64()?, from.u64()?, from.u64()?, from.u32()?);
         let (agency, flags) = (AgencyId::new(from.u32()?)?, from.u32()?);
         let [is_closed, is_durable] = [Self::CLOSED, Self::DURABLE].map(|flag| flags & flag != 0);
-        Some(Self { seq, end, tally: Tally { count, crc }, agency, is_closed, is_durable })
+        (seq <= MOST_COMMITS).then_some(Self { seq, end, tally: Tally { count, crc }, agency, is_closed, is_durable })
     }
 }
 

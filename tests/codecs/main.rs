@@ -18,7 +18,7 @@ use loteria::protocol::malformed::ECHO_MAX;
 use loteria::protocol::{
     Answer, Code, DecodeError, Form, Generation, Malformed, Request, echo, encoder, single, typed,
 };
-use loteria::row::Tally;
+use loteria::row::{Rows, Tally};
 
 // ---- bytes written by hand ----
 
@@ -27,15 +27,15 @@ const SINGLE: &str =
 const LORCA: &str = "53616e746961676f204c696f6e656c 00  4c6f726361 00  01d79091  313939392d30332d3137 00  00001d96";
 const NANDU: &str = "c39161 00  44c3ad617a 00  00000000  323030302d30322d3239 00  ffffffff";
 
-fn sent(bets: &[Bet]) -> Batch<'_> {
+fn sent<'a>(bets: &'a [Bet<'a>]) -> Batch<'a> {
     Batch::new(bets).unwrap()
 }
 
-fn lorca() -> Bet {
+fn lorca() -> Bet<'static> {
     bet(1, "Santiago Lionel", "Lorca", 30_904_465, "1999-03-17", 7574)
 }
 
-fn nandu(agency: u32) -> Bet {
+fn nandu(agency: u32) -> Bet<'static> {
     bet(agency, "Ña", "Díaz", 0, "2000-02-29", u32::MAX)
 }
 
@@ -44,7 +44,7 @@ fn requests_have_the_bytes_of_the_page() {
     let one = AgencyId::new(1).unwrap();
     let five = AgencyId::new(0x0102_0305).unwrap();
     let two_bets = [lorca(), nandu(1)];
-    let bets = |form, agency, bets: &[Bet]| vec![stored(form, agency, bets)];
+    let bets = |form, agency, bets: &[Bet<'_>]| vec![stored(form, agency, bets)];
     let cases = [
         ("41c3b16f 20 0a", echo::encode("Año "), vec![Request::Echo("Año".into())]),
         (SINGLE, single::encode(&lorca()).unwrap(), bets(Form::Single, 1, &[lorca()])),
@@ -475,7 +475,7 @@ prop_compose! {
     fn any_bet(longest: usize)(
         agency in 1..0x0100_0000_u32, names in [name(longest), name(longest)], document: u32, number: u32,
         (year, month, day) in (1..=9999_u32, 1..=12_u32, 1..=28_u32),
-    ) -> Bet {
+    ) -> Bet<'static> {
         bet(agency, &names[0], &names[1], document, &format!("{year:04}-{month:02}-{day:02}"), number)
     }
 }
@@ -578,13 +578,13 @@ fn put(decoder: &mut Decoder, bytes: &[u8]) {
     decoder.filled(len);
 }
 
-fn stored(form: Form, agency: u32, bets: &[Bet]) -> Request {
-    Request::Bets { form, agency, count: bets.len().try_into().unwrap(), bets: Ok(bets.to_vec()) }
+fn stored(form: Form, agency: u32, bets: &[Bet<'_>]) -> Request {
+    Request::Bets { form, agency, count: bets.len().try_into().unwrap(), rows: Ok(bets.iter().collect::<Rows>()) }
 }
 
-fn bet(agency: u32, first: &str, last: &str, document: u32, birthdate: &str, number: u32) -> Bet {
+fn bet(agency: u32, first: &str, last: &str, document: u32, birthdate: &str, number: u32) -> Bet<'static> {
     let names = [first.as_bytes(), last.as_bytes()];
-    Bet::new(AgencyId::new(agency).unwrap(), names, document, birthdate.as_bytes(), number).unwrap()
+    Bet::new(AgencyId::new(agency).unwrap(), names, document, birthdate.as_bytes(), number).unwrap().into_owned()
 }
 
 fn hex(digits: &str) -> Vec<u8> {

@@ -4,7 +4,7 @@
 //! The tests of the codecs and the fuzz targets in `fuzz/` compare the incremental decoder with it. Both include this file,
 //! so it takes the names of requests and bets from the module that includes it. It must not call the codecs.
 
-use super::{AgencyId, Bet, Form, InvalidBet, Kind, Malformed, Request};
+use super::{AgencyId, Bet, Form, InvalidBet, Kind, Malformed, Request, Rows};
 
 /// The requests in `stream`, and the defect that follows them, if there is one.
 pub fn reference(stream: &[u8]) -> (Vec<Request>, Option<Malformed>) {
@@ -50,7 +50,13 @@ pub fn kind_by_the_page(stream: &[u8]) -> Option<Kind> {
 }
 
 /// "Domain", sentence by sentence: the first defect in the order of the fields, or the bet.
-pub fn judge(agency: u32, names: [&[u8]; 2], document: u32, birthdate: &[u8], number: u32) -> Result<Bet, InvalidBet> {
+pub fn judge<'a>(
+    agency: u32,
+    names: [&'a [u8]; 2],
+    document: u32,
+    birthdate: &[u8],
+    number: u32,
+) -> Result<Bet<'a>, InvalidBet> {
     let agency = AgencyId::new(agency).ok_or(InvalidBet::Number("agency"))?;
     for (field, name) in ["first name", "last name"].into_iter().zip(names) {
         let text = std::str::from_utf8(name).map_err(|_| InvalidBet::NotUtf8(field))?;
@@ -108,7 +114,7 @@ fn read_single(rest: &mut &[u8]) -> Read<Request> {
     let document = read_u32(rest)?;
     let birthdate = read_pstr(rest)?;
     let bet = judge(agency, names, document, birthdate, read_u32(rest)?);
-    Ok(Request::Bets { form: Form::Single, agency, count: 1, bets: bet.map(|bet| vec![bet]) })
+    Ok(Request::Bets { form: Form::Single, agency, count: 1, rows: bet.map(|bet| rows_of(&[bet])) })
 }
 
 fn read_batch(form: Form, rest: &mut &[u8]) -> Read<Request> {
@@ -124,7 +130,12 @@ fn read_batch(form: Form, rest: &mut &[u8]) -> Read<Request> {
         let birthdate = read_cstr(rest, 11)?;
         bets.push(judge(agency, names, document, birthdate, read_u32(rest)?));
     }
-    Ok(Request::Bets { form, agency, count, bets: bets.into_iter().collect() })
+    let bets: Result<Vec<_>, _> = bets.into_iter().collect();
+    Ok(Request::Bets { form, agency, count, rows: bets.map(|bets| rows_of(&bets)) })
+}
+
+fn rows_of(bets: &[Bet<'_>]) -> Rows {
+    bets.iter().collect()
 }
 
 fn read_typed(rest: &mut &[u8]) -> Read<Request> {

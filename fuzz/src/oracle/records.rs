@@ -92,10 +92,14 @@ pub struct Head {
     pub flags: u64,
 }
 
+/// A greater number of a commit is damage.
+const MOST_COMMITS: u64 = u64::MAX / 2;
+
 /// The valid halves of the head.
 pub fn heads(books: &[u8]) -> Vec<Head> {
     let read = |body: &[u8]| {
-        Some(Head { seq: number(&body[..8]), committed: number(&body[8..16]), flags: number(&body[16..20]) & 7 })
+        let head = Head { seq: number(&body[..8]), committed: number(&body[8..16]), flags: number(&body[16..20]) & 7 };
+        (head.seq <= MOST_COMMITS).then_some(head)
     };
     HEADS.iter().filter_map(|&at| record(&bytes_at(books, at, HALF), read).valid()).collect()
 }
@@ -118,8 +122,10 @@ pub struct Half {
 /// The valid halves of each slot.
 pub fn slots(books: &[u8]) -> Vec<Vec<Half>> {
     let read = |body: &[u8]| {
+        let seq = number(&body[..8]);
+        (seq <= MOST_COMMITS).then_some(())?;
         Some(Half {
-            seq: number(&body[..8]),
+            seq,
             end: number(&body[8..16]),
             tally: Tally { count: number(&body[16..24]), crc: u32_of(&body[24..28]) },
             agency: AgencyId::new(u32_of(&body[28..32]))?,

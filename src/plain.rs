@@ -1,0 +1,89 @@
+//! Plain names: printable ASCII without commas and quotes, so they need no check for UTF-8 and no quotes in CSV.
+//!
+//! Pure. Most names are plain. The fast paths handle bets with plain names, and leave all others to the general code. Tests
+//! compare both.
+
+/// A name that is plain and not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name<'a>(&'a [u8]);
+
+impl<'a> Name<'a> {
+    /// The name at the front of `bytes`, up to the first `end`, which must not be a plain byte; `None` if it is not plain.
+    pub fn before(end: u8, bytes: &'a [u8]) -> Option<Self> {
+        let len = len(bytes);
+        (len > 0 && bytes.get(len) == Some(&end)).then(|| Self(&bytes[..len]))
+    }
+
+    /// Its bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// How many bytes at the front of `bytes` are plain.
+pub fn len(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(word) = bytes[len..].first_chunk() {
+        let plain = plain_bytes(u64::from_le_bytes(*word));
+        len += plain;
+        if plain < size_of::<u64>() {
+            return len;
+        }
+    }
+    len + bytes[len..].iter().take_while(|&&byte| is_plain(byte)).count()
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b',' && byte != b'"'
+}
+
+/// How many of the first bytes of `word`, in little-endian order, are plain.
+fn plain_bytes(word: u64) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = ONES << 7;
+    // The high bit of each byte that is zero. Bits above the first such byte may be wrong, and are not used.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let below_space = word.wrapping_sub(ONES * u64::from(b' ')) & !word & HIGHS;
+    // 0x7f and all bytes of other encodings.
+    let not_ascii = (word | (word & !HIGHS).wrapping_add(ONES)) & HIGHS;
+    let special =
+        below_space | not_ascii | zeros(word ^ (ONES * u64::from(b','))) | zeros(word ^ (ONES * u64::from(b'"')));
+    (special.trailing_zeros() / 8) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn slow_len(bytes: &[u8]) -> usize {
+        bytes.iter().take_while(|&&byte| is_plain(byte)).count()
+    }
+
+    proptest! {
+        #[test]
+        fn length_is_that_of_a_byte_by_byte_check(
+            bytes in prop_oneof!["[ -~]{0,40}[,\"\\x00\\x7f\u{80}]?[ -~]{0,9}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..20)],
+        ) {
+            prop_assert_eq!(len(&bytes), slow_len(&bytes));
+        }
+    }
+
+    #[test]
+    fn every_byte_in_every_place_of_a_word_is_judged() {
+        for (at, byte) in (0..9).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+            let mut word = *b"abcdefghi";
+            word[at] = byte;
+            assert_eq!(len(&word), if is_plain(byte) { word.len() } else { at }, "{byte} at {at}");
+        }
+    }
+
+    #[test]
+    fn names_are_plain_up_to_their_end() {
+        assert_eq!(Name::before(0, b"Ana\0Paz\0").map(Name::bytes), Some(&b"Ana"[..]));
+        assert_eq!(Name::before(b',', b"Juan Carlos,").map(Name::bytes), Some(&b"Juan Carlos"[..]));
+        for (end, bytes) in [(0, &b"\0"[..]), (0, b"Ana"), (0, b"Ana,\0"), (b',', b"Ana\0,"), (0, b"A\xc3\xb1\0")] {
+            assert_eq!(Name::before(end, bytes), None);
+        }
+    }
+}
