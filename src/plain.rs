@@ -1,4 +1,5 @@
-//! Plain names: printable ASCII without commas and quotes, so they need no check for UTF-8 and no quotes in CSV.
+//! Plain names: without control characters, commas and quotes, and with no character that takes more than two bytes in
+//! UTF-8. They need no further check, and no quotes in CSV.
 //!
 //! Pure. Most names are plain. The fast paths handle bets with plain names, and leave all others to the general code. Tests
 //! compare both.
@@ -22,6 +23,17 @@ impl<'a> Name<'a> {
 
 /// How many bytes at the front of `bytes` are plain.
 pub fn len(bytes: &[u8]) -> usize {
+    let mut len = ascii_len(bytes);
+    // U+00A0 to U+07FF: accented letters among them, and no control characters.
+    while let [0xc2, 0xa0..=0xbf, ..] | [0xc3..=0xdf, 0x80..=0xbf, ..] = bytes[len..] {
+        len += 2;
+        len += ascii_len(&bytes[len..]);
+    }
+    len
+}
+
+/// How many bytes at the front of `bytes` are plain ASCII characters.
+fn ascii_len(bytes: &[u8]) -> usize {
     let mut len = 0;
     while let Some(word) = bytes[len..].first_chunk() {
         let plain = plain_bytes(u64::from_le_bytes(*word));
@@ -30,14 +42,14 @@ pub fn len(bytes: &[u8]) -> usize {
             return len;
         }
     }
-    len + bytes[len..].iter().take_while(|&&byte| is_plain(byte)).count()
+    len + bytes[len..].iter().take_while(|&&byte| is_plain_ascii(byte)).count()
 }
 
-fn is_plain(byte: u8) -> bool {
+fn is_plain_ascii(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b',' && byte != b'"'
 }
 
-/// How many of the first bytes of `word`, in little-endian order, are plain.
+/// How many of the first bytes of `word`, in little-endian order, are plain ASCII characters.
 fn plain_bytes(word: u64) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGHS: u64 = ONES << 7;
@@ -56,14 +68,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The same, character by character.
     fn slow_len(bytes: &[u8]) -> usize {
-        bytes.iter().take_while(|&&byte| is_plain(byte)).count()
+        let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let is_plain = |c: &char| !c.is_control() && !matches!(c, ',' | '"') && c.len_utf8() <= 2;
+        valid.chars().take_while(is_plain).map(char::len_utf8).sum()
     }
 
     proptest! {
         #[test]
-        fn length_is_that_of_a_byte_by_byte_check(
-            bytes in prop_oneof!["[ -~]{0,40}[,\"\\x00\\x7f\u{80}]?[ -~]{0,9}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..20)],
+        fn length_is_that_of_a_check_of_each_character(
+            bytes in prop_oneof![
+                "[ -~]{0,40}[,\"\\x00\\x7f\u{80}-\u{900}]?[ -~á-ű]{0,9}".prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..20),
+            ],
         ) {
             prop_assert_eq!(len(&bytes), slow_len(&bytes));
         }
@@ -74,15 +92,31 @@ mod tests {
         for (at, byte) in (0..9).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
             let mut word = *b"abcdefghi";
             word[at] = byte;
-            assert_eq!(len(&word), if is_plain(byte) { word.len() } else { at }, "{byte} at {at}");
+            assert_eq!(len(&word), slow_len(&word), "{byte} at {at}");
+        }
+    }
+
+    #[test]
+    fn every_pair_of_bytes_is_judged() {
+        for pair in (0..=u16::MAX).map(u16::to_be_bytes) {
+            let bytes = [b'a', pair[0], pair[1], b'b'];
+            assert_eq!(len(&bytes), slow_len(&bytes), "{pair:?}");
         }
     }
 
     #[test]
     fn names_are_plain_up_to_their_end() {
         assert_eq!(Name::before(0, b"Ana\0Paz\0").map(Name::bytes), Some(&b"Ana"[..]));
+        assert_eq!(Name::before(0, "Ñandú\0".as_bytes()).map(Name::bytes), Some("Ñandú".as_bytes()));
         assert_eq!(Name::before(b',', b"Juan Carlos,").map(Name::bytes), Some(&b"Juan Carlos"[..]));
-        for (end, bytes) in [(0, &b"\0"[..]), (0, b"Ana"), (0, b"Ana,\0"), (b',', b"Ana\0,"), (0, b"A\xc3\xb1\0")] {
+        for (end, bytes) in [
+            (0, &b"\0"[..]),
+            (0, b"Ana"),
+            (0, b"Ana,\0"),
+            (b',', b"Ana\0,"),
+            (0, "A\u{85}\0".as_bytes()),
+            (0, "A€\0".as_bytes()),
+        ] {
             assert_eq!(Name::before(end, bytes), None);
         }
     }

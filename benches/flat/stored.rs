@@ -6,7 +6,7 @@ use std::path::Path;
 
 use loteria::agency::stop::StopSignal;
 use loteria::bet::{AgencyId, Bet};
-use loteria::row;
+use loteria::row::Rows;
 
 use crate::Result;
 
@@ -17,11 +17,13 @@ const NAMES: [[&str; 2]; 4] =
 
 /// Writes about `bytes` bytes of whole rows to `path`, one row of each agency from 1 to `agencies` in turn, and syncs them.
 pub fn write(path: &Path, agencies: u32, bytes: usize, stop: &StopSignal) -> Result<()> {
-    let rows = row::format(&(0..REPEATED).map(|n| bet(1 + n % agencies, n)).collect::<Result<Vec<_>>>()?);
+    let rows = (0..REPEATED).map(|n| bet(1 + n % agencies, n)).collect::<Result<Vec<_>>>()?;
+    let rows: Rows = rows.iter().collect();
+    let rows = rows.bytes();
     let mut file = File::create_new(path)?;
     for _ in 0..bytes / rows.len() {
         stop.check()?;
-        file.write_all(&rows)?;
+        file.write_all(rows)?;
     }
     let rest = &rows[..bytes % rows.len()];
     let whole = rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
@@ -30,7 +32,7 @@ pub fn write(path: &Path, agencies: u32, bytes: usize, stop: &StopSignal) -> Res
 }
 
 /// The bet number `n` of `agency`.
-pub fn bet(agency: u32, n: u32) -> Result<Bet> {
+pub fn bet(agency: u32, n: u32) -> Result<Bet<'static>> {
     let names = NAMES[n as usize % NAMES.len()].map(str::as_bytes);
     Ok(Bet::new(id(agency)?, names, 10_000_000 + n * 397, b"1999-03-17", n % 10_000)?)
 }

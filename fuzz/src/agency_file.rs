@@ -32,7 +32,7 @@ const AGENCY: u32 = 3;
 /// The content of a file.
 #[derive(Debug, Default, PartialEq)]
 struct Content {
-    bets: Vec<Bet>,
+    bets: Vec<Bet<'static>>,
     /// Numbers of the refused lines, from 1.
     refused: Vec<u64>,
     lines: u64,
@@ -120,7 +120,7 @@ fn with_reader(text: &[u8], judge: impl FnOnce(Reader<'_>)) {
 }
 
 /// The bets of all remaining batches. Each batch must be as full as the limits allow.
-fn take_all(batches: &mut Batches<'_>, limits: Limits) -> Vec<Bet> {
+fn take_all(batches: &mut Batches<'_>, limits: Limits) -> Vec<Bet<'static>> {
     let agency = AgencyId::new(AGENCY).unwrap();
     let mut all = Vec::new();
     let mut room = None;
@@ -131,13 +131,13 @@ fn take_all(batches: &mut Batches<'_>, limits: Limits) -> Vec<Bet> {
         let len = typed::encode_batch(agency, batch).len();
         assert!(len <= MAX_PACKET && batch.count() <= limits.bets);
         room = (batch.count() < limits.bets).then_some(MAX_PACKET - len);
-        all.extend(bets.iter().cloned());
+        all.extend(bets.iter().cloned().map(Bet::into_owned));
     }
     all
 }
 
 /// Continues like a client whose server has `count` bets.
-fn continues_after(batches: &mut Batches<'_>, count: u64, bets: &[Bet], limits: Limits) {
+fn continues_after(batches: &mut Batches<'_>, count: u64, bets: &[Bet<'_>], limits: Limits) {
     let skipped = bets.len().min(usize::try_from(count).unwrap());
     let rows: Vec<u8> = bets[..skipped].iter().flat_map(csv::row).collect();
     let tally = Tally { count: skipped as u64, crc: crc32(&rows) };

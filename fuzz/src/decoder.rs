@@ -150,12 +150,13 @@ fn requests_encode_to_the_stream(stream: &[u8], requests: &[Request]) {
 fn encode(request: &Request) -> Option<Vec<u8>> {
     match request {
         Request::Echo(_) => None,
-        Request::Bets { form, agency, bets, .. } => {
-            let (agency, bets) = (AgencyId::new(*agency)?, bets.as_ref().ok()?);
+        Request::Bets { form, agency, rows, .. } => {
+            let (agency, rows) = (AgencyId::new(*agency)?, rows.as_ref().ok()?);
+            let bets: Vec<_> = rows.bets().collect();
             match form {
                 Form::Single => single::encode(bets.first()?),
-                Form::UntypedBatch => Some(batch::encode(agency, Batch::new(bets).unwrap())),
-                Form::TypedBatch => Some(typed::encode_batch(agency, Batch::new(bets).unwrap())),
+                Form::UntypedBatch => Some(batch::encode(agency, Batch::new(&bets).unwrap())),
+                Form::TypedBatch => Some(typed::encode_batch(agency, Batch::new(&bets).unwrap())),
             }
         }
         Request::End { agency } => Some(typed::encode_end(AgencyId::new(*agency)?)),

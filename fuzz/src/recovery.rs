@@ -9,6 +9,7 @@ use std::fs;
 
 use loteria::bet::{AgencyId, Bet};
 use loteria::durability::Durability;
+use loteria::row::Rows;
 use loteria::storage::lifelock::{LifeLock, Lockout, MissingBets};
 use loteria::storage::start::{self, Adopted};
 use loteria::storage::{Error, Paths, Store, Stored};
@@ -188,13 +189,13 @@ fn accepts_more(paths: &Paths, store: &Store, mut adopted: Adopted, files: &File
     let slot = adopted.slots.assign(agency).unwrap();
     let bet = Bet::new(agency, ["Ana, \"La\"".as_bytes(), "Díaz".as_bytes()], 1, b"2000-02-29", 7574).unwrap();
     if decision.drawn.is_some() {
-        assert!(matches!(store.store_bets(slot, &[bet]), Err(Error::Ended)));
+        assert!(matches!(store.store(slot, &Rows::from_iter([&bet])), Err(Error::Ended)));
         store.end(slot).unwrap();
         return file_is(&paths.bets, Some(&files.bets[..decision.committed]));
     }
-    store.store_bets(slot, std::slice::from_ref(&bet)).unwrap();
+    store.store(slot, &Rows::from_iter([&bet])).unwrap();
     store.end(slot).unwrap();
-    assert!(matches!(store.store_bets(slot, std::slice::from_ref(&bet)), Err(Error::Ended)));
+    assert!(matches!(store.store(slot, &Rows::from_iter([&bet])), Err(Error::Ended)));
     let all = [&files.bets[..decision.committed], &csv::row(&bet)].concat();
     file_is(&paths.bets, Some(&all));
     let (_, rows) = super::oracle::start::run(&all);

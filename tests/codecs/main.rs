@@ -195,7 +195,7 @@ fn an_invalid_bet_is_reported_when_its_batch_is_complete() {
     ] {
         let second = hex(&format!("00 42 00 00000001 {good_date} 00 00000007"));
         let message = [&hex("01 00000009 04")[..], &hex(LORCA), &bet, &second, &hex(LORCA)].concat();
-        let refused = Request::Bets { form: Form::TypedBatch, agency: 9, count: 4, bets: Err(defect) };
+        let refused = Request::Bets { form: Form::TypedBatch, agency: 9, count: 4, rows: Err(defect) };
         for cut in 0..message.len() {
             assert_eq!(decode(&message[..cut]), (vec![], None));
         }
@@ -216,7 +216,7 @@ fn an_invalid_single_bet_is_reported_when_it_is_complete() {
         (single("01 41", &format!("ff {}", "61".repeat(255))), InvalidBet::Date),
     ] {
         assert_eq!(decode(&message[..message.len() - 1]), (vec![], None));
-        let refused = Request::Bets { form: Form::Single, agency: 1, count: 1, bets: Err(defect) };
+        let refused = Request::Bets { form: Form::Single, agency: 1, count: 1, rows: Err(defect) };
         assert_eq!(decode(&message), (vec![refused], None));
     }
 }
@@ -224,7 +224,7 @@ fn an_invalid_single_bet_is_reported_when_it_is_complete() {
 #[test]
 fn agency_0_is_decoded_and_left_to_the_session() {
     let no_agency = Err(InvalidBet::Number("agency"));
-    let bets = |form| Request::Bets { form, agency: 0, count: 1, bets: no_agency.clone() };
+    let bets = |form| Request::Bets { form, agency: 0, count: 1, rows: no_agency.clone() };
     for (message, request) in [
         (format!("00000000 {}", &SINGLE[8..]), bets(Form::Single)),
         (format!("00000000 01 {LORCA}"), bets(Form::UntypedBatch)),

@@ -16,7 +16,7 @@
 //! | writes the head from the slot of a dead writer | `Locked::roll_forward`, `books::rolled_forward` |
 //! | marks the head: a cut is not synced; cuts the tail; syncs the cut | `Locked::recover`, `Locked::cut` |
 //! | writes its rows; writes its slot; writes the head, unlocks | `Locked::append`, `Pair::replace` |
-//! | syncs its group; acknowledges | `Store::store_bets`; `Session::store_bets` |
+//! | syncs its group; acknowledges | `Store::store`; `Session::store_group` |
 //! | closes its slot, unlocks; syncs the bets | `Store::end`, `Locked::close` |
 //! | writes its end; syncs its end; marks its slot | `Store::complete_end`, `Unit::write` |
 //! | finds its agency ended | `Store::stored`, for an end that another process has begun |

@@ -197,7 +197,8 @@ fn write_slot(mut world: World, index: usize, settings: &Settings) -> Made {
         world.books.write_head(Record::Whole(head), settings);
         return at("writes the head first", world, index, Next::WriteHead);
     }
-    let begin = world.bets.len() - session.rows_len();
+    // Without the life lock, another start may have cut off these rows.
+    let begin = world.bets.len().saturating_sub(session.rows_len());
     commit_slot(&mut world, session, begin, settings);
     at("writes its slot", world, index, Next::WriteHead)
 }

@@ -46,26 +46,27 @@ pub fn fields(line: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// The bet in a row of `bets.csv`, which is given with its line end.
-pub fn stored_bet(line: &[u8]) -> Option<Bet> {
+pub fn stored_bet(line: &[u8]) -> Option<Bet<'static>> {
     let fields = fields(line.strip_suffix(b"\r\n")?)?;
     let [agency, first, last, document, birthdate, number] = &fields[..] else { return None };
-    page::judge(decimal(agency)?, [first, last], decimal(document)?, birthdate, decimal(number)?).ok()
+    let bet = page::judge(decimal(agency)?, [first, last], decimal(document)?, birthdate, decimal(number)?).ok()?;
+    Some(bet.into_owned())
 }
 
 /// The bet in a row of an agency's file, which is given without its line end. `None` also if a name is too long for a
 /// batch.
-pub fn agency_bet(line: &[u8], agency: u32) -> Option<Bet> {
+pub fn agency_bet(line: &[u8], agency: u32) -> Option<Bet<'static>> {
     let fields = fields(line)?;
     let [first, last, document, birthdate, number] = &fields[..] else { return None };
     let bet = page::judge(agency, [first, last], decimal(document)?, birthdate, decimal(number)?).ok()?;
-    (first.len() <= 29 && last.len() <= 29).then_some(bet)
+    (first.len() <= 29 && last.len() <= 29).then_some(bet.into_owned())
 }
 
 /// The row of `bet`, quoted as QUOTE_MINIMAL does.
-pub fn row(bet: &Bet) -> Vec<u8> {
-    let quoted = |name: &String| match name.contains([',', '"']) {
+pub fn row(bet: &Bet<'_>) -> Vec<u8> {
+    let quoted = |name: &str| match name.contains([',', '"']) {
         true => format!("\"{}\"", name.replace('"', "\"\"")),
-        false => name.clone(),
+        false => name.to_owned(),
     };
     let names = format!("{},{}", quoted(&bet.first_name), quoted(&bet.last_name));
     format!("{},{names},{},{},{}\r\n", bet.agency, bet.document, bet.birthdate.as_str(), bet.number).into_bytes()

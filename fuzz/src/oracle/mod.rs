@@ -15,3 +15,4 @@ pub mod page;
 use loteria::bet::{AgencyId, Bet, InvalidBet};
 use loteria::protocol::detect::Kind;
 use loteria::protocol::{Form, Malformed, Request};
+use loteria::row::Rows;

@@ -10,7 +10,7 @@ use super::numbers::crc32;
 use super::records::{self, Drawn, Found, Half, Head, Place, Unit};
 
 /// Most bytes that a server of this version leaves after the committed length.
-const LARGEST_GROUP: usize = 64 * 1024;
+const LARGEST_GROUP: usize = 256 * 1024;
 
 /// The files when a server starts.
 #[derive(Debug)]
