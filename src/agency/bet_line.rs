@@ -1,6 +1,6 @@
 //! A line of the agency's file as a bet.
 //!
-//! Pure. Used by [`super::reader`]. [`usual`] accepts only lines that are surely bets: no quotes, numbers of at most eight
+//! Pure. Used by [`super::reader`]. [`usual`] accepts only lines that are surely bets: plain names, numbers of at most eight
 //! digits. [`parse`] decides every other line, with the csv crate's help if it holds a quote. So [`usual`] never accepts a line
 //! that [`parse`] refuses or reads differently; the tests compare both.
 
@@ -26,22 +26,12 @@ pub(super) fn usual(bytes: &[u8], agency: AgencyId) -> Option<(Bet<'_>, usize)> 
     Some((Bet { agency, first_name, last_name, document, birthdate, number }, bytes.len() - rest.len()))
 }
 
-/// The name without quotes at the front of `bytes`, and the bytes after its comma.
+/// The plain name at the front of `bytes`, and the bytes after its comma.
 #[inline]
 fn name(bytes: &[u8]) -> Option<(Name<'_>, &[u8])> {
-    let (name, rest) = match Name::plain(bytes) {
-        Some((name, [b',', rest @ ..])) => (name, rest),
-        _ => other_name(bytes)?,
-    };
+    let (name, rest) = Name::plain(bytes)?;
+    let rest = rest.strip_prefix(b",")?;
     (name.as_bytes().len() <= MAX_NAME).then_some((name, rest))
-}
-
-/// As [`name`], for names that are not ASCII.
-#[inline(never)]
-fn other_name(bytes: &[u8]) -> Option<(Name<'_>, &[u8])> {
-    let window = &bytes[..bytes.len().min(MAX_NAME + 1)];
-    let (name, after) = bytes.split_at(memchr::memchr2(b',', b'"', window)?);
-    Some((Name::new("name", name).ok()?, after.strip_prefix(b",")?))
 }
 
 /// The number of at most eight digits at the front of `bytes`, and the bytes after it. `None` if fewer than eight bytes are
