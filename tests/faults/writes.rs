@@ -38,6 +38,25 @@ fn over_the_file_size_limit_batches_get_code_4() {
 }
 
 #[test]
+fn without_room_no_batch_of_a_group_is_stored() {
+    let mut scene = Scene::new();
+    if !limit(scene.child, &format!("--fsize={}:", scene.base + 2 * ROW + 5 * ROW)) {
+        return;
+    }
+    let batches = [batch_of(1, 3, 1), batch_of(1, 1, 1), batch_of(1, 4, 1)].concat();
+    stop_process(scene.child);
+    scene.victim.send(&batches);
+    let unread = || scene.server.end_of(&scene.victim).map_or(0, |end| end.unread);
+    eventually("all has arrived", || unread() == batches.len() as u64);
+    send_signal(scene.child, "CONT");
+    // The first batch alone would have found room.
+    assert_eq!((scene.victim.ack(), scene.victim.rest()), (4, vec![]));
+    assert_eq!(scene.bytes(), 2 * ROW);
+    scene.server.await_log("action: apuesta_recibida | result: fail | cantidad: 3 | ip: 127.0.0.1 | codigo: 4");
+    scene.assert_recovered(2);
+}
+
+#[test]
 fn an_end_without_room_gets_code_4_and_can_be_sent_again() {
     let server = Server::start(1);
     let (mut conn, child) = server.claim_and_find_child(1);

@@ -45,7 +45,7 @@ fn a_large_file_without_a_valid_row_is_refused_untouched() {
     // Without books, any valid rows would count; one write of this server leaves less than this.
     let (_, setup) = Server::start(1).stop_and_keep();
     fs::remove_file(setup.path("books")).unwrap();
-    fs::write(setup.path("bets.csv"), "not a bet\r\n".repeat(8000)).unwrap();
+    fs::write(setup.path("bets.csv"), "not a bet\r\n".repeat(30_000)).unwrap();
     refuses_to_start(setup, "bets.csv", ": the first row is not a bet", "a large file");
 }
 

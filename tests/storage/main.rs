@@ -10,6 +10,7 @@ mod support;
 mod batches;
 mod bytes;
 mod foreign;
+mod groups;
 mod lock;
 mod recovery;
 mod repair;

@@ -91,7 +91,7 @@ fn books_of_another_boot_do_not_hide_rows_that_came_later() {
 }
 
 #[test]
-fn a_tail_of_the_largest_batch_is_moved_aside() {
+fn a_tail_of_the_largest_group_is_moved_aside() {
     let server = Server::start(0);
     let quotes = [b'"'; 29];
     let largest = |_| Bet { first: &quotes, last: &quotes, document: u32::MAX, number: u32::MAX, ..bet() };
@@ -100,11 +100,12 @@ fn a_tail_of_the_largest_batch_is_moved_aside() {
     let rows = server.bets();
     assert_eq!(rows.len(), 42_585);
     let setup = server.kill();
-    // As a writer leaves them that was killed together with its parent before it wrote the slot.
-    append(&setup.path("bets.csv"), &rows);
+    // As a writer leaves a group that was killed together with its parent before it wrote the slot.
+    let group = rows.repeat(6);
+    append(&setup.path("bets.csv"), &group);
     let server = setup.start();
     assert_eq!(server.tally(u32::MAX).0, 255);
-    assert_eq!(fs::read(server.path("bets.csv.rejected")).unwrap(), rows);
+    assert_eq!(fs::read(server.path("bets.csv.rejected")).unwrap(), group);
     server.stop();
 }
 
@@ -114,7 +115,7 @@ fn a_tail_longer_than_one_write_leaves_is_refused() {
     assert_eq!(server.store(&batch_of(1, 2, 1)), 0);
     let setup = server.kill();
     // As if the books were an older copy.
-    append(&setup.path("bets.csv"), &FORGED.repeat(3000));
+    append(&setup.path("bets.csv"), &FORGED.repeat(9000));
     let before = fs::read(setup.path("bets.csv")).unwrap();
     let mut refused = setup.spawn();
     assert_eq!(refused.wait().code(), Some(4));

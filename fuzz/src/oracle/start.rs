@@ -80,7 +80,8 @@ pub fn decide(files: &Files, boot: Option<&[u8]>) -> Option<Decision> {
     }
     let head = records::heads(books).into_iter().max_by_key(|head| (head.seq, head.flags))?;
     if head.flags & 4 != 0 {
-        let limit = usize::try_from(head.committed).unwrap_or(usize::MAX).min(bets.len());
+        let limit = committed(head, &records::slots(books), bets.len());
+        let limit = limit.or(usize::try_from(head.committed).ok()).unwrap_or(usize::MAX).min(bets.len());
         return elsewhere(bets, Some(books), draw, limit);
     }
     here(bets, books, head, draw)
