@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use crate::bet::{AgencyId, Bet, Birthdate, decimal};
-use crate::plain::{self, Name};
+use crate::plain::Name;
 
 /// The line terminator of a row.
 pub const TERMINATOR: &[u8] = b"\r\n";
@@ -55,8 +55,7 @@ impl Rows {
     /// Appends the row of `bet`.
     pub fn push(&mut self, bet: &Bet<'_>) {
         let names = [&bet.first_name, &bet.last_name].map(|name| name.as_bytes());
-        let needs_quotes = |name: &&[u8]| plain::len(name) < name.len() && memchr::memchr2(b',', b'"', name).is_some();
-        if names.iter().any(needs_quotes) {
+        if names.iter().any(|name| memchr::memchr2(b',', b'"', name).is_some()) {
             self.bytes.extend(quoted_row(bet));
             self.count += 1;
         } else {
