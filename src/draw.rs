@@ -4,7 +4,10 @@
 //! sessions. Knows neither files nor processes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
+
+use memchr::memmem;
 
 use crate::bet::{AgencyId, Bet};
 use crate::row;
@@ -20,15 +23,41 @@ pub fn has_won(bet: &Bet<'_>, winning_number: u32) -> bool {
 
 /// Adds the winners among `rows`, valid rows of `bets.csv`.
 pub fn add_winners(rows: &[u8], winning_number: u32, winners: &mut Winners) {
-    for line in rows.split_inclusive(|&byte| byte == b'\n') {
-        // Only the last field is parsed of most rows, which saves most of the work.
-        if row::number(line).is_some_and(|number| number != winning_number) {
-            continue;
-        }
-        if let Some(bet) = row::parse(line).filter(|bet| has_won(bet, winning_number)) {
-            winners.entry(bet.agency).or_default().push(bet.document);
-        }
+    let ending = format!("{winning_number}\r\n");
+    let ending = memmem::Finder::new(&ending);
+    let mut rest = rows;
+    // Another program may have quoted any part of a number, so a row with a quote may win whatever its last bytes are.
+    while let Some(at) = memchr::memchr(b'"', rest) {
+        let row = line_around(rest, at);
+        add_unquoted(&rest[..row.start], &ending, winning_number, winners);
+        add_if_won(&rest[row.clone()], winning_number, winners);
+        rest = &rest[row.end..];
     }
+    add_unquoted(rest, &ending, winning_number, winners);
+}
+
+/// Adds the winners among rows without quotes. They end with the digits of the winning number.
+fn add_unquoted(rows: &[u8], ending: &memmem::Finder<'_>, winning_number: u32, winners: &mut Winners) {
+    for at in ending.find_iter(rows) {
+        add_if_won(&rows[line_around(rows, at)], winning_number, winners);
+    }
+}
+
+fn add_if_won(row: &[u8], winning_number: u32, winners: &mut Winners) {
+    // Only the last field is parsed of most rows, which saves most of the work.
+    if row::number(row).is_some_and(|number| number != winning_number) {
+        return;
+    }
+    if let Some(bet) = row::parse(row).filter(|bet| has_won(bet, winning_number)) {
+        winners.entry(bet.agency).or_default().push(bet.document);
+    }
+}
+
+/// Where the line is that has the byte at `at`, which is not its line feed.
+fn line_around(rows: &[u8], at: usize) -> Range<usize> {
+    let start = memchr::memrchr(b'\n', &rows[..at]).map_or(0, |before| before + 1);
+    let end = memchr::memchr(b'\n', &rows[at..]).map_or(rows.len(), |after| at + after + 1);
+    start..end
 }
 
 /// The agencies among 1 to N that have ended, and whether the draw has been held.

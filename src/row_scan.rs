@@ -31,6 +31,27 @@ pub fn first_run(rows: &[u8]) -> Option<Run> {
     Some(Run { agency, len, count })
 }
 
+/// The longest run of lines at the front of `rows` that begin with the bytes of one agency, up to the first comma; `None` if
+/// the first line begins with none. Lines may be invalid; those that are valid rows belong to the agency.
+///
+/// For a comparison with the tally of rows that were validated before.
+pub fn first_likely_run(rows: &[u8]) -> Option<Run> {
+    let mut ends = memchr::memchr_iter(b'\n', rows).map(|at| at + 1);
+    let mut len = ends.next()?;
+    let first = &rows[..len];
+    let agency = row::agency(first)?;
+    let beginning = &first[..=first.iter().position(|&byte| byte == b',')?];
+    let mut count = 1;
+    for end in ends {
+        if !rows[len..].starts_with(beginning) {
+            break;
+        }
+        len = end;
+        count += 1;
+    }
+    Some(Run { agency, len, count })
+}
+
 /// The agency and the length of the row at the front of `rows`; `None` if it is not valid.
 fn first_row(rows: &[u8]) -> Option<(AgencyId, usize)> {
     plain_row(rows).or_else(|| {
@@ -158,6 +179,23 @@ mod tests {
         #[test]
         fn rows_are_judged_as_by_parse(row in any_row()) {
             prop_assert_eq!(first_row(&row), by_parse(&row));
+        }
+
+        #[test]
+        fn valid_rows_of_a_likely_run_have_its_agency(
+            rows in prop::collection::vec(prop_oneof![any_row(), "(\"?\"?0?[12]?\"?,\"?a,b,1,1999-03-17,2|[0-9,]{0,3})\r?\n?".prop_map(String::into_bytes)], 1..9),
+        ) {
+            let rows = rows.concat();
+            let Some(Run { agency, len, count }) = first_likely_run(&rows) else {
+                prop_assert_eq!(by_parse(&rows), None);
+                return Ok(());
+            };
+            let lines = rows[..len].split_inclusive(|&byte| byte == b'\n');
+            prop_assert!(rows[..len].ends_with(b"\n"));
+            prop_assert_eq!(lines.clone().count() as u64, count);
+            for line in lines {
+                prop_assert!(by_parse(line).is_none_or(|(own, _)| own == agency), "{}", line.escape_ascii());
+            }
         }
 
         #[test]

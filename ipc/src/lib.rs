@@ -1,7 +1,7 @@
 //! Processes, links, signals, readiness and file locks for a server that forks one process per connection.
 //!
 //! This crate is the mechanism of such a server. It never knows what a bet, an agency or a draw is. It contains the only
-//! `unsafe` block of the workspace: the fork.
+//! `unsafe` blocks of the workspace: the fork, and one system call without pointers ([`writeback`]).
 //!
 //! ```text
 //!    parent process                                       child process
@@ -26,6 +26,7 @@
 //! | [`events`] | poll, epoll and deadlines | reads, writes or closes a descriptor that it watches |
 //! | [`lock`] | flock with a bounded wait | opens a file |
 //! | [`holders`] | which process holds a lock | takes a lock, or signals a process |
+//! | [`writeback`] | the early start of writes to the disk | replaces a sync |
 //!
 //! [`process`] uses [`signals`]. No other module uses another one.
 //!
@@ -60,3 +61,4 @@ pub mod link;
 pub mod lock;
 pub mod process;
 pub mod signals;
+pub mod writeback;

@@ -229,6 +229,11 @@ impl<H: Half> Pair<H> {
             .map(|bytes| Self::in_bytes(place, &bytes))
     }
 
+    /// The halves at a place past the end of the file.
+    pub fn blank(place: PairOffset) -> Self {
+        Self { place, halves: [Found::Blank; 2] }
+    }
+
     fn in_bytes(place: PairOffset, bytes: &[u8; PAIR_LEN]) -> Self {
         let half = |at: usize| bytes[at..].first_chunk().map_or(Found::Blank, record::opened);
         Self { place, halves: [half(0), half(HALF_LEN)] }

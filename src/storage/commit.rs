@@ -25,7 +25,7 @@ use ipc::lock;
 use super::books::{self, Entry, Head, Pair, PairOffset};
 use super::error::{Defect, Error, Result};
 use super::files::Files;
-use super::slots::Slot;
+use super::slots::{Slot, Slots};
 use crate::event;
 use crate::row::Rows;
 
@@ -90,11 +90,12 @@ impl<'a> Locked<'a> {
     }
 
     /// Appends `rows`, a group of bets of the agency of `slot`, all or none. They have at most [`LARGEST_GROUP`] bytes.
+    /// Returns where they end in `bets.csv`.
     ///
     /// # Errors
     /// [`Error::Ended`] if the agency has ended, or the draw has been held; the errors of [`Locked::recovered_head`];
     /// [`Error::Io`] if a system call fails. After any error, no bet of the group counts.
-    pub fn append(&self, slot: Slot, rows: &Rows) -> Result<()> {
+    pub fn append(&self, slot: Slot, rows: &Rows) -> Result<u64> {
         let bytes = rows.bytes();
         debug_assert!(bytes.len() as u64 <= LARGEST_GROUP);
         let (heads, head) = self.recovered()?;
@@ -113,11 +114,12 @@ impl<'a> Locked<'a> {
             .and_then(|()| pair.replace(books, &entry).map_err(Error::io("write", &paths.books)));
         if let Err(e) = written {
             // The books decide whether the group counts. If they cannot be recovered now, the next holder does it.
-            return self.recovered_head().ok().filter(|recovered| *recovered == head_after).map(drop).ok_or(e);
+            let counts = self.recovered_head().ok().filter(|recovered| *recovered == head_after);
+            return counts.map(|head| head.committed).ok_or(e);
         }
         // The group counts from here on. If this fails, the next holder writes the head.
         let _ = heads.replace(books, &head_after);
-        Ok(())
+        Ok(head_after.committed)
     }
 
     /// Closes `slot`: from now on, no bet of the agency is stored. Returns its entry; `None` if the draw has been held, so
@@ -263,8 +265,26 @@ pub fn check_len(files: &Files, committed: u64) -> Result<u64> {
 pub fn read_slot(files: &Files, slot: Slot) -> Result<Pair<Entry>> {
     let Files { books, paths, .. } = files;
     let pair = Pair::<Entry>::read(books, PairOffset::slot(slot.number)).map_err(Error::io("read", &paths.books))?;
+    check_slot(files, slot, pair)
+}
+
+/// The halves of the slots of all `agencies`, by number. Reads many of them at once.
+///
+/// # Errors
+/// As [`read_slot`].
+pub fn read_slots(files: &Files, agencies: &Slots) -> Result<Vec<Pair<Entry>>> {
+    let Files { books, paths, .. } = files;
+    let mut pairs = Vec::new();
+    books::slots(books, |_, pair| pairs.push(pair)).map_err(Error::io("read", &paths.books))?;
+    let blank = |number| Pair::blank(PairOffset::slot(number));
+    pairs.extend((pairs.len() as u32..agencies.count()).map(blank));
+    agencies.iter().try_for_each(|slot| check_slot(files, slot, pairs[slot.number as usize]).map(drop))?;
+    Ok(pairs)
+}
+
+fn check_slot(files: &Files, slot: Slot, pair: Pair<Entry>) -> Result<Pair<Entry>> {
     match pair.is_damaged() || pair.entry(slot.agency).agency != slot.agency {
-        true => Err(Error::damaged(&paths.books, Defect::Slot(slot.agency))),
+        true => Err(Error::damaged(&files.paths.books, Defect::Slot(slot.agency))),
         false => Ok(pair),
     }
 }

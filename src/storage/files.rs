@@ -14,8 +14,8 @@ use super::error::{Error, Result};
 use super::identity::Identity;
 use super::paths::Paths;
 use super::reader::Range;
-use super::tallies::Tallies;
-use crate::event;
+use super::tallies::{FirstRun, Tallies};
+use crate::{event, row_scan};
 
 /// The mode of all files of a lottery: they hold personal data.
 const PRIVATE: u32 = 0o600;
@@ -188,19 +188,33 @@ pub fn valid_rows(
     stop: StopCheck<'_>,
     each: &mut dyn FnMut(&[u8]),
 ) -> Result<Tallies> {
-    let mut valid = Tallies::default();
+    runs((bets, path), to, row_scan::first_run, stop, each)
+}
+
+/// As [`valid_rows`], for the runs that `first_run` finds.
+///
+/// # Errors
+/// As [`valid_rows`].
+pub fn runs(
+    (bets, path): (&File, &Path),
+    to: u64,
+    first_run: FirstRun,
+    stop: StopCheck<'_>,
+    each: &mut dyn FnMut(&[u8]),
+) -> Result<Tallies> {
+    let mut counted = Tallies::default();
     let mut lines = Range::new(bets, 0, to).lines();
     while let Some(rows) = lines.next_lines().map_err(Error::io("read", path))? {
         if stop() {
             return Err(Error::Stopped);
         }
-        let len = valid.add_valid(rows);
+        let len = counted.add_runs(rows, first_run);
         each(&rows[..len]);
         if len < rows.len() {
             break;
         }
     }
-    Ok(valid)
+    Ok(counted)
 }
 
 /// Drops the cached pages of the file, so that the next read comes from the disk: after a failed sync, the cache may hold

@@ -24,6 +24,7 @@
 //! | `results` | the format of the result |
 //! | `files` | one process's open files; making, replacing and removing files |
 //! | `commit` | all changes to `bets.csv` and to open slots, under the data lock |
+//! | `writeback` | the early write of `bets.csv` to the disk |
 //! | `store` | the verbs of a session, and when data is made durable |
 //! | `holding` | the steps of the draw |
 //! | `older` | the files of an older version |
@@ -65,6 +66,7 @@ pub mod start;
 mod store;
 mod survey;
 mod tallies;
+mod writeback;
 
 pub use commit::LARGEST_GROUP;
 pub use error::{Defect, Error, Result};

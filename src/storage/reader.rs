@@ -46,23 +46,11 @@ impl<'a> Range<'a> {
     /// # Errors
     /// The error of pread(2).
     pub fn up_to_end(mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        // Enough for one call to read a usual range whole; a damaged length reserves no more.
+        let len = usize::try_from(self.to.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        let mut bytes = Vec::with_capacity(len.min(BUFFER));
         self.read_to_end(&mut bytes)?;
         Ok(bytes)
-    }
-
-    /// All bytes of the range; `None` if the file ends before. Reserves no memory for bytes that the file does not have.
-    ///
-    /// # Errors
-    /// The error of fstat(2) or pread(2).
-    pub fn whole(mut self) -> io::Result<Option<Vec<u8>>> {
-        if self.file.metadata()?.len() < self.to {
-            return Ok(None);
-        }
-        let len = usize::try_from(self.to - self.from).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let mut bytes = vec![0; len];
-        self.read_exact(&mut bytes)?;
-        Ok(Some(bytes))
     }
 
     /// The lines of the range.
@@ -176,7 +164,6 @@ mod tests {
         assert_eq!(Range::new(&file, 2, 5).array_or_zeros().unwrap(), *b"cde\0");
         assert_eq!(Range::new(&file, 4, 9).array_or_zeros().unwrap(), *b"ef\0");
         assert_eq!(Range::new(&file, 4, 9).up_to_end().unwrap(), b"ef");
-        assert_eq!(Range::new(&file, 4, 9).whole().unwrap(), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! an entry {agency, place of its first document, number of documents, their CRC-32}, each of 32 bits; the documents.
 //! An entry is at a fixed place, so an agency's winners are read in a time that does not depend on the other agencies.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
@@ -21,6 +22,8 @@ const ENTRY_LEN: u64 = 16;
 const DOCUMENT_LEN: u64 = 4;
 /// Bytes that are read in one call to check a result.
 const BLOCK: usize = 64 * 1024;
+/// Bytes at the front of a result that a query reads in one call: for up to about 250 agencies, all entries.
+const FRONT: u64 = 4096;
 
 /// The conditions under which the draw was held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,25 +131,40 @@ pub fn slots(draw: &File, extent: Extent) -> io::Result<Vec<Slot>> {
 
 /// The winners of one agency; `None` if its part of the result is not valid.
 ///
+/// One pread(2) for the front of the result, and one each for the entry and the documents if they are after it.
+///
 /// # Errors
-/// The error of fstat(2) or pread(2).
+/// The error of pread(2).
 pub fn winners(draw: &File, extent: Extent, slot: Slot) -> io::Result<Option<Vec<u32>>> {
-    let Found::Valid(Header { slots, .. }) = record::read(draw, extent.offset)? else { return Ok(None) };
+    let front = part(draw, extent, 0, FRONT)?;
+    let Some(header) = front.first_chunk() else { return Ok(None) };
+    let Found::Valid(Header { slots, .. }) = record::opened(header) else { return Ok(None) };
     if slot.number >= slots {
         return Ok(Some(Vec::new()));
     }
-    let entries = extent.offset + HEADER_LEN as u64;
-    let entry_at = entries + u64::from(slot.number) * ENTRY_LEN;
-    let entry: [u8; ENTRY_LEN as usize] = Range::new(draw, entry_at, entry_at + ENTRY_LEN).array_or_zeros()?;
-    let [agency, first, count, crc] = numbers(&entry);
+    let in_front = |at, len| front.get(usize::try_from(at).ok()?..)?.get(..usize::try_from(len).ok()?);
+    let read = |at: u64, len: u64| match in_front(at, len) {
+        Some(bytes) => Ok(Cow::Borrowed(bytes)),
+        None => part(draw, extent, at, len).map(Cow::Owned),
+    };
+    let entries = HEADER_LEN as u64;
+    let entry = read(entries + u64::from(slot.number) * ENTRY_LEN, ENTRY_LEN)?;
+    let Some([agency, first, count, crc]) = entry.first_chunk().map(numbers) else { return Ok(None) };
+    let documents = entries + u64::from(slots) * ENTRY_LEN + u64::from(first) * DOCUMENT_LEN;
+    let len = u64::from(count) * DOCUMENT_LEN;
     if agency != slot.agency.get() {
         return Ok(None);
     }
-    let from = entries + u64::from(slots) * ENTRY_LEN + u64::from(first) * DOCUMENT_LEN;
-    let documents = Range::new(draw, from, from + u64::from(count) * DOCUMENT_LEN).whole()?;
-    Ok(documents
-        .filter(|bytes| crc32fast::hash(bytes) == crc)
-        .map(|bytes| bytes.as_chunks().0.iter().map(|document| u32::from_be_bytes(*document)).collect()))
+    let documents = if len == 0 { Cow::default() } else { read(documents, len)? };
+    Ok((documents.len() as u64 == len && crc32fast::hash(&documents) == crc)
+        .then(|| documents.as_chunks().0.iter().map(|document| u32::from_be_bytes(*document)).collect()))
+}
+
+/// The `len` bytes of a result from `at` on, as far as the result and the file have them.
+fn part(draw: &File, extent: Extent, at: u64, len: u64) -> io::Result<Vec<u8>> {
+    let end = extent.offset.saturating_add(extent.len);
+    let from = extent.offset.saturating_add(at);
+    Range::new(draw, from, from.saturating_add(len).min(end)).up_to_end()
 }
 
 fn numbers(entry: &[u8; ENTRY_LEN as usize]) -> [u32; 4] {
@@ -187,10 +205,51 @@ mod tests {
     }
 
     #[test]
+    fn winners_of_large_results_are_read_by_slot() {
+        let file = tempfile::tempfile().unwrap();
+        let (mut slots, mut expected) = (Slots::default(), Winners::new());
+        for agency in 1..=1000 {
+            slots.assign(id(agency));
+            expected.insert(id(agency), (0..agency % 7 * agency).collect());
+        }
+        // One agency has more documents than are read in one call.
+        expected.insert(id(3), (0..100_000).collect());
+        let extent = write(&file, AT, &encode(TERMS, &expected, &slots).unwrap()).unwrap();
+        for slot in slots.iter() {
+            assert_eq!(winners(&file, extent, slot).unwrap().as_ref(), expected.get(&slot.agency));
+        }
+    }
+
+    #[test]
+    fn winners_of_torn_or_flipped_results_are_the_same_or_none() {
+        let file = tempfile::tempfile().unwrap();
+        let extent = drawn(&file);
+        let whole = Range::new(&file, AT, AT + extent.len).up_to_end().unwrap();
+        let all = |file: &File| slots().iter().map(|slot| winners(file, extent, slot).unwrap()).collect::<Vec<_>>();
+        let expected = all(&file);
+        let differs = |changed: &[u8]| {
+            file.set_len(AT).unwrap();
+            file.write_all_at(changed, AT).unwrap();
+            let found = all(&file);
+            assert!(found.iter().zip(&expected).all(|(found, own)| found.is_none() || found == own));
+            found != expected
+        };
+        let cuts = (0..whole.len()).filter(|&cut| !differs(&whole[..cut])).count();
+        assert_eq!(cuts, 0, "each byte belongs to an agency with winners, or is before such a byte");
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            // Only the place of the documents of an agency without winners is never used.
+            let unused = HEADER_LEN + ENTRY_LEN as usize + 4..HEADER_LEN + ENTRY_LEN as usize + 8;
+            assert!(differs(&flipped) || unused.contains(&(bit / 8)), "bit {bit}");
+        }
+    }
+
+    #[test]
     fn torn_or_flipped_results_are_not_valid() {
         let file = tempfile::tempfile().unwrap();
         let extent = drawn(&file);
-        let whole = Range::new(&file, AT, AT + extent.len).whole().unwrap().unwrap();
+        let whole = Range::new(&file, AT, AT + extent.len).up_to_end().unwrap();
         for cut in 0..extent.len {
             file.set_len(AT + cut).unwrap();
             assert_eq!(verify(&file, extent).unwrap(), None, "{cut} bytes");

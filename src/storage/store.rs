@@ -10,6 +10,7 @@ use super::error::{Error, Result};
 use super::files::{Files, Location, LongWait};
 use super::results::{self, Terms};
 use super::slots::Slot;
+use super::writeback;
 use crate::durability::Durability;
 use crate::row::{Rows, Tally};
 
@@ -65,7 +66,8 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        self.lock()?.append(slot, rows)?;
+        let end = self.lock()?.append(slot, rows)?;
+        writeback::after_append(&self.files.bets, end - rows.bytes().len() as u64..end, self.durability);
         self.sync_from(Durability::Batch, &self.files.bets, &self.files.paths.bets)
     }
 

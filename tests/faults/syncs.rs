@@ -48,6 +48,30 @@ fn a_failing_sync_ends_the_server(durability: &str, message: &[u8], fault: &str)
 }
 
 #[test]
+fn early_writes_are_only_for_level_end_and_may_fail() {
+    // What the server writes early, in bytes.
+    const BLOCK: usize = 4 << 20;
+    for (durability, calls) in [("process", 0), ("end", 1), ("batch", 0)] {
+        let server = Setup::new(1).set("DURABILITY", durability).start();
+        let (mut client, child) = server.claim_and_find_child(1);
+        let Some(strace) = Strace::attach(child, &["-e", "inject=sync_file_range:error=EIO"]) else { return };
+        let batch = batch_of(1, 255, WINNING);
+        let mut batches = 0;
+        while batches * 255 * ROW as usize <= BLOCK {
+            assert_eq!(client.send(&batch).ack(), 0);
+            batches += 1;
+        }
+        client.send(&end(1));
+        assert_eq!(client.ack(), 0);
+        drop(client);
+        eventually("the child has ended", || !is_alive(child));
+        let called = fs::read_to_string(strace.trace()).unwrap().matches("sync_file_range(").count();
+        assert_eq!((called, server.rows().len()), (calls, batches * 255), "{durability}");
+        server.stop();
+    }
+}
+
+#[test]
 fn after_a_failed_sync_the_next_start_doubts_the_books() {
     // The disk has only the first row of the batch. The cache had all of it, and so the books count it.
     let (kept, len) = (4 * ROW, 8 * ROW);

@@ -114,3 +114,22 @@ fn a_planted_link_in_place_of_a_temporary_file_is_not_followed() {
     assert!(!server.path("books").is_symlink() && !server.path("draw").is_symlink());
     server.stop();
 }
+
+#[test]
+fn numbers_of_other_programs_win_in_any_form() {
+    let setup = Setup::new(1);
+    let rows = [
+        "1,Ana,Paz,1,1999-03-17,7574",
+        "\"1\",\"Ana\",\"Paz\",\"2\",\"1999-03-17\",\"7574\"",
+        "01,\"Paz, Ana\",Paz,3,1999-03-17,007574",
+        "1,Ana,Paz,4,1999-03-17,\"75\"74",
+        "1,Ana,Paz,5,1999-03-17,17574",
+        "1,Ana,Paz,6,1999-03-17,\"17574\"",
+        "1,Ana,Paz,7,1999-03-17,\"\"7574",
+    ];
+    fs::write(setup.path("bets.csv"), rows.map(|row| format!("{row}\r\n")).concat()).unwrap();
+    let server = setup.start();
+    assert_eq!(server.store(&end(1)), 0);
+    assert_eq!(winners(&server, 1), [1, 2, 3, 4, 7]);
+    server.stop();
+}
