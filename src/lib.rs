@@ -25,7 +25,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`bet`], [`plain`], [`logging`], [`tcp`], [`durability`], [`exit_code`] | valid bets; names without special characters; log lines; socket options; levels of durability; the table of exit codes |
+//! | [`plain`] | names without special characters |
+//! | [`bet`], [`logging`], [`tcp`], [`durability`], [`exit_code`] | valid bets; log lines; socket options; levels of durability; the table of exit codes |
 //! | [`row`], [`messages`], [`cli`] | a bet as a row of `bets.csv`; messages between child and parent; command lines |
 //! | [`draw`], [`protocol`], [`config`], [`row_scan`] | the ledger and the winners; the bytes on the wire; settings; rows checked at speed |
 //! | [`storage`] | the files: a group of bets is stored whole or not at all, and every agency's tally proves its rows |

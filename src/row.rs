@@ -95,6 +95,12 @@ impl Rows {
         self.count += 1;
     }
 
+    /// Removes all rows and keeps their memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
+
     /// Appends all rows of `others`.
     pub fn append(&mut self, others: &Self) {
         self.bytes.extend_from_slice(&others.bytes);
@@ -159,9 +165,8 @@ fn quoted_row(bet: &Bet<'_>) -> Vec<u8> {
         .terminator(csv::Terminator::CRLF)
         .buffer_capacity(MAX_LEN)
         .from_writer(Vec::new());
-    let agency = bet.agency.get();
-    row.serialize((agency, &bet.first_name, &bet.last_name, bet.document, bet.birthdate.as_str(), bet.number))
-        .expect(IN_MEMORY);
+    let (agency, [first, last]) = (bet.agency.get(), [&bet.first_name, &bet.last_name].map(|name| name.as_str()));
+    row.serialize((agency, first, last, bet.document, bet.birthdate.as_str(), bet.number)).expect(IN_MEMORY);
     row.into_inner().expect(IN_MEMORY)
 }
 

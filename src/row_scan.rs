@@ -4,7 +4,7 @@
 //! of at most ten digits. Every other row goes to [`row::parse`], which decides. So this module never accepts a row that
 //! [`row::parse`] refuses, nor the other way round; the tests compare both.
 
-use crate::bet::{self, AgencyId, Birthdate};
+use crate::bet::{AgencyId, Birthdate, Name};
 use crate::row;
 
 /// Rows of one agency at the front of some bytes.
@@ -124,7 +124,7 @@ fn name(rest: &mut &[u8]) -> Option<()> {
         len += 1;
     }
     let (name, after) = rest.split_at(len);
-    if name.is_empty() || (!is_ascii && bet::name("name", name).is_err()) {
+    if name.is_empty() || (!is_ascii && Name::new("name", name).is_err()) {
         return None;
     }
     *rest = after;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use loteria::agency::batches::{Batches, Limits};
+use loteria::agency::batches::Batches;
 use loteria::agency::reader::Reader;
 use loteria::agency::stop::StopSignal;
 use loteria::bet::AgencyId;
@@ -43,11 +43,13 @@ impl Agency {
     pub fn load(id: u32, path: &Path, stop: &StopSignal) -> Result<Self> {
         let id = AgencyId::new(id).ok_or("0 is not an agency")?;
         let reader = Reader::open(id, path, stop)?;
-        let mut file = Batches::new(reader, Limits { bets: BATCH, header: typed::BATCH_HEADER });
+        let mut file = Batches::new(reader, BATCH);
         let mut agency = Self { id, batches: Vec::new(), bets: 0 };
-        while let Some(batch) = file.next_batch()? {
-            agency.bets += usize::from(batch.count());
-            agency.batches.push(frame(&typed::encode_batch(id, batch)));
+        let mut message = Vec::new();
+        while let Some(count) = file.fill(typed::start_batch(&mut message, id))? {
+            agency.bets += usize::from(count.get());
+            agency.batches.push(frame(&message));
+            message.clear();
         }
         Ok(agency)
     }

@@ -6,17 +6,16 @@
 
 use std::sync::{Mutex, Once, PoisonError};
 
-use loteria::agency::batches::{Batches, Limits, MAX_PACKET};
+use loteria::agency::batches::{Batches, MAX_PACKET};
 use loteria::agency::error::Error;
 use loteria::agency::reader::Reader;
 use loteria::agency::stop::StopSignal;
 use loteria::bet::{AgencyId, Bet};
-use loteria::protocol::batch::Batch;
-use loteria::protocol::typed;
+use loteria::protocol::{batch, typed};
 use loteria::row::Tally;
 
-use super::oracle::csv;
 use super::oracle::numbers::{crc32, number};
+use super::oracle::{csv, page};
 use super::scratch;
 
 /// Never part of valid UTF-8. Inputs can use other invalid bytes for invalid text.
@@ -43,7 +42,7 @@ pub fn check(input: &[u8]) {
     let Some((&[bets, skipped @ ..], text)) = input.split_first_chunk::<3>() else { return };
     let text = expand_repeats(text);
     let expected = read_slowly(&text);
-    let limits = Limits { bets: bets.max(1), header: typed::BATCH_HEADER };
+    let most = bets.max(1);
     with_reader(&text, |mut reader| {
         let (accepted, before_bets) = with_refused_lines(|| reader.require_bets());
         match accepted {
@@ -56,11 +55,11 @@ pub fn check(input: &[u8]) {
             }
         }
         assert_eq!(reader.count_lines().unwrap(), expected.lines);
-        let mut batches = Batches::new(reader, limits);
-        let (first, after_bet) = with_refused_lines(|| take_all(&mut batches, limits));
+        let mut batches = Batches::new(reader, most);
+        let (first, after_bet) = with_refused_lines(|| take_all(&mut batches, most));
         assert_eq!(first, expected.bets);
         assert_eq!([before_bets, after_bet].concat(), expected.refused);
-        continues_after(&mut batches, number(&skipped), &expected.bets, limits);
+        continues_after(&mut batches, number(&skipped), &expected.bets, most);
         assert_eq!(
             batches.reader().refused(),
             expected.refused.len() as u64,
@@ -119,33 +118,60 @@ fn with_reader(text: &[u8], judge: impl FnOnce(Reader<'_>)) {
     STOP.with(|stop| judge(Reader::open(agency, &path, stop).unwrap()));
 }
 
-/// The bets of all remaining batches. Each batch must be as full as the limits allow.
-fn take_all(batches: &mut Batches<'_>, limits: Limits) -> Vec<Bet<'static>> {
+/// The bets of all remaining batches, of at most `most` bets each. Each batch must be as full as the limits allow.
+fn take_all(batches: &mut Batches<'_>, most: u8) -> Vec<Bet<'static>> {
     let agency = AgencyId::new(AGENCY).unwrap();
     let mut all = Vec::new();
     let mut room = None;
-    while let Some(batch) = batches.next_batch().unwrap() {
-        let bets = batch.bets();
-        let first = typed::encode_batch(agency, Batch::new(&bets[..1]).unwrap()).len() - limits.header;
+    let mut messages = b"other messages".to_vec();
+    loop {
+        let before = messages.len();
+        let Some(count) = batches.fill(typed::start_batch(&mut messages, agency)).unwrap() else {
+            assert_eq!(messages.len(), before, "no batch without bets");
+            return all;
+        };
+        let message = &messages[before..];
+        let bets = decode(message);
+        assert!(message.len() <= MAX_PACKET && bets.len() == usize::from(count.get()) && count.get() <= most);
+        let first = batch::encoded_len(&bets[0]);
         assert!(room.is_none_or(|room| first > room), "the previous batch had room for the first bet of this one");
-        let len = typed::encode_batch(agency, batch).len();
-        assert!(len <= MAX_PACKET && batch.count() <= limits.bets);
-        room = (batch.count() < limits.bets).then_some(MAX_PACKET - len);
-        all.extend(bets.iter().cloned().map(Bet::into_owned));
+        room = (count.get() < most).then_some(MAX_PACKET - message.len());
+        all.extend(bets);
+        messages.truncate(before);
     }
-    all
+}
+
+/// The bets of a whole batch, type 1.
+fn decode(message: &[u8]) -> Vec<Bet<'static>> {
+    let (&[1, 0, 0, 0, agency, count], mut rest) = message.split_first_chunk().unwrap() else { panic!("{message:?}") };
+    let mut take = |len: Option<usize>| {
+        let len = len.unwrap_or_else(|| rest.iter().position(|&byte| byte == 0).unwrap());
+        let (field, after) = rest.split_at(len);
+        rest = after;
+        field
+    };
+    let number = |field: &[u8]| u32::from_be_bytes(field.try_into().unwrap());
+    let bets = (0..count).map(|_| {
+        let names = [(); 2].map(|()| (take(None), take(Some(1))).0);
+        let document = number(take(Some(4)));
+        let (birthdate, _nul) = (take(None), take(Some(1)));
+        page::judge(agency.into(), names, document, birthdate, number(take(Some(4)))).unwrap().into_owned()
+    });
+    let bets = bets.collect();
+    assert!(rest.is_empty());
+    bets
 }
 
 /// Continues like a client whose server has `count` bets.
-fn continues_after(batches: &mut Batches<'_>, count: u64, bets: &[Bet<'_>], limits: Limits) {
+fn continues_after(batches: &mut Batches<'_>, count: u64, bets: &[Bet<'_>], most: u8) {
     let skipped = bets.len().min(usize::try_from(count).unwrap());
     let rows: Vec<u8> = bets[..skipped].iter().flat_map(csv::row).collect();
     let tally = Tally { count: skipped as u64, crc: crc32(&rows) };
     assert_eq!(batches.restart_with_tally(count).unwrap(), tally);
     assert_eq!(batches.has_more().unwrap(), skipped < bets.len());
-    assert_eq!(take_all(batches, limits), bets[skipped..]);
+    assert_eq!(take_all(batches, most), bets[skipped..]);
     batches.restart_after(count).unwrap();
-    let (rest, refused) = with_refused_lines(|| take_all(batches, limits));
+    let (rest, refused) = with_refused_lines(|| take_all(batches, most));
     assert_eq!(rest, bets[skipped..]);
     assert!(refused.is_empty(), "logged again: {refused:?}");
 }

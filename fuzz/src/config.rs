@@ -219,7 +219,8 @@ fn client_has(config: &client::Config, keys: &Settings) {
     assert!(config.log_level <= Level::Debug && is_level(&text("log.level", "INFO")));
     assert_eq!(config.log_level.as_str(), text("log.level", "INFO").to_ascii_uppercase());
     assert_eq!(Some(config.batch_max_amount.into()), number("batch.maxAmount", "99").filter(|&most| most > 0));
-    assert_eq!(Some(config.batch_window), number("batch.window", "1").filter(|&most| most > 0));
+    let window = if text("resume", "true") == "true" { "16" } else { "1" };
+    assert_eq!(Some(config.batch_window), number("batch.window", window).filter(|&most| most > 0));
     assert_eq!(config.data_path, Path::new(&text("data.path", &format!(".data/agency-{id}.csv"))));
     assert_eq!(config.resume.to_string(), text("resume", "true"));
     for (key, default, found) in [

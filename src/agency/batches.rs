@@ -1,43 +1,40 @@
 //! The batches of the agency's file, limited in bets and in bytes.
 //!
-//! Owns the bets of one batch, and the bet that no longer fitted into it. Used by the conversations that send bets.
-//! Knows the length of a bet on the wire but not its bytes; knows no server.
+//! Owns the limits of a batch. Used by the conversations that send bets. Encodes the bets of a batch at the end of a buffer;
+//! a bet that does not fit any more stays in the reader. Knows no server.
+
+use std::num::NonZeroU8;
 
 use super::error::Error;
 use super::reader::Reader;
-use crate::bet::Bet;
-use crate::protocol::batch::{self, Batch};
+use crate::protocol::batch::{self, Growing};
 use crate::row::{Rows, Tally};
 
 /// Most bytes of a packet, header included: the assignment's 8 kB.
 pub const MAX_PACKET: usize = 8000;
 
-/// Bets that are formatted at once for a tally.
-const TALLIED_AT_ONCE: usize = 256;
-
-/// The limits of a batch.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most bets in a batch.
-    pub bets: u8,
-    /// Bytes of a packet before its bets.
-    pub header: usize,
-}
+/// Bets whose rows are formatted at once for a tally.
+const TALLIED_AT_ONCE: u64 = 256;
 
 /// The agency's file as a sequence of batches.
 #[derive(Debug)]
 pub struct Batches<'a> {
     reader: Reader<'a>,
-    limits: Limits,
-    batch: Vec<Bet<'static>>,
-    /// A bet that was read but is not part of a batch yet.
-    pending: Option<Bet<'static>>,
+    /// Most bets in a batch.
+    most: u8,
+}
+
+/// Whether a bet became part of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Added {
+    Yes,
+    No,
 }
 
 impl<'a> Batches<'a> {
-    /// Batches of the bets of `reader`, within `limits`.
-    pub fn new(reader: Reader<'a>, limits: Limits) -> Self {
-        Self { reader, limits, batch: Vec::with_capacity(limits.bets.into()), pending: None }
+    /// Batches of at most `most` of the bets of `reader`.
+    pub fn new(reader: Reader<'a>, most: u8) -> Self {
+        Self { reader, most }
     }
 
     /// The file that the bets are read from.
@@ -45,29 +42,30 @@ impl<'a> Batches<'a> {
         &mut self.reader
     }
 
-    /// The next batch, of at least one bet; `None` at the end of the file.
+    /// Fills `batch`, which has no bets yet, with the next bets. Returns their number; `None` at the end of the file.
     ///
     /// # Errors
-    /// As [`Reader::next_bet`].
-    pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>, Error> {
-        self.batch.clear();
-        let mut room = MAX_PACKET - self.limits.header;
-        while self.batch.len() < self.limits.bets.into() {
-            let Some(bet) = self.next_bet()? else { break };
-            // A single bet always fits: it has at most 79 bytes.
-            let Some(left) = room.checked_sub(batch::encoded_len(&bet)) else {
-                self.pending = Some(bet);
-                break;
-            };
-            room = left;
-            self.batch.push(bet);
+    /// As [`Reader::next_bet`]. Then `batch` has left no byte.
+    pub fn fill(&mut self, mut batch: Growing<'_>) -> Result<Option<NonZeroU8>, Error> {
+        while batch.count() < self.most {
+            let added = self.reader.next_bet(|bet| {
+                // A single bet always fits: it has at most 79 bytes.
+                if batch.encoded_len() + batch::encoded_len(bet) > MAX_PACKET {
+                    return Added::No;
+                }
+                batch.push(bet);
+                Added::Yes
+            })?;
+            match added {
+                Some(Added::Yes) => {}
+                Some(Added::No) => {
+                    self.reader.step_back();
+                    break;
+                }
+                None => break,
+            }
         }
-        if self.batch.is_empty() {
-            return Ok(None);
-        }
-        let batch =
-            Batch::new(&self.batch).expect("limits.bets is a u8, and the reader refuses names that are too long");
-        Ok(Some(batch))
+        Ok(batch.finish())
     }
 
     /// Goes back to the start of the file, and skips its first `count` bets, or all if there are fewer.
@@ -75,9 +73,9 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// As [`Reader::next_bet`].
     pub fn restart_after(&mut self, count: u64) -> Result<(), Error> {
-        self.restart()?;
+        self.reader.rewind()?;
         for _ in 0..count {
-            if self.next_bet()?.is_none() {
+            if self.reader.next_bet(|_| ())?.is_none() {
                 break;
             }
         }
@@ -90,19 +88,18 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// As [`Reader::next_bet`].
     pub fn restart_with_tally(&mut self, count: u64) -> Result<Tally, Error> {
-        self.restart()?;
+        self.reader.rewind()?;
         let mut tally = Tally::default();
-        let mut bets = Vec::with_capacity(TALLIED_AT_ONCE);
-        for _ in 0..count {
-            let Some(bet) = self.next_bet()? else { break };
-            bets.push(bet);
-            if bets.len() == TALLIED_AT_ONCE {
-                add_rows(&mut tally, &bets);
-                bets.clear();
+        let mut rows = Rows::default();
+        loop {
+            let wanted = TALLIED_AT_ONCE.min(count - tally.count);
+            while rows.count() < wanted && self.reader.next_bet(|bet| rows.push(bet))?.is_some() {}
+            if rows.is_empty() {
+                return Ok(tally);
             }
+            tally.add_rows(rows.bytes(), rows.count());
+            rows.clear();
         }
-        add_rows(&mut tally, &bets);
-        Ok(tally)
     }
 
     /// Whether the file has more bets.
@@ -110,26 +107,12 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// As [`Reader::next_bet`].
     pub fn has_more(&mut self) -> Result<bool, Error> {
-        self.pending = self.next_bet()?;
-        Ok(self.pending.is_some())
-    }
-
-    fn next_bet(&mut self) -> Result<Option<Bet<'static>>, Error> {
-        match self.pending.take() {
-            Some(bet) => Ok(Some(bet)),
-            None => self.reader.next_bet(),
+        let has_more = self.reader.next_bet(|_| ())?.is_some();
+        if has_more {
+            self.reader.step_back();
         }
+        Ok(has_more)
     }
-
-    fn restart(&mut self) -> Result<(), Error> {
-        self.pending = None;
-        self.reader.rewind()
-    }
-}
-
-fn add_rows(tally: &mut Tally, bets: &[Bet<'_>]) {
-    let rows = Rows::from_iter(bets);
-    tally.add_rows(rows.bytes(), rows.count());
 }
 
 #[cfg(test)]
@@ -137,26 +120,46 @@ mod tests {
     use super::*;
     use crate::agency::stop::StopSignal;
     use crate::bet::AgencyId;
-    use crate::protocol::typed;
+    use crate::protocol::batch::Arriving;
+    use crate::protocol::{Form, Request, typed};
     use std::io::Write;
 
-    const LIMITS: Limits = Limits { bets: u8::MAX, header: typed::BATCH_HEADER };
-
-    /// Calls `check` with the batches of a file with these rows.
-    fn with<T>(rows: &[String], limits: Limits, check: impl FnOnce(Batches<'_>) -> T) -> T {
+    /// Calls `check` with the batches of a file with these rows, of at most `most` bets each.
+    fn with<T>(rows: &[String], most: u8, check: impl FnOnce(Batches<'_>) -> T) -> T {
         let stop = StopSignal::never();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(rows.concat().as_bytes()).unwrap();
-        let reader = Reader::open(AgencyId::new(1).unwrap(), file.path(), &stop).unwrap();
-        check(Batches::new(reader, limits))
+        let reader = Reader::open(agency(), file.path(), &stop).unwrap();
+        check(Batches::new(reader, most))
+    }
+
+    fn agency() -> AgencyId {
+        AgencyId::new(1).unwrap()
+    }
+
+    /// The documents of the next batch; none at the end of the file.
+    fn next_documents(batches: &mut Batches<'_>) -> Vec<u32> {
+        let mut message = b"other messages".to_vec();
+        let before = message.len();
+        let count = batches.fill(typed::start_batch(&mut message, agency())).unwrap();
+        assert!(message.len() - before <= MAX_PACKET && message.starts_with(b"other messages"));
+        let Some(count) = count else {
+            assert_eq!(message.len(), before, "no batch without bets");
+            return Vec::new();
+        };
+        let (mut arriving, header) = Arriving::start(Form::TypedBatch, &message[before + 1..]).unwrap();
+        arriving.take(&message[before + 1 + header..]).unwrap();
+        match arriving.finish() {
+            Some(Request::Bets { count: announced, rows: Ok(rows), .. }) => {
+                assert_eq!((announced, u64::from(announced)), (count.get(), rows.count()));
+                rows.bets().map(|bet| bet.document).collect()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     fn sizes(mut batches: Batches<'_>) -> Vec<usize> {
-        let mut sizes = Vec::new();
-        while let Some(bets) = batches.next_batch().unwrap() {
-            sizes.push(bets.bets().len());
-        }
-        sizes
+        std::iter::repeat_with(|| next_documents(&mut batches).len()).take_while(|&len| len > 0).collect()
     }
 
     fn rows(count: usize, name: &str) -> Vec<String> {
@@ -168,23 +171,19 @@ mod tests {
         for (bets, expected) in
             [(10, vec![10, 10, 5]), (25, vec![25]), (24, vec![24, 1]), (255, vec![25]), (1, vec![1; 25])]
         {
-            assert_eq!(with(&rows(25, "Ana"), Limits { bets, ..LIMITS }, sizes), expected);
+            assert_eq!(with(&rows(25, "Ana"), bets, sizes), expected);
         }
-        assert_eq!(with(&[], LIMITS, sizes), [0_usize; 0]);
+        assert_eq!(with(&[], u8::MAX, sizes), [0_usize; 0]);
     }
 
     #[test]
     fn packet_of_longest_bets_stays_within_8000_bytes() {
         // 79 bytes a bet: 101 of them and a header of 6 bytes are 7985.
         let longest = rows(255, &"x".repeat(batch::MAX_NAME));
-        assert_eq!(with(&longest, LIMITS, sizes), [101, 101, 53]);
-        with(&longest, LIMITS, |mut batches| {
-            let mut documents = 0..;
-            while let Some(bets) = batches.next_batch().unwrap() {
-                assert!(typed::encode_batch(AgencyId::new(1).unwrap(), bets).len() <= MAX_PACKET);
-                assert!(bets.bets().iter().all(|bet| documents.next() == Some(bet.document)));
-            }
-            assert_eq!(documents.next(), Some(255));
+        assert_eq!(with(&longest, u8::MAX, sizes), [101, 101, 53]);
+        with(&longest, u8::MAX, |mut batches| {
+            let all: Vec<u32> = (0..3).flat_map(|_| next_documents(&mut batches)).collect();
+            assert!(all.into_iter().eq(0..255));
         });
     }
 
@@ -194,16 +193,27 @@ mod tests {
         let mut lines = rows(100, &"x".repeat(batch::MAX_NAME));
         lines.extend(rows(2, &"x".repeat(13)));
         lines.extend(rows(1, "y"));
-        assert_eq!(with(&lines, LIMITS, sizes), [102, 1]);
+        assert_eq!(with(&lines, u8::MAX, sizes), [102, 1]);
         lines[101].insert(0, 'x');
-        assert_eq!(with(&lines, LIMITS, sizes), [101, 2]);
+        assert_eq!(with(&lines, u8::MAX, sizes), [101, 2]);
+    }
+
+    #[test]
+    fn failure_leaves_no_byte_of_a_batch() {
+        with(&rows(25, "Ana"), u8::MAX, |mut batches| {
+            let mut messages = b"other messages".to_vec();
+            let mut batch = typed::start_batch(&mut messages, agency());
+            batches.reader().next_bet(|bet| batch.push(bet)).unwrap();
+            drop(batch);
+            assert_eq!(messages, b"other messages");
+        });
     }
 
     #[test]
     fn restart_skips_bets_and_returns_their_tally() {
         let lines = rows(600, "Ñandú");
-        with(&lines, Limits { bets: 100, ..LIMITS }, |mut batches| {
-            batches.next_batch().unwrap();
+        with(&lines, 100, |mut batches| {
+            next_documents(&mut batches);
             let stored: String = (0..600).map(|i| format!("1,Ñandú,Ñandú,{i},1999-03-17,7\r\n")).collect();
             let len = |count: usize| stored.match_indices('\n').nth(count - 1).unwrap().0 + 1;
             for count in [1, 255, 256, 257, 599, 600] {
@@ -211,13 +221,14 @@ mod tests {
                 let found = batches.restart_with_tally(count as u64).unwrap();
                 assert_eq!(found, Tally { count: count as u64, crc: expected });
                 assert_eq!(batches.has_more().unwrap(), count < 600);
-                let next = batches.next_batch().unwrap().map(|batch| batch.bets()[0].document);
+                let next = next_documents(&mut batches).first().copied();
                 assert_eq!(next, (count < 600).then_some(u32::try_from(count).unwrap()));
             }
             assert_eq!(batches.restart_with_tally(601).unwrap().count, 600);
+            assert_eq!(batches.restart_with_tally(u64::MAX).unwrap().count, 600);
             assert_eq!(batches.restart_with_tally(0).unwrap(), Tally::default());
             batches.restart_after(3).unwrap();
-            assert_eq!(batches.next_batch().unwrap().unwrap().bets()[0].document, 3);
+            assert_eq!(next_documents(&mut batches)[0], 3);
         });
     }
 }

@@ -24,8 +24,8 @@ use crate::protocol::DecodeError;
 /// How long the server may take for an answer that it owes at once, or to accept a byte: as long as the server gives a
 /// client (its MESSAGE_TIMEOUT).
 pub const SILENCE: Duration = Duration::from_secs(30);
-/// Limit of unsent bytes: beyond it no message is added until some bytes have been sent. Room for eight full packets.
-const BACKLOG_MAX: usize = 64 * 1024;
+/// Limit of unsent bytes: beyond it no message is added until some bytes have been sent. Room for sixteen full packets.
+const BACKLOG_MAX: usize = 128 * 1024;
 /// Bytes of one read(2): most answers have a few bytes, 16 kB of winners take one read.
 const READ_LEN: usize = 16 * 1024;
 
@@ -49,9 +49,12 @@ pub struct Connection<'a> {
     peer: SocketAddr,
     dialer: Dialer<'a>,
     outgoing: Vec<u8>,
+    /// Bytes at the front of `outgoing` that are sent.
     sent: usize,
+    /// Received bytes from `decoded` to `received`, and free space after them.
     incoming: Vec<u8>,
     decoded: usize,
+    received: usize,
     /// Why no more bytes will arrive. Returned once everything that arrived before has been decoded.
     loss: Option<Lost>,
 }
@@ -79,7 +82,7 @@ impl<'a> Connection<'a> {
     fn new(stream: TcpStream, peer: SocketAddr, dialer: Dialer<'a>) -> Self {
         event!(Debug, "connect", success, server_address = dialer.address, ip = peer.ip());
         let (outgoing, incoming) = (Vec::new(), Vec::new());
-        Self { stream, peer, dialer, outgoing, sent: 0, incoming, decoded: 0, loss: None }
+        Self { stream, peer, dialer, outgoing, sent: 0, incoming, decoded: 0, received: 0, loss: None }
     }
 
     /// The buffer of unsent bytes. Callers append messages.
@@ -97,7 +100,7 @@ impl<'a> Connection<'a> {
 
     /// The received bytes that are not a whole message yet.
     pub fn undecoded(&self) -> &[u8] {
-        &self.incoming[self.decoded..]
+        &self.incoming[self.decoded..self.received]
     }
 
     /// Sends `question`, then waits for its answer. The connection is lost if the server is silent longer than
@@ -159,7 +162,11 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn take<T>(&mut self, question: Question, decode: Decode<T>) -> Result<Option<T>, Error> {
+    /// The next message, if it has arrived. Neither sends nor waits.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if the bytes that arrived are not a message.
+    pub fn take<T>(&mut self, question: Question, decode: Decode<T>) -> Result<Option<T>, Error> {
         match decode(self.undecoded()) {
             Ok((answer, len)) => {
                 self.decoded += len;
@@ -185,8 +192,16 @@ impl<'a> Connection<'a> {
                 }
             }
         }
-        self.outgoing.drain(..self.sent);
-        self.sent = 0;
+        self.forget_sent();
+    }
+
+    /// Removes sent bytes from the buffer: at no cost once all are sent, otherwise as soon as fewer bytes must move than are
+    /// removed.
+    fn forget_sent(&mut self) {
+        if self.sent > self.backlog() || self.backlog() == 0 {
+            self.outgoing.drain(..self.sent);
+            self.sent = 0;
+        }
     }
 
     /// Whether a message is partly sent or partly received. Then the server must act within [`SILENCE`].
@@ -216,14 +231,12 @@ impl<'a> Connection<'a> {
     /// Reads once. Returns the number of bytes: 0 if none have arrived, or if the connection is lost. Only bytes that are
     /// not decoded yet stay in memory.
     fn receive(&mut self) -> usize {
-        self.incoming.drain(..self.decoded);
-        self.decoded = 0;
-        let mut buffer = [0; READ_LEN];
+        self.make_space();
         loop {
-            match self.stream.read(&mut buffer) {
+            match self.stream.read(&mut self.incoming[self.received..]) {
                 Ok(0) => self.loss = Some(Lost::Closed { peer: self.peer }),
                 Ok(len) => {
-                    self.incoming.extend(&buffer[..len]);
+                    self.received += len;
                     return len;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -231,6 +244,16 @@ impl<'a> Connection<'a> {
                 Err(source) => self.loss = Some(Lost::Broken { peer: self.peer, source }),
             }
             return 0;
+        }
+    }
+
+    /// Moves the bytes that are not decoded yet to the front, and makes free space of [`READ_LEN`] bytes after them.
+    fn make_space(&mut self) {
+        self.incoming.copy_within(self.decoded..self.received, 0);
+        self.received -= self.decoded;
+        self.decoded = 0;
+        if self.incoming.len() < self.received + READ_LEN {
+            self.incoming.resize(self.received + READ_LEN, 0);
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use super::batches::{Batches, Limits};
+use super::batches::Batches;
 use super::connection::{Connection, Dialer, SILENCE};
 use super::error::{Error, describe};
 use super::progress::Progress;
@@ -87,12 +87,11 @@ impl<'a> Delivery<'a> {
     /// As [`Progress::of`].
     pub fn new(config: &Config, mut reader: Reader<'a>) -> Result<Self, Error> {
         let progress = Progress::of(&mut reader)?;
-        let limits = Limits { bets: config.batch_max_amount, header: typed::BATCH_HEADER };
         Ok(Self {
             agency: config.id,
             window: config.batch_window as usize,
             resume: if config.resume { Resume::NeverAsked } else { Resume::Off },
-            bets: Batches::new(reader, limits),
+            bets: Batches::new(reader, config.batch_max_amount),
             progress,
             acknowledged: 0,
             batches: 0,
@@ -204,30 +203,51 @@ impl<'a> Delivery<'a> {
     /// (1 → 2)*, with up to a window of batches that are not yet acknowledged. Only their counts are kept, because
     /// another connection reads the file again.
     fn send_batches(&mut self, connection: &mut Connection<'_>, retry: &Retry<'_>) -> Result<(), Error> {
-        let mut unacknowledged: VecDeque<u8> = VecDeque::new();
+        let mut window = VecDeque::new();
         loop {
-            self.fill_window(connection, &mut unacknowledged)?;
-            let Some(&count) = unacknowledged.front() else { return Ok(()) };
-            let question = Question::Batch { number: self.batches + 1, first: self.acknowledged + 1, count };
-            if let Some(answer) = connection.step(question, Some(SILENCE), typed::decode_answer_start)? {
-                confirm(question, &answer)?;
-                unacknowledged.pop_front();
-                retry.progress();
-                self.batches += 1;
-                event!(Debug, "batch_enviado", success, batch = self.batches, cantidad = count);
-                self.advance_to(self.acknowledged + u64::from(count));
+            self.fill_window(connection, &mut window)?;
+            let Some(question) = self.question(&window) else { return Ok(()) };
+            let mut answer = connection.step(question, Some(SILENCE), typed::decode_answer_start)?;
+            // All answers that have arrived make room before the window is filled again.
+            while let Some(answered) = answer.take() {
+                self.acknowledge(&answered, &mut window, retry)?;
+                if let Some(question) = self.question(&window) {
+                    answer = connection.take(question, typed::decode_answer_start)?;
+                }
             }
         }
     }
 
-    /// Appends batches to `connection` while the window, the connection and the file allow it.
+    /// Appends batches to `connection` until the window is full, or the connection, or the file ends. Waits with this until
+    /// half of the window is free: then one send(2) carries several batches, and the server can store them as one group.
     fn fill_window(&mut self, connection: &mut Connection<'_>, window: &mut VecDeque<u8>) -> Result<(), Error> {
+        let free = self.window - window.len();
+        if free < self.window.div_ceil(2) {
+            return Ok(());
+        }
         // If nothing is unacknowledged, there is room, or the connection is lost; then its next step reports the loss.
         while window.len() < self.window && (window.is_empty() || connection.has_room()) {
-            let Some(batch) = self.bets.next_batch()? else { break };
-            typed::encode_batch_into(connection.outgoing(), self.agency, batch);
-            window.push_back(batch.count());
+            let batch = typed::start_batch(connection.outgoing(), self.agency);
+            let Some(count) = self.bets.fill(batch)? else { break };
+            window.push_back(count.get());
         }
+        Ok(())
+    }
+
+    /// The name of the oldest batch in `window`, which the next answer acknowledges; `None` if the window is empty.
+    fn question(&self, window: &VecDeque<u8>) -> Option<Question> {
+        let &count = window.front()?;
+        Some(Question::Batch { number: self.batches + 1, first: self.acknowledged + 1, count })
+    }
+
+    /// Removes the oldest batch from `window`, which `answer` must acknowledge.
+    fn acknowledge(&mut self, answer: &AnswerStart, window: &mut VecDeque<u8>, retry: &Retry<'_>) -> Result<(), Error> {
+        let (Some(question), Some(count)) = (self.question(window), window.pop_front()) else { return Ok(()) };
+        confirm(question, answer)?;
+        retry.progress();
+        self.batches += 1;
+        event!(Debug, "batch_enviado", success, batch = self.batches, cantidad = count);
+        self.advance_to(self.acknowledged + u64::from(count));
         Ok(())
     }
 

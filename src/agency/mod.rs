@@ -22,20 +22,24 @@
 //! | module | owns |
 //! |---|---|
 //! | [`question`], [`defect`] | names of the messages that the server must answer; why rows are not bets |
+//! | `bet_line` | a line of the file as a bet |
 //! | [`error`] | errors: their texts, exit codes, and which are temporary |
 //! | [`stop`] | the request to stop; all waits |
-//! | [`resolve`], [`socket`], [`retry`], [`reader`] | addresses; connected sockets; retries; the valid bets and refused rows of the file |
+//! | [`resolve`], [`socket`], [`retry`], `lines` | addresses; connected sockets; retries; the lines of the file |
+//! | [`reader`] | the valid bets and refused rows of the file |
 //! | [`connection`], [`batches`], [`progress`] | bytes to and from the server; the limits of a batch; the progress bar |
 //! | [`echo`], [`untyped`], [`delivery`], [`winners`] | exercises 1 to 4; 5 and 6; 7 and 8: bets and end; winners |
 //! | [`draw_mode`] | exercises 7 and 8 as a whole |
 
 pub mod batches;
+mod bet_line;
 pub mod connection;
 pub mod defect;
 pub mod delivery;
 pub mod draw_mode;
 pub mod echo;
 pub mod error;
+mod lines;
 pub mod progress;
 pub mod question;
 pub mod reader;

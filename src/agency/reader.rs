@@ -1,41 +1,31 @@
 //! The agency's file as a stream of its valid bets.
 //!
-//! Owns the file, the position in it, and which of its rows were refused. A refused row is logged and counted once,
-//! even if the file is read again. Used by [`super::batches`] and [`super::progress`]. Knows no server. Memory: one
-//! buffer, one line and a sample of the refused rows, for a file of any size.
+//! Owns the file, and which of its rows were refused. A refused row is logged and counted once, even if the file is read
+//! again. Used by [`super::batches`] and [`super::progress`]. Knows no server. Memory: one block of the file and a sample of
+//! the refused rows, for a file of any size.
 //!
 //! No field of a valid bet holds a line break, so a row is a line: an unclosed quote spoils only its own row.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::defect::{Defect, MAX_LINE, Sample};
+use super::bet_line;
+use super::defect::{Defect, Sample};
 use super::error::Error;
+use super::lines::{Line, Lines};
 use super::stop::StopSignal;
-use crate::bet::{AgencyId, Bet, InvalidBet, decimal};
+use crate::bet::{AgencyId, Bet};
 use crate::event;
-use crate::protocol::batch;
-use crate::row;
-
-/// Bytes of one read(2) from the file. The request to stop is checked between two reads.
-const BUFFER: usize = 64 * 1024;
-/// The byte order mark that some editors write before UTF-8.
-const BOM: &[u8] = b"\xef\xbb\xbf";
-/// Fields of a row: first name, last name, document, birthdate, number.
-const FIELDS: usize = 5;
 
 /// The bets of one agency. They can be read from the start any number of times.
 #[derive(Debug)]
 pub struct Reader<'a> {
     agency: AgencyId,
     path: PathBuf,
-    input: BufReader<Interruptible<'a>>,
-    line: Vec<u8>,
-    /// Number of the current line, from 1; 0 before the first.
-    line_number: u64,
-    at_end: bool,
+    stop: &'a StopSignal,
+    lines: Lines<'a>,
     refused: Refused,
 }
 
@@ -48,12 +38,15 @@ struct Refused {
     sample: Sample,
 }
 
-/// A line, of which [`Reader`] holds the bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    Whole,
-    /// Longer than [`MAX_LINE`]. Only its start is kept.
-    TooLong,
+impl Refused {
+    fn add(&mut self, number: u64, row: &[u8], defect: Defect) {
+        if number > self.through {
+            self.count += 1;
+            self.through = number;
+            event!(Error, "leer_apuesta", fail, line = number, error = defect);
+            self.sample.add(number, row, defect);
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -73,15 +66,8 @@ impl<'a> Reader<'a> {
         if !kind.is_file() {
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
         }
-        Ok(Self {
-            agency,
-            path: path.to_owned(),
-            input: BufReader::with_capacity(BUFFER, Interruptible { file, stop }),
-            line: Vec::new(),
-            line_number: 0,
-            at_end: false,
-            refused: Refused::default(),
-        })
+        let (path, lines) = (path.to_owned(), Lines::new(file, stop));
+        Ok(Self { agency, path, stop, lines, refused: Refused::default() })
     }
 
     /// The path of the file.
@@ -100,7 +86,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Error::NoBets`] if the file has rows and none of them is a bet; otherwise as [`Reader::next_bet`].
     pub fn require_bets(&mut self) -> Result<(), Error> {
-        if self.next_bet()?.is_none()
+        if self.next_bet(|_| ())?.is_none()
             && let Some(appearance) = self.refused.sample.appearance()
         {
             return Err(Error::NoBets { path: self.path.clone(), appearance });
@@ -108,24 +94,43 @@ impl<'a> Reader<'a> {
         self.rewind()
     }
 
-    /// The next bet that a batch can carry; `None` at the end of the file. Refuses the rows before it that are not
-    /// bets; skips blank lines.
+    /// Calls `look` with the next bet that a batch can carry, and returns its result; `None` at the end of the file.
+    /// Refuses the rows before it that are not bets; skips blank lines.
     ///
     /// # Errors
     /// [`Error::File`] if the file cannot be read; [`Error::Stopped`] after a request to stop.
-    pub fn next_bet(&mut self) -> Result<Option<Bet<'static>>, Error> {
-        while let Some(line) = self.next_line()? {
-            let row = match line {
-                Line::Whole if self.line.trim_ascii().is_empty() => continue,
-                Line::Whole => parse(&self.line, self.agency),
-                Line::TooLong => Err(Defect::Line),
-            };
-            match row {
-                Ok(bet) => return Ok(Some(bet.into_owned())),
-                Err(defect) => self.refuse(defect),
-            }
+    #[inline]
+    pub fn next_bet<T>(&mut self, mut look: impl FnMut(&Bet<'_>) -> T) -> Result<Option<T>, Error> {
+        if let Some((bet, len)) = bet_line::usual(self.lines.ahead(), self.agency) {
+            let result = look(&bet);
+            self.lines.skip(len);
+            return Ok(Some(result));
         }
-        Ok(None)
+        self.next_unusual_bet(look)
+    }
+
+    /// As [`Reader::next_bet`], for any line.
+    #[cold]
+    fn next_unusual_bet<T>(&mut self, mut look: impl FnMut(&Bet<'_>) -> T) -> Result<Option<T>, Error> {
+        loop {
+            let number = self.lines.number() + 1;
+            let (row, defect) = match self.lines.next() {
+                Ok(Some(Line::Whole(line))) => match bet_line::parse(line, self.agency) {
+                    Ok(bet) => return Ok(Some(look(&bet))),
+                    Err(_) if line.trim_ascii().is_empty() => continue,
+                    Err(defect) => (line, defect),
+                },
+                Ok(Some(Line::TooLong(start))) => (start, Defect::Line),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(self.failed(error)),
+            };
+            self.refused.add(number, row, defect);
+        }
+    }
+
+    /// Makes the bet that [`Reader::next_bet`] has just shown the next one again.
+    pub fn step_back(&mut self) {
+        self.lines.step_back();
     }
 
     /// Goes back to the first row.
@@ -133,12 +138,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Error::File`] if lseek(2) fails.
     pub fn rewind(&mut self) -> Result<(), Error> {
-        if self.line_number > 0 {
-            self.input.seek(SeekFrom::Start(0)).map_err(|e| self.failed(e))?;
-        }
-        self.line_number = 0;
-        self.at_end = false;
-        Ok(())
+        self.lines.rewind().map_err(|e| self.failed(e))
     }
 
     /// Counts the lines from the current position to the end, added to those before it; goes back to the first row.
@@ -146,56 +146,21 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::next_bet`].
     pub fn count_lines(&mut self) -> Result<u64, Error> {
-        while self.next_line()?.is_some() {}
-        let lines = self.line_number;
+        loop {
+            match self.lines.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        let lines = self.lines.number();
         self.rewind()?;
         Ok(lines)
     }
 
-    /// Reads the next line into `self.line`, without its terminator.
-    fn next_line(&mut self) -> Result<Option<Line>, Error> {
-        if !self.at_end {
-            let read = self.read_line();
-            read.map_err(|e| self.failed(e))?;
-        }
-        if self.at_end {
-            return Ok(None);
-        }
-        if self.line_number == 1 && self.line.starts_with(BOM) {
-            self.line.drain(..BOM.len());
-        }
-        Ok(Some(if self.line.len() <= MAX_LINE { Line::Whole } else { Line::TooLong }))
-    }
-
-    fn read_line(&mut self) -> io::Result<()> {
-        self.line.clear();
-        // Room for a BOM, the terminator, and the byte that makes a line too long.
-        let most = BOM.len() + MAX_LINE + 3;
-        self.input.by_ref().take(most as u64).read_until(b'\n', &mut self.line)?;
-        if self.line.is_empty() {
-            self.at_end = true;
-            return Ok(());
-        }
-        self.line_number += 1;
-        let terminated = self.line.pop_if(|last| *last == b'\n').is_some();
-        if !terminated && self.line.len() == most {
-            self.input.skip_until(b'\n')?;
-        }
-        self.line.pop_if(|last| *last == b'\r');
-        Ok(())
-    }
-
-    fn refuse(&mut self, defect: Defect) {
-        if self.line_number > self.refused.through {
-            self.refused.count += 1;
-            self.refused.through = self.line_number;
-            event!(Error, "leer_apuesta", fail, line = self.line_number, error = defect);
-            self.refused.sample.add(self.line_number, &self.line, defect);
-        }
-    }
-
+    #[cold]
     fn failed(&self, source: io::Error) -> Error {
-        if self.input.get_ref().stop.requested() {
+        if self.stop.requested() {
             return Error::Stopped;
         }
         Error::File { path: self.path.clone(), source }
@@ -209,59 +174,11 @@ impl Drop for Reader<'_> {
     }
 }
 
-/// A file whose read(2) fails after a request to stop: otherwise skipping hours of rows would not notice the request.
-#[derive(Debug)]
-struct Interruptible<'a> {
-    file: File,
-    stop: &'a StopSignal,
-}
-
-impl Read for Interruptible<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stop.check().map_err(io::Error::other)?;
-        self.file.read(buffer)
-    }
-}
-
-impl Seek for Interruptible<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
-    }
-}
-
-/// The bet in `line`, which is given without its terminator.
-fn parse(line: &[u8], agency: AgencyId) -> Result<Bet<'_>, Defect> {
-    if line.contains(&b'"') {
-        let fields = row::quoted_fields(line).ok_or(Defect::Csv)?;
-        from_fields(fields.iter(), agency).map(Bet::into_owned)
-    } else {
-        from_fields(line.split(|&b| b == b','), agency)
-    }
-}
-
-fn from_fields<'a>(fields: impl Iterator<Item = &'a [u8]>, agency: AgencyId) -> Result<Bet<'a>, Defect> {
-    let mut row = [&[][..]; FIELDS];
-    let mut count = 0;
-    for field in fields {
-        if let Some(slot) = row.get_mut(count) {
-            *slot = field;
-        }
-        count += 1;
-    }
-    if count != FIELDS {
-        return Err(InvalidBet::Fields(count).into());
-    }
-    let [first_name, last_name, document, birthdate, number] = row;
-    let document = decimal(document).ok_or(InvalidBet::Number("document"))?;
-    let number = decimal(number).ok_or(InvalidBet::Number("number"))?;
-    let bet = Bet::new(agency, [first_name, last_name], document, birthdate, number)?;
-    batch::check_len(&bet)?;
-    Ok(bet)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agency::defect::MAX_LINE;
+    use crate::agency::lines::BLOCK;
     use crate::exit_code::ExitStatus;
     use std::io::Write;
 
@@ -278,10 +195,10 @@ mod tests {
         file.write_all(text.as_ref()).unwrap();
         let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();
         let mut names = Vec::new();
-        while let Some(bet) = reader.next_bet().unwrap() {
-            names.push(bet.first_name.into_owned());
+        while let Some(name) = reader.next_bet(|bet| bet.first_name.as_str().to_owned()).unwrap() {
+            names.push(name);
         }
-        assert!(reader.next_bet().unwrap().is_none());
+        assert_eq!(reader.next_bet(|_| ()).unwrap(), None);
         (names, reader.refused())
     }
 
@@ -311,7 +228,7 @@ mod tests {
     #[test]
     fn bad_row_is_refused_and_its_neighbours_are_not() {
         let long_name = "x".repeat(30);
-        let endless = "x".repeat(3 * BUFFER);
+        let endless = "x".repeat(3 * BLOCK);
         for bad in [
             "Ana,Paz,7,1999-03-17",
             "Ana,Paz,7,1999-03-17,8,9",
@@ -365,11 +282,14 @@ mod tests {
         write!(file, "bad\n{GOOD}\nworse\n{GOOD}\n").unwrap();
         let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();
         assert_eq!(reader.count_lines().unwrap(), 4);
-        assert!(reader.next_bet().unwrap().is_some() && reader.refused() == 1);
+        let is_bet = |reader: &mut Reader<'_>| reader.next_bet(|_| ()).unwrap().is_some();
+        assert!(is_bet(&mut reader) && reader.refused() == 1);
         reader.rewind().unwrap();
         for _ in 0..2 {
-            assert!(reader.next_bet().unwrap().is_some() && reader.next_bet().unwrap().is_some());
-            assert!(reader.next_bet().unwrap().is_none() && reader.refused() == 2);
+            assert!(is_bet(&mut reader) && is_bet(&mut reader));
+            reader.step_back();
+            assert!(is_bet(&mut reader));
+            assert!(!is_bet(&mut reader) && reader.refused() == 2);
             reader.rewind().unwrap();
         }
     }
@@ -392,6 +312,6 @@ mod tests {
         file.as_file().set_len(1 << 32).unwrap();
         let mut reader = Reader::open(agency(), file.path(), &stop).unwrap();
         nix::sys::signal::raise(ipc::signals::Signal::SIGVTALRM).unwrap();
-        assert!(matches!(reader.next_bet(), Err(Error::Stopped)));
+        assert!(matches!(reader.next_bet(|_| ()), Err(Error::Stopped)));
     }
 }

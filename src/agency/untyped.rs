@@ -3,7 +3,7 @@
 //! Owns the two modes. Used by [`super::main`]. Untyped messages include no query for the stored bets. So if an answer
 //! is lost, the client sends the message again, and the server may store its bets twice.
 
-use super::batches::{Batches, Limits};
+use super::batches::Batches;
 use super::connection::{Dialer, SILENCE};
 use super::error::Error;
 use super::progress::Progress;
@@ -14,7 +14,8 @@ use super::stop::StopSignal;
 use crate::bet::Bet;
 use crate::config::client::Config;
 use crate::event;
-use crate::protocol::{Code, DecodeError, Malformed, batch, single};
+use crate::protocol::batch::Growing;
+use crate::protocol::{Code, DecodeError, Malformed, single};
 
 /// Mode bet: sends `bet` until the server has acknowledged it.
 ///
@@ -40,12 +41,14 @@ pub fn run_batches(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
     let mut reader = Reader::open(config.id, &config.data_path, stop)?;
     reader.require_bets()?;
     let progress = Progress::of(&mut reader)?;
-    let mut file = Batches::new(reader, Limits { bets: config.batch_max_amount, header: batch::HEADER });
+    let mut file = Batches::new(reader, config.batch_max_amount);
     let (mut sent, mut batches) = (0, 0);
-    while let Some(batch) = file.next_batch()? {
-        let count = batch.count();
+    let mut message = Vec::new();
+    while let Some(count) = file.fill(Growing::untyped(&mut message, config.id))? {
+        let count = count.get();
         let question = Question::Batch { number: batches + 1, first: sent + 1, count };
-        exchanges.run(question, &batch::encode(config.id, batch))?;
+        exchanges.run(question, &message)?;
+        message.clear();
         sent += u64::from(count);
         batches += 1;
         event!(Debug, "batch_enviado", success, batch = batches, cantidad = count);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::settings::{Settings, Source};
 use super::{duration, number, yaml};
-use crate::bet::{self, AgencyId, Bet, Birthdate, decimal};
+use crate::bet::{AgencyId, Bet, Birthdate, Name, decimal};
 use crate::logging::Level;
 
 /// The file that is read if the command line names none.
@@ -31,6 +31,11 @@ pub const KEYS: [&str; 12] = [
     "retry.timeout",
     "resume",
 ];
+/// `batch.window` if `resume` is on: as few batches as the server needs to be busy at all times.
+const WINDOW: u32 = 16;
+/// `batch.window` if `resume` is off: then nobody can say which of several unacknowledged batches a lost connection has
+/// stored.
+const WINDOW_WITHOUT_RESUME: u32 = 1;
 const MODES: &str = "echo, bet, batch or draw";
 /// In the modes bet and batch, agency numbers are below this: the server recognizes their messages by a first byte of
 /// 0.
@@ -112,6 +117,8 @@ impl Config {
             set.required("id", "below 16777216 in the modes bet and batch", number::within(1..=UNTYPED_AGENCIES - 1))?;
         }
         let loop_period = seconds("loop.period", 5)?;
+        let resume = set.get("resume", true, "true or false", |text| text.parse().ok())?;
+        let window = if resume { WINDOW } else { WINDOW_WITHOUT_RESUME };
         Ok(Self {
             id,
             mode,
@@ -123,12 +130,17 @@ impl Config {
             log_level: set.get("log.level", Level::Info, Level::ALLOWED, |text| text.parse().ok())?,
             log_settle: seconds("log.settle", 0)?,
             batch_max_amount: set.get("batch.maxAmount", 99, "a number from 1 to 255", number::within(1..=u8::MAX))?,
-            batch_window: set.get("batch.window", 1, "a number from 1 to 4294967295", number::within(1..=u32::MAX))?,
+            batch_window: set.get(
+                "batch.window",
+                window,
+                "a number from 1 to 4294967295",
+                number::within(1..=u32::MAX),
+            )?,
             data_path: set.get("data.path", format!(".data/agency-{id}.csv").into(), "a path", |text| {
                 (!text.is_empty()).then(|| text.into())
             })?,
             retry_timeout: seconds("retry.timeout", 60)?,
-            resume: set.get("resume", true, "true or false", |text| text.parse().ok())?,
+            resume,
         })
     }
 }
@@ -165,15 +177,15 @@ fn mode(set: &Settings, id: AgencyId) -> Result<Mode, Error> {
 fn bet_from_environment(agency: AgencyId) -> Result<Bet<'static>, Error> {
     let name = |key| {
         plain_variable(key, "1 to 255 bytes of UTF-8 without control characters", |text| {
-            bet::name(key, text.as_bytes()).ok().filter(|name| name.len() <= u8::MAX.into()).map(str::to_owned)
+            Name::new(key, text.as_bytes()).ok().filter(|_| text.len() <= u8::MAX.into()).map(Name::into_owned)
         })
     };
     let number = |key| plain_variable(key, number::ANY, |text| decimal(text.as_bytes()));
     let day = |key| plain_variable(key, "a day as YYYY-MM-DD", |text| Birthdate::parse(text.as_bytes()));
     Ok(Bet {
         agency,
-        first_name: name("NOMBRE")?.into(),
-        last_name: name("APELLIDO")?.into(),
+        first_name: name("NOMBRE")?,
+        last_name: name("APELLIDO")?,
         document: number("DOCUMENTO")?,
         birthdate: day("NACIMIENTO")?,
         number: number("NUMERO")?,
@@ -211,9 +223,17 @@ mod tests {
     #[test]
     fn defaults_are_as_documented() {
         let config = from(&[("id", "3")]).unwrap();
-        assert_eq!((config.batch_max_amount, config.batch_window, config.resume), (99, 1, true));
+        assert_eq!((config.batch_max_amount, config.batch_window, config.resume), (99, 16, true));
         assert_eq!(config.data_path, Path::new(".data/agency-3.csv"));
         assert_eq!((config.loop_period_text.as_str(), config.mode), ("5s", Mode::Draw));
+    }
+
+    #[test]
+    fn the_window_is_1_by_default_without_resume() {
+        let window = |file: &[(&str, &str)]| from(file).unwrap().batch_window;
+        assert_eq!(window(&[("id", "3"), ("resume", "true")]), WINDOW);
+        assert_eq!(window(&[("id", "3"), ("resume", "false")]), 1);
+        assert_eq!(window(&[("id", "3"), ("resume", "false"), ("batch.window", "2")]), 2);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!
 //! Used by the decoder and by the agency. Knows no socket.
 
+use std::num::NonZeroU8;
+
 use super::fields::{DecodeError, Fields};
 use super::generation::Form;
 use super::request::Request;
@@ -58,7 +60,7 @@ impl<'a> Batch<'a> {
 /// [`InvalidBet::TooLong`] if a name has more than [`MAX_NAME`] bytes.
 pub fn check_len(bet: &Bet<'_>) -> Result<(), InvalidBet> {
     for (field, name) in [("first name", &bet.first_name), ("last name", &bet.last_name)] {
-        if name.len() > MAX_NAME {
+        if name.as_bytes().len() > MAX_NAME {
             return Err(InvalidBet::TooLong(field));
         }
     }
@@ -67,7 +69,7 @@ pub fn check_len(bet: &Bet<'_>) -> Result<(), InvalidBet> {
 
 /// Bytes of `bet` in a batch.
 pub fn encoded_len(bet: &Bet<'_>) -> usize {
-    bet.first_name.len() + bet.last_name.len() + FIXED
+    bet.first_name.as_bytes().len() + bet.last_name.as_bytes().len() + FIXED
 }
 
 /// Encodes the whole message of exercise 6.
@@ -79,17 +81,87 @@ pub fn encode(agency: AgencyId, batch: Batch<'_>) -> Vec<u8> {
 
 /// Appends the batch to `message`. The caller has already added the type byte, if there is one.
 pub(super) fn encode_into(message: &mut Vec<u8>, agency: AgencyId, batch: Batch<'_>) {
+    push_header(message, agency, batch.count);
+    batch.bets.iter().for_each(|bet| push_bet(message, bet));
+}
+
+fn push_header(message: &mut Vec<u8>, agency: AgencyId, count: u8) {
     message.extend(agency.get().to_be_bytes());
-    message.push(batch.count);
-    for bet in batch.bets {
-        for name in [&bet.first_name, &bet.last_name] {
-            message.extend(name.as_bytes());
-            message.push(0);
-        }
-        message.extend(bet.document.to_be_bytes());
-        message.extend(bet.birthdate.as_str().as_bytes());
-        message.push(0);
-        message.extend(bet.number.to_be_bytes());
+    message.push(count);
+}
+
+fn push_bet(message: &mut Vec<u8>, bet: &Bet<'_>) {
+    message.extend_from_slice(bet.first_name.as_bytes());
+    message.push(0);
+    message.extend_from_slice(bet.last_name.as_bytes());
+    let mut rest = [0; FIXED - 1];
+    rest[1..5].copy_from_slice(&bet.document.to_be_bytes());
+    rest[5..15].copy_from_slice(bet.birthdate.bytes());
+    rest[16..].copy_from_slice(&bet.number.to_be_bytes());
+    message.extend_from_slice(&rest);
+}
+
+/// A batch at the end of a buffer of messages, which grows bet by bet. It leaves no byte unless [`Growing::finish`]
+/// completes it.
+#[derive(Debug)]
+pub struct Growing<'m> {
+    messages: &'m mut Vec<u8>,
+    start: usize,
+    /// Position of the count in `messages`.
+    count_at: usize,
+    count: u8,
+    /// Length of `messages` when this value is dropped.
+    kept: usize,
+}
+
+impl<'m> Growing<'m> {
+    /// A batch without a type byte, as in exercise 6.
+    pub fn untyped(messages: &'m mut Vec<u8>, agency: AgencyId) -> Self {
+        Self::start(messages, &[], agency)
+    }
+
+    /// A batch after its type byte, if it has one.
+    pub(super) fn start(messages: &'m mut Vec<u8>, type_byte: &[u8], agency: AgencyId) -> Self {
+        let start = messages.len();
+        messages.extend_from_slice(type_byte);
+        push_header(messages, agency, 0);
+        let count_at = messages.len() - 1;
+        Self { messages, start, count_at, count: 0, kept: start }
+    }
+
+    /// Bytes of the message so far, type byte included.
+    pub fn encoded_len(&self) -> usize {
+        self.messages.len() - self.start
+    }
+
+    /// The number of bets so far.
+    pub fn count(&self) -> u8 {
+        self.count
+    }
+
+    /// Appends `bet`, which must pass [`check_len`].
+    ///
+    /// # Panics
+    /// If the batch has 255 bets already.
+    pub fn push(&mut self, bet: &Bet<'_>) {
+        debug_assert_eq!(check_len(bet), Ok(()));
+        self.count = self.count.checked_add(1).expect("a batch has at most 255 bets");
+        push_bet(self.messages, bet);
+    }
+
+    /// Writes the number of bets into the header and returns it; `None` for a batch without bets, which leaves no byte,
+    /// because it would state the end of the agency.
+    pub fn finish(mut self) -> Option<NonZeroU8> {
+        let count = NonZeroU8::new(self.count)?;
+        self.messages[self.count_at] = count.get();
+        self.kept = self.messages.len();
+        Some(count)
+    }
+}
+
+impl Drop for Growing<'_> {
+    fn drop(&mut self) {
+        self.messages.truncate(self.kept);
     }
 }
 

@@ -13,10 +13,10 @@ use crate::row::Rows;
 /// Encodes the whole message. Returns `None` if a name has more than 255 bytes.
 pub fn encode(bet: &Bet<'_>) -> Option<Vec<u8>> {
     let mut message = bet.agency.get().to_be_bytes().to_vec();
-    push_pstr(&mut message, &bet.first_name)?;
-    push_pstr(&mut message, &bet.last_name)?;
+    push_pstr(&mut message, bet.first_name.as_bytes())?;
+    push_pstr(&mut message, bet.last_name.as_bytes())?;
     message.extend(bet.document.to_be_bytes());
-    push_pstr(&mut message, bet.birthdate.as_str())?;
+    push_pstr(&mut message, bet.birthdate.bytes())?;
     message.extend(bet.number.to_be_bytes());
     Some(message)
 }
@@ -41,8 +41,8 @@ pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
 }
 
 /// Appends `text` as a `pstr`. Returns `None` if it has more than 255 bytes.
-fn push_pstr(message: &mut Vec<u8>, text: &str) -> Option<()> {
+fn push_pstr(message: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     message.push(text.len().try_into().ok()?);
-    message.extend(text.as_bytes());
+    message.extend_from_slice(text);
     Some(())
 }

@@ -1,7 +1,7 @@
 //! Exercises 7 and 8: `u8 type`, then the body of that type. Requests and answers, each encoded beside its decoder.
 
 use super::answer::{Answer, AnswerStart};
-use super::batch::{self, Batch};
+use super::batch::{self, Batch, Growing};
 use super::code::Code;
 use super::fields::{DecodeError, Fields};
 use super::generation::Form;
@@ -28,14 +28,14 @@ pub const BATCH_HEADER: usize = 1 + batch::HEADER;
 /// Type 1. A batch without bets states the end of the agency.
 pub fn encode_batch(agency: AgencyId, batch: Batch<'_>) -> Vec<u8> {
     let mut message = Vec::with_capacity(1 + batch.encoded_len());
-    encode_batch_into(&mut message, agency, batch);
+    message.push(ENVIO_BATCH);
+    batch::encode_into(&mut message, agency, batch);
     message
 }
 
-/// Appends a message of type 1 to `messages`.
-pub fn encode_batch_into(messages: &mut Vec<u8>, agency: AgencyId, batch: Batch<'_>) {
-    messages.push(ENVIO_BATCH);
-    batch::encode_into(messages, agency, batch);
+/// Starts a batch, type 1, at the end of `messages`.
+pub fn start_batch(messages: &mut Vec<u8>, agency: AgencyId) -> Growing<'_> {
+    Growing::start(messages, &[ENVIO_BATCH], agency)
 }
 
 /// Type 1 with count 0: the agency has sent all its bets.

@@ -65,28 +65,6 @@ fn many_winners_in_many_pieces_are_counted() {
 }
 
 #[test]
-fn a_full_window_is_sent_before_the_first_acknowledgement() {
-    let server = PlayedServer::new();
-    let (client, mut peer) = begun(&server, draw(&server).set("BATCH_WINDOW", "3").bets(agency_file(50)));
-    for _ in 0..3 {
-        assert!(matches!(peer.message(), Message::Batch(_)));
-    }
-    assert!(peer.is_quiet());
-    peer.send(&confirmation(0));
-    assert!(matches!(peer.message(), Message::Batch(_)));
-    assert!(peer.is_quiet());
-    peer.send(&[2, 0, 2, 0, 2]);
-    assert!(matches!(peer.message(), Message::Batch(_)));
-    assert!(peer.is_quiet());
-    peer.send(&[0, 2, 0]);
-    assert_eq!(peer.message(), Message::End);
-    peer.send(&confirmation(0));
-    peer.message();
-    peer.send(&winners(&[]));
-    client.end().succeeded();
-}
-
-#[test]
 fn with_a_window_the_refused_batch_is_named() {
     let server = PlayedServer::new();
     let (client, mut peer) = begun(&server, draw(&server).set("BATCH_WINDOW", "4").bets(agency_file(50)));

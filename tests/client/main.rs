@@ -16,4 +16,5 @@ mod settle;
 mod single_bet;
 mod start;
 mod stop;
+mod window;
 mod winners;

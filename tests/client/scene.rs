@@ -11,9 +11,9 @@ pub const RETRY: &str = "WARNING  action: connect | result: in_progress";
 /// Batches in a draw of 25 bets.
 pub const BATCHES: usize = 3;
 
-/// Mode draw, in batches of 10.
+/// Mode draw, in batches of 10. Each is acknowledged before the next one, unless the test sets another window.
 pub fn draw(server: &PlayedServer) -> ClientSetup {
-    ClientSetup::new("draw").server(server.address()).set("BATCH_MAXAMOUNT", "10")
+    ClientSetup::new("draw").server(server.address()).set("BATCH_MAXAMOUNT", "10").set("BATCH_WINDOW", "1")
 }
 
 /// Mode batch, with 25 bets in batches of 10.

@@ -68,6 +68,6 @@ pub fn row(bet: &Bet<'_>) -> Vec<u8> {
         true => format!("\"{}\"", name.replace('"', "\"\"")),
         false => name.to_owned(),
     };
-    let names = format!("{},{}", quoted(&bet.first_name), quoted(&bet.last_name));
+    let names = format!("{},{}", quoted(bet.first_name.as_str()), quoted(bet.last_name.as_str()));
     format!("{},{names},{},{},{}\r\n", bet.agency, bet.document, bet.birthdate.as_str(), bet.number).into_bytes()
 }
