@@ -4,23 +4,6 @@
 //! Pure. Most names are plain. The fast paths handle bets with plain names, and leave all others to the general code. Tests
 //! compare both.
 
-/// A name that is plain and not empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name<'a>(&'a [u8]);
-
-impl<'a> Name<'a> {
-    /// The name at the front of `bytes`, up to the first `end`, which must not be a plain byte; `None` if it is not plain.
-    pub fn before(end: u8, bytes: &'a [u8]) -> Option<Self> {
-        let len = len(bytes);
-        (len > 0 && bytes.get(len) == Some(&end)).then(|| Self(&bytes[..len]))
-    }
-
-    /// Its bytes.
-    pub fn bytes(self) -> &'a [u8] {
-        self.0
-    }
-}
-
 /// How many bytes at the front of `bytes` are plain.
 pub fn len(bytes: &[u8]) -> usize {
     let mut len = ascii_len(bytes);
@@ -101,23 +84,6 @@ mod tests {
         for pair in (0..=u16::MAX).map(u16::to_be_bytes) {
             let bytes = [b'a', pair[0], pair[1], b'b'];
             assert_eq!(len(&bytes), slow_len(&bytes), "{pair:?}");
-        }
-    }
-
-    #[test]
-    fn names_are_plain_up_to_their_end() {
-        assert_eq!(Name::before(0, b"Ana\0Paz\0").map(Name::bytes), Some(&b"Ana"[..]));
-        assert_eq!(Name::before(0, "Ñandú\0".as_bytes()).map(Name::bytes), Some("Ñandú".as_bytes()));
-        assert_eq!(Name::before(b',', b"Juan Carlos,").map(Name::bytes), Some(&b"Juan Carlos"[..]));
-        for (end, bytes) in [
-            (0, &b"\0"[..]),
-            (0, b"Ana"),
-            (0, b"Ana,\0"),
-            (b',', b"Ana\0,"),
-            (0, "A\u{85}\0".as_bytes()),
-            (0, "A€\0".as_bytes()),
-        ] {
-            assert_eq!(Name::before(end, bytes), None);
         }
     }
 }

@@ -6,8 +6,7 @@
 
 use std::io::Read;
 
-use crate::bet::{AgencyId, Bet, Birthdate, decimal};
-use crate::plain::Name;
+use crate::bet::{AgencyId, Bet, Name, decimal};
 
 /// The line terminator of a row.
 pub const TERMINATOR: &[u8] = b"\r\n";
@@ -54,43 +53,25 @@ impl Rows {
 
     /// Appends the row of `bet`.
     pub fn push(&mut self, bet: &Bet<'_>) {
-        let names = [&bet.first_name, &bet.last_name].map(|name| name.as_bytes());
-        if names.iter().any(|name| memchr::memchr2(b',', b'"', name).is_some()) {
+        let needs_quotes = |name: &Name<'_>| memchr::memchr2(b',', b'"', name.as_bytes()).is_some();
+        if needs_quotes(&bet.first_name) || needs_quotes(&bet.last_name) {
             self.bytes.extend(quoted_row(bet));
             self.count += 1;
         } else {
-            self.push_unquoted(bet.agency, names, bet.document, bet.birthdate, bet.number);
+            self.push_plain(bet);
         }
     }
 
-    /// As [`Rows::push`], for a bet with plain names.
-    pub fn push_plain(
-        &mut self,
-        agency: AgencyId,
-        names: [Name<'_>; 2],
-        document: u32,
-        birthdate: Birthdate,
-        number: u32,
-    ) {
-        self.push_unquoted(agency, names.map(Name::bytes), document, birthdate, number);
-    }
-
-    /// Many times as fast as the csv crate.
-    fn push_unquoted(
-        &mut self,
-        agency: AgencyId,
-        [first_name, last_name]: [&[u8]; 2],
-        document: u32,
-        birthdate: Birthdate,
-        number: u32,
-    ) {
+    /// As [`Rows::push`], for a bet whose names hold neither commas nor quotes, which is not checked. Many times as fast as
+    /// the csv crate.
+    pub fn push_plain(&mut self, bet: &Bet<'_>) {
         let mut row = Line(&mut self.bytes);
-        row.number(agency.get());
-        row.text(first_name);
-        row.text(last_name);
-        row.number(document);
-        row.text(birthdate.bytes());
-        row.number(number);
+        row.number(bet.agency.get());
+        row.text(bet.first_name.as_bytes());
+        row.text(bet.last_name.as_bytes());
+        row.number(bet.document);
+        row.text(bet.birthdate.bytes());
+        row.number(bet.number);
         row.terminate();
         self.count += 1;
     }

@@ -5,6 +5,7 @@
 //! [`row::parse`] refuses, nor the other way round; the tests compare both.
 
 use crate::bet::{AgencyId, Birthdate, Name};
+use crate::plain;
 use crate::row;
 
 /// Rows of one agency at the front of some bytes.
@@ -105,45 +106,16 @@ fn number(rest: &mut &[u8]) -> Option<u32> {
 
 /// A valid name without quotes, up to the next comma.
 fn name(rest: &mut &[u8]) -> Option<()> {
-    let mut len = 0;
-    let mut is_ascii = true;
-    loop {
-        // Eight bytes at a time.
-        if let Some(word) = rest[len..].first_chunk() {
-            let plain = plain_bytes(u64::from_le_bytes(*word));
-            len += plain as usize;
-            if plain == 8 {
-                continue;
-            }
+    let mut len = plain::len(rest);
+    if rest.get(len)? != &b',' || len == 0 {
+        len = memchr::memchr(b',', rest)?;
+        let name = &rest[..len];
+        if name.contains(&b'"') || Name::new("name", name).is_err() {
+            return None;
         }
-        match *rest.get(len)? {
-            b',' => break,
-            b'"' | ..b' ' => return None,
-            byte => is_ascii &= byte < 0x7f,
-        }
-        len += 1;
     }
-    let (name, after) = rest.split_at(len);
-    if name.is_empty() || (!is_ascii && Name::new("name", name).is_err()) {
-        return None;
-    }
-    *rest = after;
+    *rest = &rest[len..];
     Some(())
-}
-
-/// How many of the first bytes of `word`, in little-endian order, are printable ASCII characters other than a comma and a
-/// quote.
-fn plain_bytes(word: u64) -> u32 {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGHS: u64 = ONES << 7;
-    // The high bit of each byte that is zero. Bits above the first such byte may be wrong, and are not used.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let below_space = word.wrapping_sub(ONES * u64::from(b' ')) & !word & HIGHS;
-    // 0x7f and all bytes of other encodings.
-    let not_ascii = (word | (word & !HIGHS).wrapping_add(ONES)) & HIGHS;
-    let special =
-        below_space | not_ascii | zeros(word ^ (ONES * u64::from(b','))) | zeros(word ^ (ONES * u64::from(b'"')));
-    special.trailing_zeros() / 8
 }
 
 #[cfg(test)]

@@ -236,11 +236,11 @@ impl Arriving {
     fn take_plain(&mut self, fields: &mut Fields<'_>) -> Option<()> {
         let (Ok(rows), agency) = (&mut self.rows, AgencyId::new(self.agency)?) else { return None };
         let mut ahead = *fields;
-        let names = [ahead.plain_name(MAX_NAME)?, ahead.plain_name(MAX_NAME)?];
+        let [first_name, last_name] = [ahead.plain_name(MAX_NAME)?, ahead.plain_name(MAX_NAME)?];
         let document = ahead.u32().ok()?;
         let (date, 0) = (ahead.bytes(Birthdate::LEN).ok()?, ahead.u8().ok()?) else { return None };
         let birthdate = Birthdate::parse(date)?;
-        rows.push_plain(agency, names, document, birthdate, ahead.u32().ok()?);
+        rows.push_plain(&Bet { agency, first_name, last_name, document, birthdate, number: ahead.u32().ok()? });
         *fields = ahead;
         self.left -= 1;
         Some(())

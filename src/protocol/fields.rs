@@ -1,7 +1,7 @@
 //! Integers and texts at the front of the bytes that have arrived so far.
 
 use super::malformed::Malformed;
-use crate::plain::Name;
+use crate::bet::Name;
 
 /// Why a decoder returns no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +53,9 @@ impl<'a> Fields<'a> {
 
     /// A [`Self::cstr`] of at most `longest` bytes that is a plain name; `None` for every other text.
     pub(super) fn plain_name(&mut self, longest: usize) -> Option<Name<'a>> {
-        let name = Name::before(0, &self.0[..self.0.len().min(longest + 1)])?;
-        self.0 = &self.0[name.bytes().len() + 1..];
+        let (name, _) = Name::plain(&self.0[..self.0.len().min(longest + 1)])?;
+        let (&0, rest) = self.0[name.as_bytes().len()..].split_first()? else { return None };
+        self.0 = rest;
         Some(name)
     }
 
