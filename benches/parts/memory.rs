@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Outcome};
 use super::rounds::{Group, Sample};
-use super::servers::{PATIENCE, Server};
+use super::servers::Server;
 use crate::Result;
 use crate::floor::Floor;
 use crate::process::{Memory, children_of};
@@ -10,49 +10,40 @@ use crate::report::{Quartiles, names};
 use crate::traffic::{AGENCIES, Idle};
 
 /// Number of children.
-const CHILDREN: [u32; 2] = [1000, 10_000];
-/// Most children whose memory is read.
-const SAMPLED: usize = 1000;
+const CHILDREN: u32 = 1000;
 /// Bytes of the parent that do not depend on its children, in the goal.
 const FIXED: f64 = 3.3e6;
 const KB: f64 = 1024.0;
 
 /// Measures the project's server and a bare fork.
 pub fn measure(bench: &Bench) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    for count in CHILDREN {
-        if let Some(reason) = bench.too_many(count) {
-            outcome.skipped.push(reason);
-            continue;
-        }
-        let quantities =
-            [(names::CHILD, "kB"), ("idle child, private", "kB"), ("parent, RSS", "kB"), (names::PARENT, "bytes")];
-        let mut group = Group::new(format!("{count} idle children"), quantities);
-        group.add(format!("server, {count} children"), || run(bench, Server::own(AGENCIES), count));
-        group.add(format!("floor: bare fork, {count} children"), || run(bench, Server::Floor(Floor::Bare(count)), count));
-        let rounds = if count == CHILDREN[0] { bench.rounds(3, 5) } else { bench.rounds(1, 3) };
-        outcome.figures.extend(group.measure(rounds, &bench.stop)?);
+    if let Some(reason) = bench.too_many(CHILDREN) {
+        return Ok(Outcome { skipped: vec![reason], ..Outcome::default() });
     }
-    Ok(outcome)
+    let quantities =
+        [(names::CHILD, "kB"), ("idle child, private", "kB"), ("parent, RSS", "kB"), (names::PARENT, "bytes")];
+    let mut group = Group::new(format!("{CHILDREN} idle children"), quantities);
+    for (name, server) in
+        [("server", Server::own(AGENCIES)), ("floor: bare fork", Server::Floor(Floor::Bare(CHILDREN)))]
+    {
+        group.add(format!("{name}, {CHILDREN} children"), move || run(bench, server));
+    }
+    let figures = group.measure(bench.rounds(3, 7), &bench.stop)?;
+    Ok(Outcome { figures, ..Outcome::default() })
 }
 
-fn run(bench: &Bench, server: Server, count: u32) -> Result<Sample<4>> {
-    let settings = [("MAX_CONNECTIONS", (count + 1024).to_string())];
-    let running = server.start_in(tempfile::tempdir()?, &settings, (&bench.stop, PATIENCE))?;
-    let idle = Idle::open(&running, count, &bench.stop)?;
+fn run(bench: &Bench, server: Server) -> Result<Sample<4>> {
+    let running = server.start_for_idle(CHILDREN, &bench.stop)?;
+    let idle = Idle::open(&running, CHILDREN, &bench.stop)?.ok_or("the children did not start in time")?;
     let children = children_of(running.pid())?;
-    let sampled = children.iter().step_by(children.len().div_ceil(SAMPLED).max(1));
-    let memory = sampled.map(|pid| Memory::of(*pid)).collect::<Result<Vec<_>>>()?;
+    let memory = children.iter().map(|pid| Memory::of(*pid)).collect::<Result<Vec<_>>>()?;
     let median = |figure: fn(&Memory) -> f64| {
-        Quartiles::of(&memory.iter().map(figure).collect::<Vec<_>>()).map_or(f64::NAN, |quartiles| quartiles.median)
+        let samples: Vec<f64> = memory.iter().map(figure).collect();
+        Quartiles::of(&samples).map_or(f64::NAN, |quartiles| quartiles.median)
     };
     let parent = Memory::of(running.pid())?.resident;
-    let sample = [
-        median(|m| m.proportional),
-        median(|m| m.private),
-        parent,
-        (parent * KB - FIXED) / f64::from(count),
-    ];
+    let beyond = (parent * KB - FIXED) / f64::from(CHILDREN);
+    let sample = [median(|m| m.proportional), median(|m| m.private), parent, beyond];
     drop(idle);
     running.stop()?;
     Ok(sample)

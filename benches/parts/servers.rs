@@ -15,6 +15,11 @@ use crate::traffic::wire::Framing;
 /// How long a server without bets may take to listen.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Longer than any run.
+const NEVER: &str = "1h";
+/// Connections besides the idle ones.
+const SPARE: u32 = 1000;
+
 /// A server.
 #[derive(Debug, Clone, Copy)]
 pub enum Server {
@@ -57,6 +62,16 @@ impl Server {
     /// Starts it in a fresh directory and waits until it listens.
     pub fn start(self, stop: &Stop) -> Result<Running> {
         self.start_in(tempfile::tempdir()?, &[], (stop, PATIENCE))
+    }
+
+    /// Starts it for `count` connections that send nothing, and some more.
+    pub fn start_for_idle(self, count: u32, stop: &Stop) -> Result<Running> {
+        let settings = [
+            ("MAX_CONNECTIONS", (count + SPARE).to_string()),
+            ("IDLE_TIMEOUT", NEVER.to_owned()),
+            ("MESSAGE_TIMEOUT", NEVER.to_owned()),
+        ];
+        self.start_in(tempfile::tempdir()?, &settings, (stop, PATIENCE))
     }
 
     /// Starts it in `dir`, where files of it may be, with further settings, and waits at most `patience` until it listens.

@@ -1,11 +1,12 @@
 //! Thousands of agencies in one draw, driven by this one process with epoll(7).
 //!
-//! Each agency connects, sends one batch, ends, asks for its winners, and stays connected until all have their winners. A
+//! Each agency connects, sends one batch, ends, asks for its winners, and stays connected until all have their winners.
+//! Without a query for winners it leaves after its end. A
 //! new agency connects while fewer than [`AHEAD`] wait for the acknowledgement of their batch: more would overflow the
 //! kernel's queue of connections, and then the benchmark would measure TCP's retransmissions.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -203,7 +204,8 @@ impl<'a> Play<'a> {
         }
         if self.members[at].step == Step::Over {
             self.over += 1;
-            return Ok(());
+            // Without a draw to wait for, it leaves.
+            return if asks { Ok(()) } else { self.members[at].connection.shutdown(Shutdown::Both) };
         }
         self.send(at)
     }
