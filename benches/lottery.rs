@@ -119,7 +119,14 @@ fn run(options: &Options) -> Result<()> {
     for part in Part::value_variants() {
         if options.parts.is_empty() || options.parts.contains(part) {
             let load = output::load()?;
-            let outcome = part.measure(&bench).map_err(|e| format!("{}: {e}", part.name()))?;
+            let outcome = match part.measure(&bench) {
+                Ok(outcome) => outcome,
+                Err(e) => {
+                    bench.stop.check()?;
+                    failures.push(format!("{}: {e}", part.name()));
+                    continue;
+                }
+            };
             failures.extend(outcome.failures);
             output.add(part.name(), (load, options.full), (outcome.skipped, outcome.figures))?;
         }

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::floor::{Floor, Sync};
 use crate::traffic::AGENCIES;
 
-/// Most bets in a batch. Above 150, the limit of 8000 bytes cuts most batches of these files.
+/// Most bets in a batch. The limit of 8000 bytes cuts the batches of these files at about 200.
 const SIZES: [u8; 10] = [1, 2, 5, 10, 25, 50, 99, 101, 150, 255];
 
 /// Measures the project's server under the minimal client, and the floor.

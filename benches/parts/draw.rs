@@ -55,7 +55,11 @@ pub fn measure(bench: &Bench) -> Result<Outcome> {
             group.add_point(names::with_agencies(name, agencies), (name, agencies), run);
         }
         let rounds = if agencies == AGENCIES[4] { bench.rounds(2, 5) } else { bench.rounds(5, 11) };
-        outcome.figures.extend(group.measure(rounds, &bench.stop)?);
+        match group.measure(rounds, &bench.stop) {
+            Ok(figures) => outcome.figures.extend(figures),
+            Err(e) => failures.borrow_mut().push(e.to_string()),
+        }
+        bench.stop.check()?;
     }
     outcome.failures = failures.into_inner();
     Ok(outcome)
@@ -68,7 +72,7 @@ fn run(bench: &Bench, server: Server, crowd: &Crowd) -> Result<(Sample<5>, Optio
     let leaving = Instant::now();
     drop(draw.connections);
     let empty = || Ok(children_of(running.pid())?.is_empty().then(Instant::now));
-    // A floor reaps only after its next connection, so its children stay.
+    // A floor holds no draw. It reaps only after its next connection, so its children stay.
     let left = match server {
         Server::Own { .. } => bench.stop.until(PATIENCE, empty)?.ok_or("children are left")? - leaving,
         Server::Floor(_) => Duration::ZERO,
@@ -81,7 +85,9 @@ fn run(bench: &Bench, server: Server, crowd: &Crowd) -> Result<(Sample<5>, Optio
     }
     running.stop()?;
     let failure = draw.first_error.map(|e| format!("{} agencies failed: {e}", draw.errors));
-    let [acknowledged, drawn, answered] = [draw.acknowledged, draw.drawn, draw.answered].map(|time| time.as_secs_f64());
-    let left = if left.is_zero() { f64::NAN } else { left.as_secs_f64() };
-    Ok(([acknowledged, drawn, answered, left, draw.errors as f64], failure))
+    let [drawn, answered, left] = match server {
+        Server::Own { .. } => [draw.drawn, draw.answered, left].map(|time| time.as_secs_f64()),
+        Server::Floor(_) => [f64::NAN; 3],
+    };
+    Ok(([draw.acknowledged.as_secs_f64(), drawn, answered, left, draw.errors as f64], failure))
 }

@@ -1,7 +1,8 @@
 //! A drawing of bars or lines as SVG: light background, few colours, title, axes and units.
 
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::coord::ranged1d::{AsRangedCoord, SegmentedCoord, ValueFormatter};
+use plotters::coord::types::RangedCoordusize;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -42,6 +43,17 @@ fn failure(error: impl std::fmt::Display) -> Failure {
 
 fn font(size: u32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&INK)
+}
+
+/// An axis with `count` positions, each as wide as a bar.
+fn positions(count: usize) -> SegmentedCoord<RangedCoordusize> {
+    // The range includes its end.
+    (0..count.saturating_sub(1)).into_segmented()
+}
+
+/// The beginning of `position` on such an axis, or the end of the axis.
+fn end(position: usize, count: usize) -> SegmentValue<usize> {
+    if position < count { SegmentValue::Exact(position) } else { SegmentValue::Last }
 }
 
 /// Draws on white, and adds `title` for those who hear the page.
@@ -101,7 +113,7 @@ impl Lines {
     where
         Y::CoordDescType: ValueFormatter<f64>,
     {
-        let x = (0..self.categories.len()).into_segmented();
+        let x = positions(self.categories.len());
         let mut builder = ChartBuilder::on(area);
         builder.caption(&self.title, font(TITLE_SIZE)).margin(14).x_label_area_size(48).y_label_area_size(72);
         let mut chart = builder.build_cartesian_2d(x, y).map_err(failure)?;
@@ -113,7 +125,7 @@ impl Lines {
             .bold_line_style(GRID)
             .axis_style(INK)
             .label_style(font(LABEL_SIZE))
-            .x_labels(self.categories.len() + 1)
+            .x_labels(self.categories.len())
             .x_label_formatter(&|x| match x {
                 SegmentValue::CenterOf(position) => self.categories.get(*position).cloned().unwrap_or_default(),
                 _ => String::new(),
@@ -169,7 +181,7 @@ impl Bars {
         let count = self.bars.len();
         let mut builder = ChartBuilder::on(area);
         builder.caption(&self.title, font(TITLE_SIZE)).margin(14).x_label_area_size(48).y_label_area_size(330);
-        let mut chart = builder.build_cartesian_2d(0.0..highest, (0..count).into_segmented()).map_err(failure)?;
+        let mut chart = builder.build_cartesian_2d(0.0..highest, positions(count)).map_err(failure)?;
         chart
             .configure_mesh()
             .disable_y_mesh()
@@ -177,7 +189,7 @@ impl Bars {
             .bold_line_style(GRID)
             .axis_style(INK)
             .label_style(font(LABEL_SIZE))
-            .y_labels(count + 1)
+            .y_labels(count)
             .y_label_formatter(&|y| match y {
                 SegmentValue::CenterOf(position) | SegmentValue::Exact(position) => {
                     count.checked_sub(position + 1).map_or_else(String::new, |at| self.bars[at].0.clone())
@@ -190,7 +202,7 @@ impl Bars {
         for (at, (_, value, colour)) in self.bars.iter().enumerate() {
             let position = count - 1 - at;
             let (middle, colour) = (SegmentValue::CenterOf(position), COLOURS[colour % COLOURS.len()]);
-            let corners = [(0.0, SegmentValue::Exact(position)), (value.median, SegmentValue::Exact(position + 1))];
+            let corners = [(0.0, SegmentValue::Exact(position)), (value.median, end(position + 1, count))];
             let mut bar = Rectangle::new(corners, colour.mix(0.75).filled());
             bar.set_margin(5, 5, 0, 0);
             chart.draw_series([bar]).map_err(failure)?;
@@ -200,7 +212,7 @@ impl Bars {
             chart.draw_series([beside]).map_err(failure)?;
         }
         for mark in &self.marks {
-            let ends = [(*mark, SegmentValue::Exact(0)), (*mark, SegmentValue::Exact(count))];
+            let ends = [(*mark, end(0, count)), (*mark, SegmentValue::Last)];
             chart.draw_series([PathElement::new(ends, COLOURS[1])]).map_err(failure)?;
         }
         Ok(())

@@ -9,11 +9,11 @@ use super::stats::Quartiles;
 pub fn draw_all(results: &Results) -> Result<Vec<(&'static str, String)>, String> {
     let part = |name: &str| results.parts.get(name);
     let plots = [
-        ("ingest", part("ingest").and_then(|part| ingest(part, names::FLOCK, "Bets a second, of the flock floor"))),
+        ("ingest", part("ingest").and_then(|part| ingest(part, names::FLOCK, "bets a second, as a ratio to the flock floor"))),
         (
             "durable",
             part("durable").and_then(|part| {
-                ingest(part, names::FDATASYNC, "Bets a second if each batch is durable, of the fdatasync floor")
+                ingest(part, names::FDATASYNC, "bets a second if each batch is durable, as a ratio to the fdatasync floor")
             }),
         ),
         ("flat", part("flat").and_then(flat)),
@@ -97,7 +97,7 @@ fn flat(part: &Measured) -> Option<Bars> {
     }
     Some(Bars {
         title: "Cost of a message by agencies and stored bets".to_owned(),
-        axis: "time, of a server with 10 agencies and few bets".to_owned(),
+        axis: "time, as a ratio to a server with 10 agencies and few bets".to_owned(),
         marks: vec![0.8, 1.2],
         bars,
     })

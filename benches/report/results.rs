@@ -74,9 +74,10 @@ impl Figure {
         Quartiles::of(&self.samples)
     }
 
-    /// Quartiles of the ratios to `base`, which was measured in the same rounds.
+    /// Quartiles of the ratios to `base`, which was measured in the same rounds; `None` if `base` has a zero.
     pub fn ratio_to(&self, base: &Self) -> Option<Quartiles> {
-        Quartiles::of(&ratios(&self.samples, &base.samples))
+        let ratios = ratios(&self.samples, &base.samples);
+        Quartiles::of(&ratios).filter(|_| ratios.iter().all(|ratio| ratio.is_finite()))
     }
 }
 

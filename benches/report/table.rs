@@ -17,7 +17,8 @@ pub fn part_table(name: &str, part: &Measured) -> String {
         for figure in sorted_by_quantity(part, group) {
             if figure.quantity != quantity {
                 quantity = &figure.quantity;
-                let _ = writeln!(text, "  {quantity}, {}", figure.unit);
+                let unit = if figure.unit.is_empty() { String::new() } else { format!(", {}", figure.unit) };
+                let _ = writeln!(text, "  {quantity}{unit}");
             }
             text += &line(part, figure);
         }

@@ -21,8 +21,8 @@ const AHEAD: usize = 1000;
 const EVENTS: usize = 512;
 /// Longest wait for events, in milliseconds; then the loop looks for a signal.
 const INTERVAL: u16 = 100;
-/// Longest time without any event: a longer one is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time of all conversations: a longer one is a failure.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// The agencies 1 to `agencies`.
 pub struct Crowd {
@@ -56,21 +56,18 @@ impl Crowd {
     /// Runs all conversations.
     ///
     /// # Errors
-    /// A signal has arrived, nothing happens for a minute, or a connection is refused. The failure of a conversation is
-    /// counted in the draw.
+    /// A signal has arrived, the conversations take longer than two minutes, or a connection is refused. The failure of a
+    /// conversation is counted in the draw.
     pub fn play(&self, (port, framing): (u16, Framing), stop: &Stop) -> Result<Draw> {
         let mut play = Play::new(self, framing)?;
-        let mut last_event = Instant::now();
         let mut events = vec![EpollEvent::empty(); EVENTS];
         while play.open() > 0 {
             play.connect_some(port)?;
             stop.check()?;
             let count = play.epoll.wait(&mut events, INTERVAL)?;
             events[..count].iter().for_each(|event| play.continue_with(event.data() as usize));
-            if count > 0 {
-                last_event = Instant::now();
-            } else if last_event.elapsed() > PATIENCE {
-                return Err(format!("{} agencies got no answer", play.open()).into());
+            if play.start.elapsed() > LIMIT {
+                return Err(format!("{} agencies are not done within {LIMIT:?}", play.open()).into());
             }
         }
         Ok(play.draw())

@@ -83,6 +83,9 @@ fn start(bench: &Bench, many: u32, outcome: &mut Outcome) -> Result<Vec<Member>>
             continue;
         }
         for (bets, word) in [(FEW, "few"), (MILLION, "1 million"), (many, "many")] {
+            if bets == MILLION && agencies != AGENCIES[0] {
+                continue;
+            }
             let name = format!("{agencies} agencies, {word} bets");
             let (member, starts) = Member::start(name, agencies, bets, samples, &bench.stop)?;
             let starts: Rounds<5> = starts.into_iter().map(|start| vec![start]).collect();
@@ -118,7 +121,7 @@ fn figures<const N: usize>(
         subject: members[at].name.clone(),
         quantity: quantities[quantity].0.to_owned(),
         unit: quantities[quantity].1.to_owned(),
-        base: Some(SMALLEST.to_owned()),
+        base: members.iter().any(|member| member.name == SMALLEST && members.len() > 1).then(|| SMALLEST.to_owned()),
         point: None,
         samples: rounds.iter().map(|members| members[at][quantity]).collect(),
     };
