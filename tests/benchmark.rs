@@ -1,4 +1,5 @@
-//! The parts of the benchmark that compute: quartiles, ratios, goals, JSON, plots, the page, and the order of the relay.
+//! The parts of the benchmark that compute: quartiles, ratios, goals, JSON, plots, the page, its own messages, and the order
+//! of the relay.
 //!
 //! The benchmark has no test harness, so its modules are included here.
 
@@ -10,6 +11,9 @@ mod relay;
 #[path = "../benches/report/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the benchmark uses the rest")]
 mod report;
+#[path = "../benches/traffic/wire.rs"]
+#[allow(dead_code, reason = "the benchmark uses the rest")]
+mod wire;
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -47,7 +51,9 @@ fn ingest() -> Results {
 
 /// The line of `text` that contains all `words`.
 fn line<'a>(text: &'a str, words: &[&str]) -> &'a str {
-    text.lines().find(|line| words.iter().all(|word| line.contains(word))).unwrap_or_else(|| panic!("{words:?}\n{text}"))
+    text.lines()
+        .find(|line| words.iter().all(|word| line.contains(word)))
+        .unwrap_or_else(|| panic!("{words:?}\n{text}"))
 }
 
 mod statistics {
@@ -180,6 +186,63 @@ mod plots {
     fn part_without_figures_has_no_plot() {
         assert!(report::draw_all(&results("ingest", Vec::new())).unwrap().is_empty());
         assert!(report::draw_all(&Results::default()).unwrap().is_empty());
+    }
+}
+
+mod messages {
+    use super::*;
+    use wire::{Bet, Framing};
+
+    const LORCA: Bet<'static> =
+        Bet { names: ["Santiago Lionel", "Lorca"], document: 30_904_465, birthdate: "1999-03-17", number: 7574 };
+
+    /// The dump of a message on the page of the protocol, without its comments.
+    fn dump(name: &str) -> Vec<u8> {
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md")).unwrap();
+        let (_, rest) = page.split_once(&format!("<!-- hex: {name} -->\n```text\n")).unwrap();
+        let bytes = rest.lines().take_while(|line| *line != "```").flat_map(|line| {
+            let columns = line[6..line.len().min(6 + 3 * 8)].split(' ').map_while(|byte| match byte.len() {
+                2 => u8::from_str_radix(byte, 16).ok(),
+                _ => None,
+            });
+            columns.collect::<Vec<_>>()
+        });
+        bytes.collect()
+    }
+
+    #[test]
+    fn messages_are_those_of_the_protocol_page() {
+        let nunez = Bet { names: ["Zoë", "Núñez"], document: 0, birthdate: "2000-02-29", number: 1 };
+        let batch = wire::batch(1, &[LORCA.encode(), nunez.encode()]);
+        assert_eq!(batch.bytes(Framing::Plain), dump("1 ENVIO_BATCH"));
+        assert_eq!(wire::end(1).bytes(Framing::Plain), dump("1 ENVIO_BATCH, the end"));
+        assert_eq!(wire::winners_query(1).bytes(Framing::Plain), dump("3 SOLICITUD_GANADORES"));
+        assert_eq!(wire::tally_query(1).bytes(Framing::Plain), dump("6 CONSULTA_RECIBIDAS"));
+        assert_eq!(wire::end(1).bytes(Framing::Prefixed)[..5], [0, 0, 0, 6, 1]);
+    }
+
+    #[test]
+    fn batches_keep_both_limits_and_lose_no_bet() {
+        let bets = vec![LORCA.encode(); 1000];
+        for most in [1, 99, 255] {
+            let batches = wire::batches(1, &bets, most);
+            let messages: Vec<&[u8]> = batches.iter().map(|batch| batch.bytes(Framing::Plain)).collect();
+            assert_eq!(messages.iter().map(|message| usize::from(message[5])).sum::<usize>(), bets.len());
+            assert!(messages.iter().all(|message| message[5] <= most && message.len() <= 8000));
+        }
+        assert!(wire::batches(1, &[], 99).is_empty());
+    }
+
+    #[test]
+    fn row_is_the_one_that_python_writes() {
+        assert_eq!(LORCA.row(7), "7,Santiago Lionel,Lorca,30904465,1999-03-17,7574\r\n");
+    }
+
+    #[test]
+    fn made_up_batch_has_one_winner() {
+        let winner = wire::WINNING_NUMBER.to_be_bytes();
+        assert_eq!(wire::made_up_bets(255).iter().filter(|bet| bet.ends_with(&winner)).count(), 1);
+        assert!((0..100_000).all(|n| wire::made_up(n).number < wire::WINNING_NUMBER));
     }
 }
 

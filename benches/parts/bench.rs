@@ -52,7 +52,8 @@ impl Bench {
     pub fn too_many(&self, connections: u32) -> Option<String> {
         let needed = u64::from(connections) + SPARE_DESCRIPTORS;
         let limit = self.descriptors;
-        (limit < needed).then(|| format!("{connections} connections need {needed} descriptors, and the limit is {limit}"))
+        (limit < needed)
+            .then(|| format!("{connections} connections need {needed} descriptors, and the limit is {limit}"))
     }
 }
 

@@ -12,8 +12,8 @@ use crate::Result;
 use crate::floor::{self, Floor, Sync};
 use crate::process::children_of;
 use crate::report::names;
-use crate::traffic::wire;
 use crate::traffic::Crowd;
+use crate::traffic::wire;
 
 /// Numbers of agencies.
 const AGENCIES: [u32; 5] = [1, 10, 100, 1000, 10_000];

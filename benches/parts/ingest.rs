@@ -80,13 +80,7 @@ fn start<T>(peer: Option<T>, name: &str, outcome: &mut Outcome) -> Option<RefCel
 }
 
 /// Adds a floor, and the project's server with the minimal client and its own one.
-fn add_own<'a>(
-    group: &mut Group<'a, 3>,
-    load: &'a Load<'_>,
-    floor: &str,
-    sync: Sync,
-    durability: Durability,
-) {
+fn add_own<'a>(group: &mut Group<'a, 3>, load: &'a Load<'_>, floor: &str, sync: Sync, durability: Durability) {
     group.add(floor, move || load.minimal(Server::Floor(Floor::Store(AGENCIES, sync)), Way::Direct));
     let server = Server::Own { agencies: AGENCIES, durability };
     group.add(names::SERVER, move || load.minimal(server, Way::Direct));

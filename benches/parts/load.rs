@@ -83,8 +83,7 @@ impl<'a> Load<'a> {
         let relay = self.relay(way, running.port())?;
         let port = relay.as_ref().unwrap_or(&running).port();
         let target = (port, server.framing());
-        let times =
-            all_at_once(&mut running, self.limit(), &self.agencies, |agency| agency.play(target, self.repeat))?;
+        let times = all_at_once(&mut running, self.limit(), &self.agencies, |agency| agency.play(target, self.repeat))?;
         self.check_stored(&running, server)?;
         let [stored, answered] = spans(&times);
         Ok([self.rate(stored), ms(answered), ms(running.stop()?)])

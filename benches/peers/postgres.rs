@@ -102,7 +102,11 @@ fn prepare(dir: &Path, data: &Path) -> Result<()> {
 }
 
 fn own_or_postgres(program: &Path) -> io::Result<Command> {
-    if Uid::effective().is_root() { tied(&Role::ProgramOf(USER, program)) } else { tied(&Role::Program(program.as_os_str())) }
+    if Uid::effective().is_root() {
+        tied(&Role::ProgramOf(USER, program))
+    } else {
+        tied(&Role::Program(program.as_os_str()))
+    }
 }
 
 fn initialize(programs: &Path, data: &Path) -> Result<()> {

@@ -93,12 +93,7 @@ pub const GOALS: [Goal; 19] = [
     ),
     goal("10,000 agencies: last acknowledgement, s", ("draw", names::ACKNOWLEDGED), Value(CROWD), AtMost(8.0)),
     goal("10,000 agencies: all winners after it, s", ("draw", names::WINNERS), Value(CROWD), AtMost(1.0)),
-    goal(
-        "10,000 agencies: no child left after the clients left, s",
-        ("draw", names::LEFT),
-        Value(CROWD),
-        AtMost(5.0),
-    ),
+    goal("10,000 agencies: no child left after the clients left, s", ("draw", names::LEFT), Value(CROWD), AtMost(5.0)),
     goal("10,000 agencies: errors", ("draw", names::ERRORS), Value(CROWD), AtMost(0.0)),
     goal("message 6, largest / smallest server", ("flat", names::MESSAGES[0]), FLAT, Between(0.8, 1.2)),
     goal("batch, largest / smallest server", ("flat", names::MESSAGES[1]), FLAT, Between(0.8, 1.2)),

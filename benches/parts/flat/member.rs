@@ -44,13 +44,7 @@ pub struct Member {
 impl Member {
     /// Writes `bets` bets and starts a server for `agencies` agencies several times: with the bets only, then with all its
     /// files. Returns the figures of each pair of starts.
-    pub fn start(
-        name: String,
-        agencies: u32,
-        bets: u32,
-        samples: u32,
-        stop: &Stop,
-    ) -> Result<(Self, Vec<Sample<5>>)> {
+    pub fn start(name: String, agencies: u32, bets: u32, samples: u32, stop: &Stop) -> Result<(Self, Vec<Sample<5>>)> {
         let mut dir = tempfile::tempdir()?;
         let file = dir.path().join(floor::FILE);
         stored::write(&file, agencies, bets, stop)?;
