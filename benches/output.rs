@@ -59,6 +59,7 @@ impl Output {
         (skipped, figures): (Vec<String>, Vec<Figure>),
     ) -> Result<()> {
         let date = Utc::now().format("%Y-%m-%d %H:%M").to_string();
+        let figures = figures.into_iter().map(Figure::rounded).collect();
         let part = Measured { date, commit: commit(), load, full, skipped, figures };
         write!(io::stdout(), "{}", report::part_table(name, &part))?;
         self.results.parts.insert(name.to_owned(), part);

@@ -91,6 +91,12 @@ mod reports {
     }
 
     #[test]
+    fn samples_keep_six_digits() {
+        let rounded = figure("any", names::STORED, &[1_234_567.89, 0.000_123_456_789, 0.0, -2.5]).rounded();
+        assert_eq!(rounded.samples, [1_234_570.0, 0.000_123_457, 0.0, -2.5]);
+    }
+
+    #[test]
     fn table_has_median_quartiles_ratio_and_reasons() {
         let results = ingest();
         let table = report::part_table("ingest", &results.parts["ingest"]);

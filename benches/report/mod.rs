@@ -9,7 +9,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `stats` | quartiles and ratios |
+//! | `names`, `stats` | names of subjects and quantities; quartiles and ratios |
 //! | `results` | figures with all samples, and their JSON |
 //! | `goals` | the goals, and whether the figures reach them |
 //! | `table`, `chart` | figures as text; a drawing of bars or lines |

@@ -68,7 +68,19 @@ pub struct Figure {
     pub samples: Vec<f64>,
 }
 
+/// Digits of a sample that are kept: more than a measurement has.
+const DIGITS: usize = 6;
+
 impl Figure {
+    /// The same figure with short samples.
+    pub fn rounded(mut self) -> Self {
+        for sample in &mut self.samples {
+            // A number in this form is always valid.
+            *sample = format!("{sample:.*e}", DIGITS - 1).parse().unwrap_or(*sample);
+        }
+        self
+    }
+
     /// Quartiles of the samples.
     pub fn quartiles(&self) -> Option<Quartiles> {
         Quartiles::of(&self.samples)

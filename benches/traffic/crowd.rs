@@ -1,9 +1,9 @@
 //! Thousands of agencies in one draw, driven by this one process with epoll(7).
 //!
 //! Each agency connects, sends one batch, ends, asks for its winners, and stays connected until all have their winners.
-//! Without a query for winners it leaves after its end. A
-//! new agency connects while fewer than [`AHEAD`] wait for the acknowledgement of their batch: more would overflow the
-//! kernel's queue of connections, and then the benchmark would measure TCP's retransmissions.
+//! Without a query for winners it leaves after its end. A new agency connects while fewer than [`AHEAD`] wait for the
+//! answer to their first message: more would overflow the kernel's queue of connections, and then the benchmark would
+//! measure TCP's retransmissions.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};

@@ -55,19 +55,24 @@ pub fn measure(bench: &Bench) -> Result<Outcome> {
         times.push(in_turn(bench, &mut members, |member| member.play_round(round, &bench.stop))?);
     }
     let quantities = [tally, batch, end, ("processor time of an end", "µs")];
-    outcome.figures.extend(figures(&title, &members, quantities, &times[1..]));
+    outcome.figures.extend(figures((&title, Some(SMALLEST)), &members, quantities, &times[1..]));
 
     // A draw may use all processors.
     drop(bound);
     let draws = vec![in_turn(bench, &mut members, |member| member.hold_draw(&bench.stop))?];
-    outcome.figures.extend(figures(&title, &members, [("time of the draw", "s"), (names::SCAN, "GB/s")], &draws));
+    outcome.figures.extend(figures(
+        (&title, Some(SMALLEST)),
+        &members,
+        [("time of the draw", "s"), (names::SCAN, "GB/s")],
+        &draws,
+    ));
 
     let bound = OneProcessor::bind(members.iter().map(Member::pid))?;
     let mut queries = Rounds::new();
     for _ in 0..=rounds {
         queries.push(in_turn(bench, &mut members, |member| member.ask_for_winners(&bench.stop))?);
     }
-    outcome.figures.extend(figures(&title, &members, [winners], &queries[1..]));
+    outcome.figures.extend(figures((&title, Some(SMALLEST)), &members, [winners], &queries[1..]));
     drop(bound);
     members.into_iter().try_for_each(Member::stop)?;
     Ok(outcome)
@@ -75,24 +80,21 @@ pub fn measure(bench: &Bench) -> Result<Outcome> {
 
 /// Starts the servers, and adds the figures of their starts.
 fn start(bench: &Bench, many: u32, outcome: &mut Outcome) -> Result<Vec<Member>> {
+    let [few_agencies, many_agencies] = AGENCIES;
+    let mut servers =
+        vec![(few_agencies, FEW, "few"), (few_agencies, MILLION, "1 million"), (few_agencies, many, "many")];
+    match bench.too_many(many_agencies) {
+        Some(reason) => outcome.skipped.push(reason),
+        None => servers.extend([(many_agencies, FEW, "few"), (many_agencies, many, "many")]),
+    }
+    let title = format!("starts; few: {FEW} bets, many: {many}");
     let mut members = Vec::new();
-    let samples = bench.rounds(2, 3);
-    for agencies in AGENCIES {
-        if let Some(reason) = bench.too_many(agencies) {
-            outcome.skipped.push(reason);
-            continue;
-        }
-        for (bets, word) in [(FEW, "few"), (MILLION, "1 million"), (many, "many")] {
-            if bets == MILLION && agencies != AGENCIES[0] {
-                continue;
-            }
-            let name = format!("{agencies} agencies, {word} bets");
-            let (member, starts) = Member::start(name, agencies, bets, samples, &bench.stop)?;
-            let starts: Rounds<5> = starts.into_iter().map(|start| vec![start]).collect();
-            let title = format!("starts; few: {FEW} bets, many: {many}");
-            outcome.figures.extend(figures(&title, slice::from_ref(&member), member::STARTS, &starts));
-            members.push(member);
-        }
+    for (agencies, bets, word) in servers {
+        let name = format!("{agencies} agencies, {word} bets");
+        let (member, starts) = Member::start(name, agencies, bets, bench.rounds(2, 3), &bench.stop)?;
+        let starts: Rounds<5> = starts.into_iter().map(|start| vec![start]).collect();
+        outcome.figures.extend(figures((&title, None), slice::from_ref(&member), member::STARTS, &starts));
+        members.push(member);
     }
     Ok(members)
 }
@@ -111,7 +113,7 @@ fn in_turn<const N: usize>(
 }
 
 fn figures<const N: usize>(
-    title: &str,
+    (title, base): (&str, Option<&str>),
     members: &[Member],
     quantities: [(&str, &str); N],
     rounds: &[Vec<Sample<N>>],
@@ -121,7 +123,7 @@ fn figures<const N: usize>(
         subject: members[at].name.clone(),
         quantity: quantities[quantity].0.to_owned(),
         unit: quantities[quantity].1.to_owned(),
-        base: members.iter().any(|member| member.name == SMALLEST && members.len() > 1).then(|| SMALLEST.to_owned()),
+        base: base.map(str::to_owned),
         point: None,
         samples: rounds.iter().map(|members| members[at][quantity]).collect(),
     };
