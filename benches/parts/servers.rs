@@ -18,7 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Longer than any run.
 const NEVER: &str = "1h";
 /// Connections besides the idle ones.
-const SPARE: u32 = 1000;
+const SPARE: u32 = 64;
 
 /// A server.
 #[derive(Debug, Clone, Copy)]
