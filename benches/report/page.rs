@@ -15,7 +15,8 @@ const END: &str = "<!-- end of the figures -->";
 pub fn block(results: &Results) -> String {
     let machine = &results.machine;
     let mut text = format!(
-        "Machine: {}, {} processors, {} GB, Linux {}, {} at `{}`. Medians, with quartiles in brackets.\n\n",
+        "Machine: {}, {} processors, {} GB, Linux {}, {} at `{}`. Goals: medians, with quartiles in \
+         brackets.\n\n",
         machine.processor,
         machine.processors,
         machine.memory_kb / 1_000_000,
@@ -24,6 +25,7 @@ pub fn block(results: &Results) -> String {
         machine.tmpdir,
     );
     text += &goals(results);
+    text += "\nThe tables below have medians, and in brackets the ratio to the floor or to the smallest server.\n";
     for (name, part) in &results.parts {
         text += &figures(name, part);
     }
@@ -45,26 +47,38 @@ fn goals(results: &Results) -> String {
     text
 }
 
+/// A table a group: a row a subject, a column a quantity.
 fn figures(name: &str, part: &Measured) -> String {
     let Measured { date, commit, load, full, .. } = part;
     let kind = if *full { "full" } else { "quick" };
     let mut text = format!("\n### Figures: {name}\n\nA {kind} run on {date}, commit {commit}, load {load}.\n");
     for group in part.groups() {
-        let _ = writeln!(text, "\n{group}:\n\n| subject | quantity | measured | ratio |\n|---|---|---|---|");
-        for figure in part.group(group) {
-            let Some(own) = figure.quartiles() else { continue };
-            let base = figure.base.as_ref().filter(|base| **base != figure.subject);
-            let ratio = base.and_then(|base| figure.ratio_to(part.sibling(figure, base)?));
-            let ratio = ratio.map_or_else(|| "–".to_owned(), |r| format!("{} ({})", number(r.median), spread(r)));
-            let (median, unit) = (number(own.median), &figure.unit);
-            let quantity = &figure.quantity;
-            let _ = writeln!(text, "| {} | {quantity} | {median} {unit} ({}) | {ratio} |", figure.subject, spread(own));
+        let quantities = part.quantities(group);
+        let heads: String = quantities.iter().map(|(name, unit)| format!(" {name} {unit} |")).collect();
+        let _ = writeln!(text, "\n{group}:\n\n| |{heads}\n|---|{}", "---|".repeat(quantities.len()));
+        for subject in part.subjects(group) {
+            let cell = |(quantity, _): &(&str, &str)| cell(part, group, (subject, quantity));
+            let cells: String = quantities.iter().map(|quantity| format!(" {} |", cell(quantity))).collect();
+            let _ = writeln!(text, "| {subject} |{cells}");
         }
     }
     for reason in &part.skipped {
         let _ = writeln!(text, "\nNot measured: {reason}.");
     }
     text
+}
+
+/// The median, and its ratio to the group's base in brackets.
+fn cell(part: &Measured, group: &str, (subject, quantity): (&str, &str)) -> String {
+    let figure = part.group(group).find(|figure| figure.subject == subject && figure.quantity == quantity);
+    let Some((figure, own)) = figure.and_then(|figure| Some((figure, figure.quartiles()?))) else {
+        return "–".to_owned();
+    };
+    let base = figure.base.as_ref().filter(|base| **base != figure.subject);
+    match base.and_then(|base| figure.ratio_to(part.sibling(figure, base)?)) {
+        Some(ratio) => format!("{} ({})", number(own.median), number(ratio.median)),
+        None => number(own.median),
+    }
 }
 
 /// `page` with `block` between its marks; `None` if it has no marks.

@@ -101,9 +101,17 @@ impl Measured {
 
     /// The names of the groups, in order.
     pub fn groups(&self) -> Vec<&str> {
-        let mut groups: Vec<&str> = self.figures.iter().map(|figure| figure.group.as_str()).collect();
-        groups.dedup();
-        groups
+        distinct(self.figures.iter().map(|figure| figure.group.as_str()))
+    }
+
+    /// Name and unit of the quantities of a group, in order.
+    pub fn quantities<'a>(&'a self, group: &'a str) -> Vec<(&'a str, &'a str)> {
+        distinct(self.group(group).map(|figure| (figure.quantity.as_str(), figure.unit.as_str())))
+    }
+
+    /// The subjects of a group, in order.
+    pub fn subjects<'a>(&'a self, group: &'a str) -> Vec<&'a str> {
+        distinct(self.group(group).map(|figure| figure.subject.as_str()))
     }
 
     /// The quantity of a subject in the last group that has it: groups grow.
@@ -116,6 +124,17 @@ impl Measured {
         let same = |other: &&Figure| other.group == figure.group && other.quantity == figure.quantity;
         self.figures.iter().filter(same).find(|other| other.subject == subject)
     }
+}
+
+/// Each of `values` once, in order.
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut kept = Vec::new();
+    for value in values {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    kept
 }
 
 impl Results {

@@ -13,32 +13,18 @@ pub fn part_table(name: &str, part: &Measured) -> String {
     for group in part.groups() {
         let head = format!("{name}: {group}");
         let _ = writeln!(text, "\n{head:<58}{:>10}  {:<19}{:>7}  quartiles", "median", "quartiles", "ratio");
-        let mut quantity = "";
-        for figure in sorted_by_quantity(part, group) {
-            if figure.quantity != quantity {
-                quantity = &figure.quantity;
-                let unit = if figure.unit.is_empty() { String::new() } else { format!(", {}", figure.unit) };
-                let _ = writeln!(text, "  {quantity}{unit}");
+        for (quantity, unit) in part.quantities(group) {
+            let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+            let _ = writeln!(text, "  {quantity}{unit}");
+            for figure in part.group(group).filter(|figure| figure.quantity == quantity) {
+                text += &line(part, figure);
             }
-            text += &line(part, figure);
         }
     }
     for reason in &part.skipped {
         let _ = writeln!(text, "{name}: SKIPPED: {reason}");
     }
     text
-}
-
-/// All figures of a group, the first quantity first.
-fn sorted_by_quantity<'a>(part: &'a Measured, group: &'a str) -> Vec<&'a Figure> {
-    let mut quantities: Vec<&str> = Vec::new();
-    for figure in part.group(group) {
-        if !quantities.contains(&figure.quantity.as_str()) {
-            quantities.push(&figure.quantity);
-        }
-    }
-    let of = |quantity: &'a str| part.group(group).filter(move |figure| figure.quantity == quantity);
-    quantities.into_iter().flat_map(of).collect()
 }
 
 fn line(part: &Measured, figure: &Figure) -> String {

@@ -39,6 +39,7 @@ pub struct Member {
     pub name: String,
     running: Running,
     agencies: u32,
+    bets: u32,
 }
 
 impl Member {
@@ -49,10 +50,9 @@ impl Member {
         let file = dir.path().join(floor::FILE);
         stored::write(&file, agencies, bets, stop)?;
         let gigabytes = fs::metadata(&file)?.len() as f64 / GB;
-        let patience = (stop, PATIENCE + PATIENCE_PER_MILLION * bets.div_ceil(super::MILLION));
-        let start = |dir: TempDir| -> Result<(Running, [f64; 2])> {
+        let timed = |dir: TempDir| -> Result<(Running, [f64; 2])> {
             let begin = Instant::now();
-            let running = Server::own(agencies).start_in(dir, &[], patience)?;
+            let running = start(agencies, bets, dir, stop)?;
             let took = begin.elapsed().as_secs_f64();
             let rate = gigabytes / processor_time(running.pid())?.as_secs_f64();
             Ok((running, [took, rate]))
@@ -60,8 +60,8 @@ impl Member {
         let mut figures = Vec::new();
         let running = loop {
             remove_all_but_bets(dir.path())?;
-            let (running, [first, first_rate]) = start(dir)?;
-            let (running, [again, again_rate]) = start(running.stop_and_keep()?.1)?;
+            let (running, [first, first_rate]) = timed(dir)?;
+            let (running, [again, again_rate]) = timed(running.stop_and_keep()?.1)?;
             let resident = Memory::of(running.pid())?.resident;
             figures.push([first, first_rate, again, again_rate, resident]);
             if figures.len() >= samples as usize {
@@ -69,7 +69,15 @@ impl Member {
             }
             dir = running.stop_and_keep()?.1;
         };
-        Ok((Self { name, running, agencies }, figures))
+        Ok((Self { name, running, agencies, bets }, figures))
+    }
+
+    /// Starts the server again with nothing but its bets: no agency has ended.
+    pub fn without_draw(self, stop: &Stop) -> Result<Self> {
+        let Self { name, running, agencies, bets } = self;
+        let (_, dir) = running.stop_and_keep()?;
+        remove_all_but_bets(dir.path())?;
+        Ok(Self { name, running: start(agencies, bets, dir, stop)?, agencies, bets })
     }
 
     /// The pid of the server.
@@ -117,6 +125,11 @@ impl Member {
     pub fn stop(self) -> Result<()> {
         self.running.stop().map(drop)
     }
+}
+
+fn start(agencies: u32, bets: u32, dir: TempDir, stop: &Stop) -> Result<Running> {
+    let patience = PATIENCE + PATIENCE_PER_MILLION * bets.div_ceil(super::MILLION);
+    Server::own(agencies).start_in(dir, &[], (stop, patience))
 }
 
 /// So that the next start adopts the bets as if they were another program's.

@@ -59,7 +59,11 @@ pub fn measure(bench: &Bench) -> Result<Outcome> {
 
     // A draw may use all processors.
     drop(bound);
-    let draws = vec![in_turn(bench, &mut members, |member| member.hold_draw(&bench.stop))?];
+    let mut draws = vec![in_turn(bench, &mut members, |member| member.hold_draw(&bench.stop))?];
+    for _ in 1..bench.rounds(2, 3) {
+        members = members.into_iter().map(|member| member.without_draw(&bench.stop)).collect::<Result<_>>()?;
+        draws.push(in_turn(bench, &mut members, |member| member.hold_draw(&bench.stop))?);
+    }
     outcome.figures.extend(figures(
         (&title, Some(SMALLEST)),
         &members,
