@@ -74,8 +74,7 @@ fn cell(part: &Measured, group: &str, (subject, quantity): (&str, &str)) -> Stri
     let Some((figure, own)) = figure.and_then(|figure| Some((figure, figure.quartiles()?))) else {
         return "–".to_owned();
     };
-    let base = figure.base.as_ref().filter(|base| **base != figure.subject);
-    match base.and_then(|base| figure.ratio_to(part.sibling(figure, base)?)) {
+    match part.ratio(figure) {
         Some(ratio) => format!("{} ({})", number(own.median), number(ratio.median)),
         None => number(own.median),
     }

@@ -68,9 +68,8 @@ fn flat(part: &Measured) -> Option<Drawn> {
     let mut bars = Vec::new();
     for (quantity, colour) in names::MESSAGES.into_iter().zip(0..) {
         for figure in part.figures.iter().filter(|figure| figure.quantity == quantity) {
-            let Some(base) = figure.base.as_ref().filter(|base| **base != figure.subject) else { continue };
-            let ratio = figure.ratio_to(part.sibling(figure, base)?)?;
-            bars.push((format!("{quantity}: {}", figure.subject), ratio, colour));
+            let bar = part.ratio(figure).map(|ratio| (format!("{quantity}: {}", figure.subject), ratio, colour));
+            bars.extend(bar);
         }
     }
     let texts =

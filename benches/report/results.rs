@@ -119,6 +119,12 @@ impl Measured {
         self.figures.iter().rev().find(|figure| figure.subject == subject && figure.quantity == quantity)
     }
 
+    /// Quartiles of the ratios of `figure` to the base of its group; `None` if there is none, or it is `figure` itself.
+    pub fn ratio(&self, figure: &Figure) -> Option<Quartiles> {
+        let base = figure.base.as_ref().filter(|base| **base != figure.subject)?;
+        figure.ratio_to(self.sibling(figure, base)?)
+    }
+
     /// The same quantity of `subject` in the group of `figure`.
     pub fn sibling(&self, figure: &Figure, subject: &str) -> Option<&Figure> {
         let same = |other: &&Figure| other.group == figure.group && other.quantity == figure.quantity;

@@ -29,9 +29,8 @@ pub fn part_table(name: &str, part: &Measured) -> String {
 
 fn line(part: &Measured, figure: &Figure) -> String {
     let Some(own) = figure.quartiles() else { return String::new() };
-    let base = figure.base.as_ref().filter(|base| **base != figure.subject);
-    let ratio = base.and_then(|base| figure.ratio_to(part.sibling(figure, base)?));
-    let ratio = ratio.map_or_else(String::new, |ratio| format!("{:>7}  {}", number(ratio.median), spread(ratio)));
+    let ratio =
+        part.ratio(figure).map_or_else(String::new, |ratio| format!("{:>7}  {}", number(ratio.median), spread(ratio)));
     let line = format!("    {:<54}{:>10}  {:<19}{ratio}", figure.subject, number(own.median), spread(own));
     format!("{}\n", line.trim_end())
 }
