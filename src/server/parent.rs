@@ -101,13 +101,13 @@ enum Why {
 }
 
 impl Server {
-    /// A server that lets clients connect to `listener`. `signals` are those that stop the server, and SIGCHLD.
+    /// A server that lets clients connect to `listener`, and forks in `nursery`. `signals` are those that stop the server, and SIGCHLD.
     ///
     /// # Errors
-    /// [`Error::System`] if epoll or the nursery cannot be set up; [`Error::Listen`] if listen(2) fails.
+    /// [`Error::System`] if epoll cannot be set up; [`Error::Listen`] if listen(2) fails.
     pub fn listen(
         common: Common,
-        listener: Listener,
+        (listener, nursery): (Listener, Nursery),
         store: Store,
         lottery: (Ledger, Slots),
         signals: [SignalSource; 2],
@@ -117,7 +117,6 @@ impl Server {
         let poller = Poller::new().map_err(system("epoll_create"))?;
         poller.watch_readable(&stop, STOP).map_err(system("epoll_ctl"))?;
         poller.watch_readable(&child_ended, CHILD_ENDED).map_err(system("epoll_ctl"))?;
-        let nursery = Nursery::new().map_err(system("pipe"))?;
         poller.watch_readable(&nursery, NURSERY).map_err(system("epoll_ctl"))?;
         let Config { port, listen_backlog, message_timeout, .. } = common.config;
         let listening = listener.listen(listen_backlog, message_timeout);

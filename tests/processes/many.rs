@@ -16,6 +16,17 @@ fn crowd() -> (Server, Vec<Conn>) {
 }
 
 #[test]
+fn no_client_is_dropped_at_the_limit_of_descriptors() {
+    let limit = format!("--nofile={0}:{0}", MANY + 32);
+    let setup = Setup::new(0).under(&["prlimit", &limit]).set("MAX_CONNECTIONS", MANY);
+    let server = setup.set("SERVER_LISTEN_BACKLOG", WIDE).start();
+    let mut conns: Vec<_> = (0..MANY).map(|_| server.connect()).collect();
+    (1..).zip(&mut conns).for_each(|(agency, conn)| _ = conn.send(&batch_of(agency, 1, 1)));
+    conns.iter_mut().for_each(|conn| assert_eq!(conn.ack(), 0));
+    server.stop();
+}
+
+#[test]
 fn hundreds_claim_at_once_and_each_claim_is_freed() {
     let (server, mut conns) = crowd();
     for round in 0..2 {
