@@ -27,7 +27,8 @@ static AROUND: OnceLock<Around> = OnceLock::new();
 /// logged too.
 ///
 /// # Errors
-/// The error of fstat(2) or fcntl(2) on standard output, or of socket(2) for syslog.
+/// The error of fstat(2) or fcntl(2) on standard output, or of socket(2) for syslog; [`io::ErrorKind::InvalidInput`] if
+/// the path of the syslog daemon can never take a line.
 pub fn start(level: Level, targets: &Targets) -> io::Result<()> {
     let outputs = Outputs::open(targets)?;
     let logger = LOGGER.get_or_init(|| Logger { level, outputs: Mutex::new(outputs) });

@@ -11,7 +11,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `level`, `escape`, `stdout` | the levels; escaped values; standard output without blocking |
-//! | `lines`, `event`, `stderr` | the form of a line; the macro; errors before the log has started |
+//! | `lines`, `event`, `stderr` | the form of a line; the macro; errors that the log cannot report |
 //! | `sink`, `syslog` | lines to standard output: queue and lost lines; lines to a daemon |
 //! | `outputs` | the open targets |
 //! | `logger` | the logger of the process |

@@ -30,6 +30,7 @@ mod startup;
 mod unread;
 mod waiters;
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,9 +68,14 @@ pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, Purpose), ExitC
         inherited.close();
         signals
     });
-    if let Err(e) = logging::start(config.logging_level, &config.log_targets).map_err(system("log")) {
-        logging::complain("server", &e);
-        return e.exit_status().into();
+    match logging::start(config.logging_level, &config.log_targets) {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::InvalidInput => return cli::wrong_use("server", &e),
+        Err(e) => {
+            let e = system("log")(e);
+            logging::complain("server", &e);
+            return e.exit_status().into();
+        }
     }
     let ended = signals.map_err(system("start")).and_then(|signals| run(config, purpose, signals));
     let exit = conclude(ended);
