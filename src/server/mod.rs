@@ -40,7 +40,6 @@ use ipc::signals::SignalSource;
 
 pub use self::error::Error;
 use self::error::system;
-pub use self::parent::STOP_SIGNALS;
 pub use self::startup::Purpose;
 use crate::cli;
 use crate::config;
@@ -48,12 +47,14 @@ use crate::config::server::Config;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
+use crate::signals;
 
 /// The whole program: signals first, then `arguments`, settings, logging, and the server until it is stopped. Descriptors
 /// that the program was started with are closed after the settings are read: the file may be one of them, `/dev/fd/3`.
 pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, Purpose), ExitCode>) -> ExitCode {
+    let begun = signals::begin();
     let inherited = Inherited::list();
-    let signals = SignalSource::subscribe(&STOP_SIGNALS);
+    let signals = begun.and_then(|()| SignalSource::subscribe(&signals::STOP));
     let (file, purpose) = match arguments() {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
