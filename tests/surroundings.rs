@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -297,6 +299,47 @@ fn a_dataset_whose_lines_nobody_reads_can_be_stopped() {
     });
     send_signal(pid, "TERM");
     assert_eq!(process.wait().code(), Some(0));
+}
+
+// ---- time zones --------------------------------------------------------------------------------------------------
+
+/// The log of a client that only starts and ends, with this value of TZ.
+fn log_in_zone(value: &[u8]) -> String {
+    let setup = ClientSetup::new("echo").set("LOOP_AMOUNT", "0").variable("TZ", OsStr::from_bytes(value));
+    let output = setup.output();
+    assert_eq!(output.status.code(), Some(0));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_zone_that_is_not_understood_is_one_warning() {
+    let wrong = ["IST-2IDT,M3.4.4/26,M10.5.0", "EST5EDT4", "GMT0BST", "America/Nowhere", "Amerika", ":UTC5"];
+    for value in wrong.map(str::as_bytes).into_iter().chain([&b"\xff"[..]]) {
+        let log = log_in_zone(value);
+        let line = log.lines().next().unwrap();
+        let tz = String::from_utf8_lossy(value);
+        assert!(line.contains(" WARNING  action: config | result: in_progress | aviso: TZ is not understood"), "{log}");
+        assert!(line.contains(&format!(" | tz: {tz} | utc_offset: ")) && log.matches("WARNING").count() == 1, "{log}");
+    }
+    let server = Setup::new(1).under(&["env", "TZ=EST5EDT4"]).start();
+    assert_eq!(server.stop().matches("aviso: TZ is not understood").count(), 1);
+}
+
+#[test]
+fn a_zone_that_is_understood_is_no_warning() {
+    let rules =
+        ["", "UTC", "UTC0", "Etc/UTC", "<-03>3", "ART+3", "EST5EDT,M3.2.0,M11.1.0", "AEST-10AEDT,M10.1.0,M4.1.0/3"];
+    let files =
+        ["America/Argentina/Buenos_Aires", ":Europe/London", "Africa/Abidjan", "/usr/share/zoneinfo/Asia/Tokyo"];
+    let are_installed = fs::exists("/usr/share/zoneinfo/Europe/London").unwrap();
+    let files = files.into_iter().filter(|_| are_installed);
+    for value in rules.into_iter().chain(files) {
+        let log = log_in_zone(value.as_bytes());
+        assert!(!log.contains("WARNING"), "{log}");
+    }
+    if !are_installed {
+        skipped(&this_test(), "the files of time zones are not installed");
+    }
 }
 
 /// A process that is killed when this is dropped.
