@@ -306,6 +306,11 @@ impl Server {
                     self.grant(token);
                 }
             }
+            Report::Released(agency) => {
+                if let Some(next) = self.claims.release(Some(agency), token) {
+                    self.grant(next);
+                }
+            }
             Report::AwaitDraw(agency) => {
                 if self.ledger.is_drawn() {
                     self.send(token, ParentEnd::announce_draw);
