@@ -294,6 +294,7 @@ fn a_dataset_whose_lines_nobody_reads_can_be_stopped() {
     command.args(["--rows", &["0"; 300].join(",")]).stdout(writer);
     let mut process = Mortal(command.spawn().unwrap());
     let pid = process.0.id().try_into().unwrap();
+    eventually("it writes", || home.path().join("agency-1.csv").exists());
     eventually("it waits", || {
         fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|call| call == "0" || call.contains("poll"))
     });
