@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ipc::descriptors::FIRST_PARKED;
 use ipc::events::{self, PollFd, PollFlags};
 use ipc::nursery::{MOST_HELD, Nursery};
-use ipc::signals::{self, Signal, SignalSource};
+use ipc::signals::{Signal, SignalSource};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::{Error, system};
@@ -63,8 +63,6 @@ pub enum Purpose {
 /// [`Error::System`] if any other system call fails.
 pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result<Server, Error> {
     let room_for_new_children = fit_into_descriptor_limit(&mut config)?;
-    // By default SIGXFSZ kills a process that exceeds the file-size limit. Without it, write(2) returns EFBIG.
-    signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
     let paths = paths_of(&config)?;
     let missing = if purpose == Purpose::NewLottery { MissingBets::Make } else { MissingBets::Refuse };
@@ -92,7 +90,6 @@ pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result
 /// [`Error::StorageName`] and [`Error::Locked`] as for [`start`]; [`Error::Storage`] if the files cannot be repaired, and
 /// then no file has changed; [`Error::Stopped`] after a stop signal; [`Error::System`] if another system call fails.
 pub fn repair(config: &Config, stop: &SignalSource) -> Result<(), Error> {
-    signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
     let paths = paths_of(config)?;
     let bets_are_missing = !paths.bets.exists();
     let mut life_lock = lock(&paths, MissingBets::Make, stop)?;

@@ -58,8 +58,8 @@ fn hundreds_wait_for_the_draw_and_all_are_answered() {
 fn a_new_child_has_none_of_the_descriptors_of_hundreds() {
     let (server, conns) = crowd();
     for child in server.children() {
-        // Standard streams, client, link, life lock, and the signal pipe with two ends to write to.
-        eventually("it is set up", || descriptors(child).len() == 9);
+        // Standard streams, client, link, life lock, and the signal pipe with three ends to write to.
+        eventually("it is set up", || descriptors(child).len() == 10);
         assert!(descriptors(child).keys().all(|&fd| fd < 128), "{:?}", descriptors(child));
     }
     // One link for each child, outside of the part that a child copies.
