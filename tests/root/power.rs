@@ -115,11 +115,12 @@ fn an_announced_draw_survives_at_every_durability() {
 
 #[test]
 fn a_power_cut_amid_batches_keeps_all_acknowledged_ones() {
+    const BATCHES: usize = 20;
     for cut_after in [1, 2, 5] {
         let Some(disk) = disk() else { return };
         let server = on(&disk).set("DURABILITY", "batch").start();
         let mut one = server.claim(1);
-        one.send(&batch_of(1, 99, 1).repeat(20));
+        one.send(&batch_of(1, 99, 1).repeat(BATCHES));
         (0..cut_after).for_each(|_| assert_eq!(one.ack(), 0));
         if !power_cut(server, &disk) {
             return;
@@ -130,7 +131,8 @@ fn a_power_cut_amid_batches_keeps_all_acknowledged_ones() {
         let sent = |batches| rows(1, 99, 1).repeat(batches);
         let counts = format!("{acknowledged} batches were acknowledged, {} rows are there", kept.lines().count());
         assert!(kept.starts_with(&sent(acknowledged)), "{counts}");
-        assert!(sent(acknowledged + 1).starts_with(&kept), "{counts}");
+        // The batches that have arrived are one group, so more of them may be stored than the client knows.
+        assert!(sent(BATCHES).starts_with(&kept), "{counts}");
         assert_goes_on(again, &disk, [kept, String::new(), String::new()]);
     }
 }
