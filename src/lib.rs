@@ -26,7 +26,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`plain`] | names without special characters |
-//! | [`bet`], [`logging`], [`tcp`], [`durability`], [`exit_code`] | valid bets; log lines; socket options; levels of durability; the table of exit codes |
+//! | [`bet`], [`logging`], [`tcp`], [`durability`], [`exit_code`], [`signals`] | valid bets; log lines; socket options; levels of durability; the table of exit codes; signals that stop a program |
 //! | [`row`], [`messages`], [`cli`] | a bet as a row of `bets.csv`; messages between child and parent; command lines |
 //! | [`draw`], [`protocol`], [`config`], [`row_scan`] | the ledger and the winners; the bytes on the wire; settings; rows checked at speed |
 //! | [`storage`] | the files: a group of bets is stored whole or not at all, and every agency's tally proves its rows |
@@ -55,5 +55,6 @@ pub mod row;
 pub mod row_scan;
 pub mod server;
 pub mod session;
+pub mod signals;
 pub mod storage;
 pub mod tcp;

@@ -6,6 +6,7 @@
 //! | report (child → parent) | order (parent → child) |
 //! |---|---|
 //! | claim an agency | granted, or busy |
+//! | release the claim | |
 //! | ask for an agency's slot | its number, or none |
 //! | await the draw | drawn, or not drawn |
 //! | an agency has ended | |
@@ -39,12 +40,14 @@ pub enum Report {
     LinesLost(u32),
     /// The child has waited for the data lock for a long time, and goes on waiting.
     LockHeld,
+    /// The child gives up its claim of the agency, and may claim it again. Everything that it wrote is stored.
+    Released(AgencyId),
 }
 
 /// From the parent to a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// The child holds the agency's claim until its process is gone.
+    /// The child holds the agency's claim until it releases it, or its process is gone.
     Granted(Intake),
     /// Another connection holds the agency's claim.
     Busy,
@@ -79,6 +82,7 @@ impl Message for Report {
             Self::LinesLost(lines) => (5, *lines),
             Self::Slot(agency) => (6, agency.get()),
             Self::LockHeld => (7, 0),
+            Self::Released(agency) => (8, agency.get()),
         };
         packet[0] = kind;
         packet[1..5].copy_from_slice(&number.to_ne_bytes());
@@ -97,6 +101,7 @@ impl Message for Report {
             5 => Some(Self::LinesLost(number)),
             6 => agency.map(Self::Slot),
             7 => Some(Self::LockHeld),
+            8 => agency.map(Self::Released),
             _ => None,
         }
     }
@@ -208,6 +213,11 @@ impl ChildEnd {
         self.0.send(&Report::Claim(agency))
     }
 
+    /// Sends [`Report::Released`].
+    pub fn release(&self, agency: AgencyId) -> io::Result<()> {
+        self.0.send(&Report::Released(agency))
+    }
+
     /// Sends [`Report::Slot`].
     pub fn ask_slot(&self, agency: AgencyId) -> io::Result<()> {
         self.0.send(&Report::Slot(agency))
@@ -265,7 +275,8 @@ mod tests {
         let (parent, child) = link().unwrap();
         let agency = AgencyId::new(u32::MAX).unwrap();
         let of_agency = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
-        for report in of_agency.into_iter().chain([Report::StorageBroken, Report::LinesLost(0), Report::LockHeld]) {
+        let others = [Report::StorageBroken, Report::LinesLost(0), Report::LockHeld, Report::Released(agency)];
+        for report in of_agency.into_iter().chain(others) {
             child.0.send(&report).unwrap();
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
@@ -290,8 +301,10 @@ mod tests {
         child.report_storage_broken().unwrap();
         child.report_lines_lost(9).unwrap();
         child.report_lock_held().unwrap();
+        child.release(agency).unwrap();
         let reports = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
-        for report in reports.into_iter().chain([Report::StorageBroken, Report::LinesLost(9), Report::LockHeld]) {
+        let others = [Report::StorageBroken, Report::LinesLost(9), Report::LockHeld, Report::Released(agency)];
+        for report in reports.into_iter().chain(others) {
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         assert_eq!(parent.next_report().unwrap(), Incoming::Nothing);
@@ -314,9 +327,16 @@ mod tests {
 
     #[test]
     fn packets_that_are_not_messages_are_refused() {
-        for packet in
-            [&[][..], &[1], &[1, 0, 0, 0, 0], &[4, 0, 0, 0], &[5, 0, 0, 0, 0, 0], &[6, 0, 0, 0, 0], &[8, 0, 0, 0, 1]]
-        {
+        for packet in [
+            &[][..],
+            &[1],
+            &[1, 0, 0, 0, 0],
+            &[4, 0, 0, 0],
+            &[5, 0, 0, 0, 0, 0],
+            &[6, 0, 0, 0, 0],
+            &[8, 0, 0, 0, 0],
+            &[9, 0, 0, 0, 1],
+        ] {
             assert_eq!(Report::decode(packet), None, "{packet:?}");
         }
         for packet in [&[][..], &[0], &[8], &[9], &[1, 1], &[8, 0, 0, 0], &[8, 0, 0, 0, 0, 0]] {

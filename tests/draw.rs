@@ -322,11 +322,10 @@ fn a_query_waits_for_draw_wait_and_can_be_repeated() {
 #[test]
 fn at_most_four_queries_of_an_agency_wait() {
     let server = Server::start(2);
-    let mut four = [(); 4].map(|()| waiting(&server, 1));
+    let [gone, mut three @ ..] = [(); 4].map(|()| waiting(&server, 1));
     assert_eq!(server.connect().send(&ask(1)).winners(), None, "the fifth");
     let mut other = waiting(&server, 2);
-    let [gone, ..] = &mut four;
-    assert_eq!(gone.finish().rest(), b"");
+    gone.reset();
     eventually("its place is free", || {
         let mut next = server.connect();
         next.send(&ask(1));
@@ -336,7 +335,7 @@ fn at_most_four_queries_of_an_agency_wait() {
     });
     drop(ended(&server, 1));
     drop(ended(&server, 2));
-    for client in four[1..].iter_mut().chain([&mut other]) {
+    for client in three.iter_mut().chain([&mut other]) {
         assert_eq!(client.winners(), Some(vec![]));
     }
     server.stop();
@@ -485,16 +484,67 @@ fn waiting_claims_are_granted_in_order() {
 }
 
 #[test]
-fn end_of_stream_during_the_wait_for_the_draw_frees_the_claim() {
-    let server = Server::start(2);
+fn a_half_closed_query_frees_the_claim_and_gets_its_winners() {
+    let server = Server::start(1);
     let mut older = server.claim(1);
     assert_eq!(older.send(&batch_of(1, 3, 1)).ack(), 0);
-    assert!(older.send(&ask(1)).is_silent_for(QUIET));
-    // A half close: the child sees no error, and it must not send an answer.
-    assert_eq!(older.finish().rest(), b"");
-    server.await_childless();
-    assert_eq!(server.claim(1).send(&batch_of(1, 1, 1)).ack(), 0);
+    assert!(older.send(&ask(1)).finish().is_silent_for(QUIET));
+    let mut newer = server.claim(1);
+    newer.deliver(1, 1, WINNING);
+    assert_eq!((older.winners(), newer.winners()), (Some(vec![0]), Some(vec![0])));
+    assert_eq!(older.rest(), b"");
     assert_eq!(server.rows().len(), 4);
+    assert!(!server.stop().contains("result: fail"));
+}
+
+#[test]
+fn after_a_half_close_bets_need_the_claim_again() {
+    let server = Setup::new(2).set("DRAW_WAIT", "1500ms").start();
+    let mut older = server.claim(1);
+    // The end of the stream comes with a batch that the session has not read yet.
+    older.send(&[ask(1), batch_of(1, 3, 1)].concat()).finish();
+    let mut newer = server.claim(1);
+    assert_eq!(older.winners(), None);
+    assert_eq!(older.rest(), [2, 5], "the newer one holds the claim");
+    assert_eq!(newer.send(&batch_of(1, 1, 1)).ack(), 0);
+    assert_eq!(server.rows().len(), 1);
+    server.stop();
+}
+
+#[test]
+fn a_half_closed_query_gets_code_7_at_a_stop() {
+    let server = Setup::new(2).set("SHUTDOWN_GRACE", FOREVER).start();
+    let mut conn = server.claim(1);
+    assert!(conn.send(&ask(1)).finish().is_silent_for(QUIET));
+    server.stop();
+    assert_eq!(conn.rest(), [2, 7]);
+}
+
+#[test]
+fn a_reset_ends_a_half_closed_query_at_once() {
+    let server = Server::start(2);
+    let mut conn = server.claim(1);
+    assert!(conn.send(&ask(1)).finish().is_silent_for(QUIET));
+    conn.reset();
+    server.await_childless();
+    server.stop();
+}
+
+#[test]
+fn a_stopped_client_leaves_no_query_behind() {
+    let server = Server::start(2);
+    let address = ([127, 0, 0, 1], server.port()).into();
+    let client = ClientSetup::new("draw").server(address).bets(agency_file(3)).start();
+    server.await_log("action: fin_apuestas");
+    let query_waits = || {
+        server.children().len() == 1 && {
+            assert_idle(&server.children());
+            true
+        }
+    };
+    eventually("its query waits", query_waits);
+    client.stop();
+    server.await_childless();
     server.stop();
 }
 

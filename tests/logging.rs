@@ -191,7 +191,7 @@ fn after_losses_a_child_waits_again_once_the_log_is_read() {
 #[test]
 fn the_last_lines_of_an_event_loop_wait_for_a_reader_once() {
     let (reader, writer) = io::pipe().unwrap();
-    let deeds = ["lines:begin:1", "print:ready", "await", "queue", "lines:a:500", "print:full", "finish"];
+    let deeds = ["queue", "lines:begin:1", "print:ready", "await", "lines:a:500", "print:full", "finish"];
     let mut helper = Helper::start(writer, &deeds).wait_for("ready");
     fcntl(&reader, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     helper.go_on();

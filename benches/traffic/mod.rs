@@ -1,7 +1,6 @@
-//! Servers and their clients: starts either server as a process in a directory of its own, and drives both in the same
-//! way.
+//! The clients: they drive the real server and the floors in the same way.
 //!
-//! Used by [`super`]. Knows no runs and no tables.
+//! They encode the messages themselves, so they judge the server without its own code. Knows no rounds and no tables.
 //!
 //! # Modules, from the bottom up
 //!
@@ -9,16 +8,24 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `side` | the two servers that are compared |
-//! | `process`, `clients` | a server as a process; the conversations of the clients |
-//! | `threads` | running the clients at the same time |
+//! | `wire` | the bytes of the messages, and of rows |
+//! | `files` | the agencies' files, and repetitions of them |
+//! | `agency`, `echo`, `idle`, `crowd` | the minimal client; connections with one line, without a byte; one draw with thousands of agencies |
+//! | `threads`, `programs` | minimal clients at the same time; processes of the project's client |
 
-mod clients;
-mod process;
-mod side;
+mod agency;
+mod crowd;
+mod echo;
+mod files;
+mod idle;
+mod programs;
 mod threads;
+pub mod wire;
 
-pub use self::clients::{Agency, Times, connect, echo, exchange};
-pub use self::process::{Running, run_as_server};
-pub use self::side::Side;
+pub use self::agency::{Agency, Times, connect, exchange};
+pub use self::crowd::Crowd;
+pub use self::echo::{Line, echo};
+pub use self::files::{AGENCIES, Files};
+pub use self::idle::Idle;
+pub use self::programs::{Programs, Window};
 pub use self::threads::all_at_once;

@@ -45,6 +45,7 @@
 //! | std has methods with the names of `fs2` | [`lock`](lock#trap-std-has-methods-with-the-names-of-fs2) | `map::only_lock_uses_fs2` |
 //! | the list of locks is incomplete | [`holders`](holders#trap-the-list-of-locks-is-incomplete) | `locks::stopped_holder_is_named`, `locks::inherited_lock_is_listed_with_the_pid_that_took_it` |
 //! | a signal pipe survives a fork | [`signals`](signals#trap-a-signal-pipe-survives-a-fork) | `signals::sigterm_to_a_child_does_not_wake_its_parent` |
+//! | process 1 loses signals that it does not handle | [`signals::block`](signals::block#trap-process-1-loses-signals-that-it-does-not-handle) | `signals::blocked_signal_waits_for_the_subscription` |
 //! | no signal interrupts a blocking call | [`signals`](signals#trap-no-signal-interrupts-a-blocking-call) | `signals::blocking_read_is_not_interrupted` |
 //! | a child inherits the links of earlier children | [`process::spawn`](process::spawn#trap-a-child-inherits-the-links-of-earlier-children) | `descriptors::later_child_does_not_hide_the_end_of_an_earlier_link` |
 //! | a descriptor that one closes is closed in both | [`nursery`](nursery#trap-a-descriptor-that-one-closes-is-closed-in-both) | `nursery::parent_works_on_while_a_child_shares_its_table`, `nursery::child_killed_before_it_has_a_table_closes_nothing` |

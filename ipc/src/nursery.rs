@@ -67,6 +67,7 @@ pub struct Nursery {
     arrivals: OwnedFd,
     announce: OwnedFd,
     held: Vec<Held>,
+    most_held: usize,
     /// The number of the next child. Numbers are never used again, unlike pids.
     next: u64,
     can_share: bool,
@@ -80,15 +81,17 @@ struct Held {
 }
 
 impl Nursery {
-    /// Creates a nursery without children.
+    /// Creates a nursery without children. It holds the descriptors of at most `most_held` children, and never those of more
+    /// than [`MOST_HELD`]. A process with few descriptors left allows fewer, so that no connection fails for want of them.
     ///
     /// # Errors
     /// Any error of pipe(2), for example EMFILE.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(most_held: usize) -> io::Result<Self> {
+        let most_held = most_held.min(MOST_HELD);
         let (arrivals, announce) = unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         // Closes nothing: no descriptor has this number. ENOSYS before Linux 5.9.
         let can_share = MAY_CLONE && close_range(RawFd::MAX, RawFd::MAX, libc::CLOSE_RANGE_UNSHARE).is_ok();
-        Ok(Self { arrivals, announce, held: Vec::with_capacity(MOST_HELD), next: 0, can_share })
+        Ok(Self { arrivals, announce, held: Vec::with_capacity(most_held), most_held, next: 0, can_share })
     }
 
     /// As [`process::spawn`], except that the parent closes the descriptors of `handover` later: call
@@ -101,10 +104,10 @@ impl Nursery {
         H: Parting,
         F: FnOnce(H, SignalSource) -> u8 + 'static,
     {
-        if self.held.len() >= MOST_HELD {
+        if self.held.len() >= self.most_held {
             self.settle();
         }
-        if !self.can_share || self.held.len() >= MOST_HELD || !are_low(&handover) {
+        if !self.can_share || self.held.len() >= self.most_held || !are_low(&handover) {
             return process::spawn(handover, signals, run);
         }
         let (parent, number) = (unistd::getpid(), self.next);

@@ -20,13 +20,15 @@
 //! together with all its other descriptors ([`crate::events`]), and must block in no other call.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::signal::SigSet;
+use nix::libc;
 pub use nix::sys::signal::Signal;
+use nix::sys::signal::{self, SigHandler, SigSet};
 use nix::unistd;
 use signal_hook::SigId;
 use signal_hook::low_level;
@@ -43,14 +45,15 @@ pub struct SignalSource {
 }
 
 impl SignalSource {
-    /// Handles `signals` from now on, and unblocks them: the process may have been started with a mask that blocks them.
+    /// Handles `signals` from now on, and unblocks them: the process may have been started with a mask that blocks them, or
+    /// has called [`block`]. A SIGHUP that the process ignores stays ignored: nohup(1) starts programs like that.
     ///
     /// # Errors
     /// Any error of pipe(2), sigaction(2) or pthread_sigmask(3), for example EMFILE.
     pub fn subscribe(signals: &[Signal]) -> io::Result<Self> {
         let (pipe, wake) = unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let mut source = Self { pipe, ids: Vec::with_capacity(signals.len()) };
-        for &signal in signals {
+        for &signal in signals.iter().filter(|&&signal| signal != Signal::SIGHUP || !is_ignored(signal)) {
             let id = low_level::pipe::register(signal as i32, wake.try_clone()?)?;
             source.ids.push(id);
             subscriptions().push(id);
@@ -103,6 +106,44 @@ pub fn disarm(signals: &[Signal]) -> io::Result<()> {
         signal_hook::flag::register(signal as i32, std::sync::Arc::default())?;
     }
     Ok(())
+}
+
+/// Ignores `signals`. A signal that is ignored has no effect on system calls: with SIGTTOU ignored, a process of the
+/// background writes to a terminal that has `tostop` set. With a handler, the kernel would repeat that write for ever.
+///
+/// # Errors
+/// Any error of sigaction(2).
+pub fn ignore(signals: &[Signal]) -> io::Result<()> {
+    for &signal in signals {
+        // SAFETY: no handler is installed, so no code can run at a wrong moment.
+        unsafe { signal::signal(signal, SigHandler::SigIgn) }?;
+    }
+    Ok(())
+}
+
+/// Blocks `signals`: they stay pending until [`SignalSource::subscribe`] handles and unblocks them.
+///
+/// # Trap: process 1 loses signals that it does not handle
+///
+/// In a container the program is often process 1 of its namespace. The kernel drops a signal that such a process neither
+/// handles nor blocks. So a SIGTERM before the subscription is lost, unless the process blocks it as its first step.
+///
+/// # Errors
+/// Any error of pthread_sigmask(3).
+pub fn block(signals: &[Signal]) -> io::Result<()> {
+    Ok(signals.iter().copied().collect::<SigSet>().thread_block()?)
+}
+
+/// Whether this process ignores `signal`.
+fn is_ignored(signal: Signal) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: `action` is a valid place for the result, and zeroes are a valid value of it: the default action. The call
+    // changes nothing, because no new action is given.
+    let action = unsafe {
+        libc::sigaction(signal as i32, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Drops each subscription that a child inherited, and with it the write end of the parent's pipe.

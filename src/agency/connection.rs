@@ -12,6 +12,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use ipc::events::PollFlags;
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::error::{Error, Lost};
 use super::question::Question;
@@ -96,6 +98,14 @@ impl<'a> Connection<'a> {
             self.flush();
         }
         self.loss.is_none() && self.backlog() < BACKLOG_MAX
+    }
+
+    /// Closes the connection with a reset, later: nobody waits for an answer any more. After a normal close, the server could
+    /// not know that, and would keep the query until the draw.
+    pub fn reset_when_closed(&self) {
+        let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+        // If it fails, the server notices the end later.
+        let _ = setsockopt(&self.stream, sockopt::Linger, &at_once);
     }
 
     /// The received bytes that are not a whole message yet.

@@ -62,11 +62,12 @@ use crate::config::client::{Config, Mode};
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging::{self, Targets};
+use crate::signals;
 
 /// Runs the client. `arguments` returns the settings file from the command line, or the exit code after `--help` or
 /// wrong arguments. This function subscribes to signals before it calls `arguments`.
 pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> ExitCode {
-    let stop = StopSignal::subscribe().map_err(Error::Signals);
+    let stop = signals::begin().and_then(|()| StopSignal::subscribe()).map_err(Error::Signals);
     let named = match arguments() {
         Ok(named) => named,
         Err(exit_code) => return exit_code,

@@ -1,4 +1,4 @@
-//! The request to stop (SIGTERM or SIGINT), and all waits of the agency.
+//! The request to stop (SIGTERM, SIGINT or SIGHUP), and all waits of the agency.
 //!
 //! Owns the subscription to these signals. Every module that waits uses it, so a signal ends each wait at once: the
 //! wait returns [`Error::Stopped`], and `?` carries the error up through all values that must be closed. This module
@@ -13,6 +13,7 @@ use ipc::events::{self, PollFd, PollFlags};
 use ipc::signals::{Signal, SignalSource};
 
 use super::error::Error;
+use crate::signals;
 
 const KNOWN_EVENTS: &str = "poll(2) returns only requested events, errors and hang-ups";
 
@@ -31,12 +32,12 @@ impl AsFd for StopSignal {
 }
 
 impl StopSignal {
-    /// Treats SIGTERM and SIGINT as requests to stop from now on.
+    /// Treats [`signals::STOP`] as requests to stop from now on.
     ///
     /// # Errors
     /// The error of pipe(2) or sigaction(2).
     pub fn subscribe() -> io::Result<Self> {
-        Self::of(&[Signal::SIGTERM, Signal::SIGINT])
+        Self::of(&signals::STOP)
     }
 
     pub(super) fn of(signals: &[Signal]) -> io::Result<Self> {

@@ -80,7 +80,11 @@ impl<'a> WinnersQuery<'a> {
 
     /// Waits for the answer to a query. Once it is returned, all winners have arrived.
     fn answer(&self, connection: &mut Connection<'_>) -> Result<AnswerStart, Error> {
-        let answer = connection.ask(Question::Winners, None, typed::decode_answer_start)?;
+        let answer = connection.ask(Question::Winners, None, typed::decode_answer_start);
+        if matches!(answer, Err(Error::Stopped)) {
+            connection.reset_when_closed();
+        }
+        let answer = answer?;
         if let Answer::Winners(announced) = answer {
             if let Some(bets) = self.most.filter(|most| u64::from(announced) > *most) {
                 return Err(Error::TooManyWinners { announced, bets });

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::dice::Dice;
 use super::error::Error;
 use super::people::People;
+use super::stop::{Stop, UntilStopped};
 
 /// The file of one agency. Its content depends only on these four numbers, and not on the other agencies.
 #[derive(Debug)]
@@ -25,24 +26,28 @@ impl AgencyFile {
     /// even for a reader at the same time or after a crash. Returns the path.
     ///
     /// # Errors
-    /// [`Error::Write`] if the file cannot be written.
-    pub(super) fn write_to(&self, folder: &Path) -> Result<PathBuf, Error> {
+    /// [`Error::Write`] if the file cannot be written; [`Error::Stopped`] if `stop` was requested before it was complete.
+    pub(super) fn write_to(&self, folder: &Path, stop: &Stop) -> Result<PathBuf, Error> {
         let name = format!("agency-{}.csv", self.agency);
         let path = folder.join(&name);
+        if stop.is_requested() {
+            return Err(Error::Stopped { path });
+        }
         let draft = folder.join(format!(".{name}.{}", std::process::id()));
-        match self.write_draft(&draft).and_then(|()| fs::rename(&draft, &path)) {
+        match self.write_draft(&draft, stop).and_then(|()| fs::rename(&draft, &path)) {
             Ok(()) => Ok(path),
             Err(source) => {
                 // The first error is reported. A draft that cannot be removed does no harm.
                 let _ = fs::remove_file(&draft);
-                Err(Error::Write { path, source })
+                Err(if stop.is_requested() { Error::Stopped { path } } else { Error::Write { path, source } })
             }
         }
     }
 
-    fn write_draft(&self, draft: &Path) -> io::Result<()> {
+    fn write_draft(&self, draft: &Path, stop: &Stop) -> io::Result<()> {
+        let draft = self.render(UntilStopped { inner: File::create(draft)?, stop })?;
         // Without the sync, the final name could refer to an empty file after a power failure.
-        self.render(File::create(draft)?)?.sync_all()
+        draft.inner.sync_all()
     }
 
     /// Writes the rows to `sink`, and returns it.
@@ -115,7 +120,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("agency-1.csv")).unwrap();
         let file = AgencyFile { agency: 1, seed: 1, rows: 3, winners: 0 };
-        let error = file.write_to(folder.path()).unwrap_err();
+        let error = file.write_to(folder.path(), &Stop::subscribe().unwrap()).unwrap_err();
         assert!(error.exit_status() == ExitStatus::Failed && error.to_string().contains("agency-1.csv"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -19,6 +19,15 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
+    /// The signals to stop cannot be handled.
+    #[error("cannot handle signals: {0}")]
+    Signals(io::Error),
+    /// A signal stopped the program. The files of the agencies before this one are complete.
+    #[error("stopped, {path:?} is not written")]
+    Stopped {
+        /// The file of the first agency that was not written.
+        path: PathBuf,
+    },
     /// An agency's file cannot be written. A file that existed before is unchanged.
     #[error("cannot write {path:?}: {source}")]
     Write {
@@ -34,7 +43,8 @@ impl Error {
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Usage(_) => ExitStatus::WrongUse,
-            Self::Folder { .. } | Self::Write { .. } => ExitStatus::Failed,
+            Self::Stopped { .. } => ExitStatus::Done,
+            Self::Folder { .. } | Self::Write { .. } | Self::Signals(_) => ExitStatus::Failed,
         }
     }
 }

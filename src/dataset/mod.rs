@@ -10,7 +10,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `names`, `dice` | errors; names and their frequencies; random numbers |
+//! | `error`, `names`, `dice`, `stop` | errors; names and their frequencies; random numbers; the request to stop |
 //! | `people` | the bets of one agency |
 //! | `agency_file` | the rows of one file, and writing it |
 //! | `arguments` | the command line |
@@ -23,7 +23,9 @@ mod error;
 mod names;
 mod people;
 mod program;
+mod stop;
 
 pub use arguments::Arguments;
 pub use error::Error;
 pub use program::run;
+pub use stop::Stop;

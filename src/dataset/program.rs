@@ -2,22 +2,28 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use super::arguments::Arguments;
 use super::error::Error;
+use super::stop::Stop;
 
 /// Writes the files, and one line to `out` for each of them.
 ///
 /// # Errors
-/// [`Error::Usage`] before any file is written; [`Error::Folder`] or [`Error::Write`] at the first failure, after the
-/// files of the agencies before it are complete.
-pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Error> {
+/// [`Error::Usage`] before any file is written; [`Error::Folder`], [`Error::Write`] or [`Error::Stopped`] at the first
+/// failure, after the files of the agencies before it are complete.
+pub fn run(arguments: &Arguments, stop: &Stop, out: &mut (impl Write + AsFd)) -> Result<(), Error> {
     arguments.check_rows()?;
     let folder = &arguments.out;
     fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.clone(), source })?;
     for agency in 1..=arguments.agencies {
         let file = arguments.file(agency);
-        let path = file.write_to(folder)?;
+        let path = file.write_to(folder, stop)?;
+        stop.wait_for(out);
+        if stop.is_requested() {
+            break;
+        }
         report(out, &format!("{}: {} rows, {} winners\n", path.display(), file.rows, file.winners));
     }
     Ok(())

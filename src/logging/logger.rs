@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use super::level::Level;
 use super::outputs::{Outputs, Targets};
 use super::sink::Sink;
+use super::zone;
 
 struct Logger {
     level: Level,
@@ -24,10 +25,11 @@ type Around = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 static AROUND: OnceLock<Around> = OnceLock::new();
 
 /// Starts the log with lines up to `level`, once per process; a second call changes nothing. From then on, panics are
-/// logged too.
+/// logged too. Logs a warning if the time zone of TZ is not understood.
 ///
 /// # Errors
-/// The error of fstat(2) or fcntl(2) on standard output, or of socket(2) for syslog.
+/// The error of fstat(2) or fcntl(2) on standard output, or of socket(2) for syslog; [`io::ErrorKind::InvalidInput`] if
+/// the path of the syslog daemon can never take a line.
 pub fn start(level: Level, targets: &Targets) -> io::Result<()> {
     let outputs = Outputs::open(targets)?;
     let logger = LOGGER.get_or_init(|| Logger { level, outputs: Mutex::new(outputs) });
@@ -38,6 +40,10 @@ pub fn start(level: Level, targets: &Targets) -> io::Result<()> {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             event!(Critical, "panic", fail, error = message, place = place);
         }));
+        if let Some(tz) = zone::not_understood() {
+            let aviso = "TZ is not understood, the times of the log have another offset from UTC";
+            event!(Warning, "config", in_progress, aviso = aviso, tz = tz, utc_offset = zone::offset());
+        }
     }
     Ok(())
 }

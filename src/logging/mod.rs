@@ -10,8 +10,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `level`, `escape`, `stdout` | the levels; escaped values; standard output without blocking |
-//! | `lines`, `event`, `stderr` | the form of a line; the macro; errors before the log has started |
+//! | `level`, `escape`, `stdout`, `zone` | the levels; escaped values; standard output without blocking; whether TZ is understood |
+//! | `lines`, `event`, `stderr` | the form of a line; the macro; errors that the log cannot report |
 //! | `sink`, `syslog` | lines to standard output: queue and lost lines; lines to a daemon |
 //! | `outputs` | the open targets |
 //! | `logger` | the logger of the process |
@@ -28,6 +28,7 @@ mod sink;
 mod stderr;
 mod stdout;
 mod syslog;
+mod zone;
 
 pub use escape::value;
 pub use level::Level;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::level::Level;
 use super::lines::{LINE_MAX, Line};
 use super::sink::Sink;
+use super::stderr;
 use super::syslog::Syslog;
 
 /// Where lines go.
@@ -41,13 +42,17 @@ impl Outputs {
         })
     }
 
-    /// Writes one line to each target.
+    /// Writes one line to each target. A CRITICAL line also goes to standard error if none goes to standard output: the
+    /// daemon may be missing, and no process may end without a word.
     pub(super) fn write(&mut self, level: Level, event: &fmt::Arguments<'_>) {
         if let Some(syslog) = &mut self.syslog {
             syslog.write(level, event);
         }
-        let Some(stdout) = &mut self.stdout else { return };
+        if self.stdout.is_none() && level != Level::Critical {
+            return;
+        }
         let line = self.line.build(level, event);
+        let Some(stdout) = &mut self.stdout else { return stderr::repeat(line) };
         let Some(held) = &mut self.held else { return stdout.write(line) };
         if held.len() + line.len() > LINE_MAX {
             stdout.write(held);

@@ -52,8 +52,9 @@ impl Sink {
         Ok(Self { stdout: Stdout::open()?, patience: Patience::Wait, queue: Vec::new(), lost: 0 })
     }
 
-    /// From now on, lines are queued instead of waiting for a reader.
+    /// From now on, lines are queued instead of waiting for a reader, and a pipe holds more of them.
     pub fn queue_instead_of_waiting(&mut self) {
+        Stdout::enlarge();
         self.patience = Patience::Queue;
     }
 

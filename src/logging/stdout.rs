@@ -66,6 +66,12 @@ impl Stdout {
         matches!(events::wait(&mut fds, Some(deadline)), Ok(1..))
     }
 
+    /// Asks for a pipe of [`PIPE_SIZE`]. All pipes of a user share one quota, and a pipe that is made after it is used up
+    /// holds one page. So only a process that may not wait asks: the server, not its many clients.
+    pub(super) fn enlarge() {
+        let _ = fcntl::fcntl(descriptor(), FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+    }
+
     fn write_once(self, bytes: &[u8]) -> nix::Result<usize> {
         match self {
             Self::Write => unistd::write(descriptor(), bytes),
@@ -95,6 +101,5 @@ fn append_always() -> nix::Result<()> {
 fn reopen() -> nix::Result<()> {
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let own = fcntl::open("/proc/self/fd/1", flags, Mode::empty())?;
-    let _ = fcntl::fcntl(&own, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
     unistd::dup2_stdout(own)
 }

@@ -7,11 +7,12 @@
 //! Trap: the formatter fixes the pid when it is created. A child sets its own pid with [`Syslog::forked`].
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use syslog::{Facility, Formatter3164, LogFormat};
 
 use super::level::Level;
@@ -29,8 +30,9 @@ impl Syslog {
     /// The daemon that receives on the datagram socket `daemon`. It may start later.
     ///
     /// # Errors
-    /// The error of socket(2).
+    /// The error of socket(2), and [`ErrorKind::InvalidInput`] if no daemon can ever receive there: see [`check`].
     pub fn new(daemon: &Path) -> io::Result<Self> {
+        check(daemon)?;
         let socket = Box::leak(Box::new(UnixDatagram::unbound()?));
         socket.set_nonblocking(true)?;
         let process = std::env::args().next().unwrap_or_default();
@@ -65,4 +67,16 @@ impl Syslog {
             let _ = self.socket.send_to(&packet, &self.daemon);
         }
     }
+}
+
+/// Refuses a path that takes no line, now or later: a stream socket, a path that is too long, a folder without access. A
+/// missing socket, or one without a receiver, is allowed: the daemon may start later.
+fn check(daemon: &Path) -> io::Result<()> {
+    let why = match UnixDatagram::unbound()?.connect(daemon) {
+        Err(e) if e.raw_os_error() == Some(Errno::EPROTOTYPE as i32) => "it is not a datagram socket".to_owned(),
+        Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => e.to_string(),
+        _ => return Ok(()),
+    };
+    let text = format!("the syslog socket {daemon:?} cannot be used: {why}");
+    Err(io::Error::new(ErrorKind::InvalidInput, text))
 }

@@ -269,3 +269,64 @@ fn decode_bet<'a>(fields: &mut Fields<'a>, agency: u32) -> Result<Result<Bet<'a>
         .ok_or(InvalidBet::Number("agency"))
         .and_then(|agency| Bet::new(agency, names, document, birthdate, number)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As [`Arriving::take`] with all bytes, by the general code only.
+    fn take_slowly(bytes: &[u8], agency: u32, count: u8) -> (Result<Rows, InvalidBet>, Option<DecodeError>) {
+        let (mut fields, mut rows) = (Fields(bytes), Ok(Rows::default()));
+        for _ in 0..count {
+            match (decode_bet(&mut fields, agency), &mut rows) {
+                (Ok(Ok(bet)), Ok(rows)) => rows.push(&bet),
+                (Ok(Err(defect)), Ok(_)) => rows = Err(defect),
+                (Ok(_), Err(_)) => {}
+                (Err(e), _) => return (rows, Some(e)),
+            }
+        }
+        (rows, None)
+    }
+
+    prop_compose! {
+        /// The bytes of a bet: usually plain, sometimes with one defect.
+        fn any_bet()(
+            names in proptest::array::uniform2(prop_oneof![
+                4 => "[A-Za-záéñ ]{1,15}", 1 => "[a-z]{27,31}", 1 => "[ñ\",€\u{85}a]{0,12}",
+            ]),
+            document: u32,
+            date in prop_oneof![9 => "(19|20)[0-9]{2}-0[1-9]-[0-2][1-8]", 1 => "[0-9-]{8,12}"],
+            number: u32,
+        ) -> Vec<u8> {
+            let texts = names.iter().flat_map(|name| [name.as_bytes(), b"\0"].concat());
+            let date = [date.as_bytes(), b"\0"].concat();
+            texts.chain(document.to_be_bytes()).chain(date).chain(number.to_be_bytes()).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn fast_path_decodes_what_the_general_code_decodes(
+            bets in prop::collection::vec(any_bet(), 1..6), agency in 0..3_u32, cut: prop::sample::Index, damage in prop::option::of(any::<(prop::sample::Index, u8)>()),
+        ) {
+            let count = u8::try_from(bets.len()).unwrap();
+            let mut bytes = bets.concat();
+            if let Some((at, byte)) = damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let mut arriving = Arriving { form: Form::TypedBatch, agency, count, left: count, rows: Ok(Rows::default()) };
+            let cut = cut.index(bytes.len());
+            let in_two_pieces = arriving.take(&bytes[..cut]).and_then(|taken| arriving.take(&bytes[taken..]));
+            let (rows, defect) = take_slowly(&bytes, agency, count);
+            match defect {
+                Some(DecodeError::Malformed(_)) => prop_assert_eq!(in_two_pieces, Err(defect.unwrap())),
+                incomplete => prop_assert_eq!((in_two_pieces.is_ok(), arriving.left > 0), (true, incomplete.is_some())),
+            }
+            prop_assert_eq!(arriving.rows, rows);
+        }
+    }
+}

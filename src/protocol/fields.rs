@@ -53,9 +53,9 @@ impl<'a> Fields<'a> {
 
     /// A [`Self::cstr`] of at most `longest` bytes that is a plain name; `None` for every other text.
     pub(super) fn plain_name(&mut self, longest: usize) -> Option<Name<'a>> {
-        let (name, _) = Name::plain(&self.0[..self.0.len().min(longest)])?;
-        let (&0, rest) = self.0[name.as_bytes().len()..].split_first()? else { return None };
-        self.0 = rest;
+        let window = &self.0[..self.0.len().min(longest + 1)];
+        let (name, [0, ..]) = Name::plain(window)? else { return None };
+        self.0 = &self.0[name.as_bytes().len() + 1..];
         Some(name)
     }
 

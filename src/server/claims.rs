@@ -1,7 +1,7 @@
 //! Which connection holds the claim of which agency, and which connections wait for one.
 //!
 //! Pure: a connection is a token, and the caller passes the time. Used by the server's parent. This table is the only place
-//! where claims exist. A claim is free when its connection's process has been reaped, and not before.
+//! where claims exist. A claim is free when its connection's process has released it or has been reaped, and not before.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -30,6 +30,7 @@ mod startup;
 mod unread;
 mod waiters;
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,7 +40,6 @@ use ipc::signals::SignalSource;
 
 pub use self::error::Error;
 use self::error::system;
-pub use self::parent::STOP_SIGNALS;
 pub use self::startup::Purpose;
 use crate::cli;
 use crate::config;
@@ -47,12 +47,14 @@ use crate::config::server::Config;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
+use crate::signals;
 
 /// The whole program: signals first, then `arguments`, settings, logging, and the server until it is stopped. Descriptors
 /// that the program was started with are closed after the settings are read: the file may be one of them, `/dev/fd/3`.
 pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, Purpose), ExitCode>) -> ExitCode {
+    let begun = signals::begin();
     let inherited = Inherited::list();
-    let signals = SignalSource::subscribe(&STOP_SIGNALS);
+    let signals = begun.and_then(|()| SignalSource::subscribe(&signals::STOP));
     let (file, purpose) = match arguments() {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
@@ -67,9 +69,14 @@ pub fn main(arguments: impl FnOnce() -> Result<(Option<PathBuf>, Purpose), ExitC
         inherited.close();
         signals
     });
-    if let Err(e) = logging::start(config.logging_level, &config.log_targets).map_err(system("log")) {
-        logging::complain("server", &e);
-        return e.exit_status().into();
+    match logging::start(config.logging_level, &config.log_targets) {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::InvalidInput => return cli::wrong_use("server", &e),
+        Err(e) => {
+            let e = system("log")(e);
+            logging::complain("server", &e);
+            return e.exit_status().into();
+        }
     }
     let ended = signals.map_err(system("start")).and_then(|signals| run(config, purpose, signals));
     let exit = conclude(ended);

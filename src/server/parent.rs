@@ -9,7 +9,7 @@ use ipc::events::{Poller, Token};
 use ipc::link::Incoming;
 use ipc::nursery::Nursery;
 use ipc::process::{self, Exit, Pid};
-use ipc::signals::{Signal, SignalSource};
+use ipc::signals::SignalSource;
 
 use super::children::{Child, Children};
 use super::claims::{Claimed, Claims};
@@ -28,10 +28,8 @@ use crate::exit_code::ExitStatus;
 use crate::logging;
 use crate::messages::{self, Intake, ParentEnd, Report};
 use crate::session::{Common, Given, Session};
+use crate::signals;
 use crate::storage::{Slots, Store};
-
-/// The signals that stop a server, and with it every child.
-pub const STOP_SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
 /// Tokens of the descriptors that are not a child's link.
 const LISTENER: Token = Token(0);
@@ -101,13 +99,13 @@ enum Why {
 }
 
 impl Server {
-    /// A server that lets clients connect to `listener`. `signals` are those that stop the server, and SIGCHLD.
+    /// A server that lets clients connect to `listener`, and forks in `nursery`. `signals` are those that stop the server, and SIGCHLD.
     ///
     /// # Errors
-    /// [`Error::System`] if epoll or the nursery cannot be set up; [`Error::Listen`] if listen(2) fails.
+    /// [`Error::System`] if epoll cannot be set up; [`Error::Listen`] if listen(2) fails.
     pub fn listen(
         common: Common,
-        listener: Listener,
+        (listener, nursery): (Listener, Nursery),
         store: Store,
         lottery: (Ledger, Slots),
         signals: [SignalSource; 2],
@@ -117,7 +115,6 @@ impl Server {
         let poller = Poller::new().map_err(system("epoll_create"))?;
         poller.watch_readable(&stop, STOP).map_err(system("epoll_ctl"))?;
         poller.watch_readable(&child_ended, CHILD_ENDED).map_err(system("epoll_ctl"))?;
-        let nursery = Nursery::new().map_err(system("pipe"))?;
         poller.watch_readable(&nursery, NURSERY).map_err(system("epoll_ctl"))?;
         let Config { port, listen_backlog, message_timeout, .. } = common.config;
         let listening = listener.listen(listen_backlog, message_timeout);
@@ -263,8 +260,8 @@ impl Server {
             Session::run(given, signals).code()
         };
         let pid = match self.children.len() {
-            0..FEW_CHILDREN => process::spawn(given, &STOP_SIGNALS, run),
-            _ => self.nursery.spawn(given, &STOP_SIGNALS, run),
+            0..FEW_CHILDREN => process::spawn(given, &signals::STOP, run),
+            _ => self.nursery.spawn(given, &signals::STOP, run),
         };
         let pid = pid.map_err(|e| ("fork", e))?;
         // A child whose reports are not noticed would wait for its claim for ever.
@@ -306,6 +303,11 @@ impl Server {
                 }
                 if self.claims.claim(agency, token, Instant::now()) == Claimed::Granted {
                     self.grant(token);
+                }
+            }
+            Report::Released(agency) => {
+                if let Some(next) = self.claims.release(Some(agency), token) {
+                    self.grant(next);
                 }
             }
             Report::AwaitDraw(agency) => {

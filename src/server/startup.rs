@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use ipc::descriptors::FIRST_PARKED;
 use ipc::events::{self, PollFd, PollFlags};
-use ipc::nursery::MOST_HELD;
-use ipc::signals::{self, Signal, SignalSource};
+use ipc::nursery::{MOST_HELD, Nursery};
+use ipc::signals::{Signal, SignalSource};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::{Error, system};
@@ -62,9 +62,7 @@ pub enum Purpose {
 /// if the port cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`] after a stop signal;
 /// [`Error::System`] if any other system call fails.
 pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result<Server, Error> {
-    fit_into_descriptor_limit(&mut config)?;
-    // By default SIGXFSZ kills a process that exceeds the file-size limit. Without it, write(2) returns EFBIG.
-    signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
+    let room_for_new_children = fit_into_descriptor_limit(&mut config)?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
     let paths = paths_of(&config)?;
     let missing = if purpose == Purpose::NewLottery { MissingBets::Make } else { MissingBets::Refuse };
@@ -81,7 +79,9 @@ pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result
     if drawn.is_some() {
         ledger.record_draw();
     }
-    Server::listen(Common { config, location, life_lock }, listener, store, (ledger, slots), [stop, child_ended])
+    let nursery = Nursery::new(room_for_new_children).map_err(system("pipe"))?;
+    let common = Common { config, location, life_lock };
+    Server::listen(common, (listener, nursery), store, (ledger, slots), [stop, child_ended])
 }
 
 /// The command `--repair`: makes a plan, carries it out, and adopts the files as a start does. Binds no port.
@@ -90,7 +90,6 @@ pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result
 /// [`Error::StorageName`] and [`Error::Locked`] as for [`start`]; [`Error::Storage`] if the files cannot be repaired, and
 /// then no file has changed; [`Error::Stopped`] after a stop signal; [`Error::System`] if another system call fails.
 pub fn repair(config: &Config, stop: &SignalSource) -> Result<(), Error> {
-    signals::disarm(&[Signal::SIGXFSZ]).map_err(system("sigaction"))?;
     let paths = paths_of(config)?;
     let bets_are_missing = !paths.bets.exists();
     let mut life_lock = lock(&paths, MissingBets::Make, stop)?;
@@ -175,8 +174,9 @@ fn pause(stop: &SignalSource, until: Instant) -> Result<(), Error> {
 }
 
 /// Raises the soft limit of descriptors as far as MAX_CONNECTIONS requires: the parent holds one descriptor for each child,
-/// its end of the link. If even the hard limit is too low for the default of MAX_CONNECTIONS, lowers that default.
-fn fit_into_descriptor_limit(config: &mut Config) -> Result<(), Error> {
+/// its end of the link. If even the hard limit is too low for the default of MAX_CONNECTIONS, lowers that default. Returns
+/// how many new children may leave their two descriptors open in the parent for a moment.
+fn fit_into_descriptor_limit(config: &mut Config) -> Result<usize, Error> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| system("getrlimit")(e.into()))?;
     let needed_for = |connections: u32| u64::from(connections) + OWN_DESCRIPTORS;
     match config.max_connections {
@@ -188,11 +188,12 @@ fn fit_into_descriptor_limit(config: &mut Config) -> Result<(), Error> {
         }
         _ => {}
     }
-    let wanted = (needed_for(config.max_connections.get()) + ROOM_FOR_NEW_CHILDREN).min(hard);
+    let needed = needed_for(config.max_connections.get());
+    let wanted = (needed + ROOM_FOR_NEW_CHILDREN).min(hard);
     if soft < wanted {
         setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_err(|e| system("setrlimit")(e.into()))?;
     }
-    Ok(())
+    Ok(usize::try_from((soft.max(wanted) - needed) / 2).unwrap_or(usize::MAX))
 }
 
 /// The most connections that the hard limit allows; logs a warning. They must include one for each agency and one more.

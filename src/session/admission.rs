@@ -129,6 +129,14 @@ impl Admission {
         self.claim = Claim::Held { agency, intake };
     }
 
+    /// Gives up the claim that the session holds; returns its agency. The next request that requires it claims it again.
+    pub fn release(&mut self) -> Option<AgencyId> {
+        match std::mem::replace(&mut self.claim, Claim::None) {
+            Claim::Held { agency, .. } => Some(agency),
+            Claim::None => None,
+        }
+    }
+
     /// Whether the session knows that the draw has been held.
     pub fn is_drawn(&self) -> bool {
         self.ledger.is_drawn()

@@ -295,13 +295,29 @@ impl Session {
         Ok(Answer::Winners(documents.ok_or_else(damaged)?))
     }
 
-    /// Waits for the order that follows the draw. A client that ends its stream during this wait counts as gone.
+    /// Waits for the order that follows the draw. A client that ends its stream during this wait may still read the answer,
+    /// so the query goes on waiting. But the client may also be gone, so the session releases its claim for a replacement.
+    /// A reset ends the wait.
     fn await_draw(&mut self, agency: AgencyId) -> Result<Order, Outcome> {
         self.connection.link().await_draw(agency).map_err(Close::from)?;
-        match self.connection.wait(Some(HANGUP), None)? {
+        let mut wake = self.connection.wait(Some(HANGUP), None)?;
+        if wake == Wake::ClientReady {
+            self.release_claim()?;
+            // Without requested events, poll(2) reports only errors and resets.
+            wake = self.connection.wait(Some(PollFlags::empty()), None)?;
+        }
+        match wake {
             Wake::Ordered(order) => Ok(order),
             Wake::ClientReady => Err(Close::PeerClosed.into()),
             Wake::StopRequested | Wake::TimedOut => Err(Code::Stopping.into()),
+        }
+    }
+
+    /// Tells the parent that the claim is free. Everything before it is stored and answered.
+    fn release_claim(&mut self) -> Result<(), Close> {
+        match self.admission.release() {
+            Some(agency) => Ok(self.connection.link().release(agency)?),
+            None => Ok(()),
         }
     }
 

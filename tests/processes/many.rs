@@ -16,6 +16,17 @@ fn crowd() -> (Server, Vec<Conn>) {
 }
 
 #[test]
+fn no_client_is_dropped_at_the_limit_of_descriptors() {
+    let limit = format!("--nofile={0}:{0}", MANY + 32);
+    let setup = Setup::new(0).under(&["prlimit", &limit]).set("MAX_CONNECTIONS", MANY);
+    let server = setup.set("SERVER_LISTEN_BACKLOG", WIDE).start();
+    let mut conns: Vec<_> = (0..MANY).map(|_| server.connect()).collect();
+    (1..).zip(&mut conns).for_each(|(agency, conn)| _ = conn.send(&batch_of(agency, 1, 1)));
+    conns.iter_mut().for_each(|conn| assert_eq!(conn.ack(), 0));
+    server.stop();
+}
+
+#[test]
 fn hundreds_claim_at_once_and_each_claim_is_freed() {
     let (server, mut conns) = crowd();
     for round in 0..2 {
@@ -47,8 +58,8 @@ fn hundreds_wait_for_the_draw_and_all_are_answered() {
 fn a_new_child_has_none_of_the_descriptors_of_hundreds() {
     let (server, conns) = crowd();
     for child in server.children() {
-        // Standard streams, client, link, life lock, and the signal pipe with two ends to write to.
-        eventually("it is set up", || descriptors(child).len() == 9);
+        // Standard streams, client, link, life lock, and the signal pipe with three ends to write to.
+        eventually("it is set up", || descriptors(child).len() == 10);
         assert!(descriptors(child).keys().all(|&fd| fd < 128), "{:?}", descriptors(child));
     }
     // One link for each child, outside of the part that a child copies.

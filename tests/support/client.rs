@@ -71,6 +71,20 @@ impl ClientSetup {
         self.file(".data/agency-1.csv", text)
     }
 
+    /// Starts it by way of a program that finally executes its remaining arguments in the same process.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        let mut command = clean_command(program, client_binary(), self.home.path());
+        command.args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
+        self
+    }
+
     /// Makes this terminal its standard error.
     pub fn terminal(mut self, terminal: OwnedFd) -> Self {
         self.terminal = Some(terminal);

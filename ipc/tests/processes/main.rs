@@ -55,6 +55,8 @@ const TESTS: &[(&str, fn())] = &tests! {
         signals_during_forks_reach_the_parent_once_each,
         child_survives_signals_that_only_its_parent_subscribed,
         subscription_unblocks_its_signals,
+        blocked_signal_waits_for_the_subscription,
+        ignored_sighup_stays_ignored,
         disarmed_signal_does_not_kill,
         blocking_read_is_not_interrupted,
     }

@@ -56,7 +56,7 @@ fn stopped_early(
 }
 
 pub fn child_holds_its_handover_and_its_signal_pipe_only() {
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let earlier: Vec<_> = (0..100).map(|_| park(pair().0.into())).collect();
     assert!(earlier.iter().all(|fd| fd.as_raw_fd() >= FIRST_PARKED));
     let low = File::open("/dev/null").unwrap();
@@ -84,7 +84,7 @@ fn report_descriptors(One(link): One<TextLink>, own: SignalSource) -> u8 {
 }
 
 pub fn parent_closes_what_it_holds_when_the_child_is_on_its_own() {
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let (ours, theirs) = pair();
     let number = theirs.as_fd().as_raw_fd();
     let child = nursery.spawn(One(theirs), &[], |One(link), _| u8::from(receive(&link) == Incoming::Closed)).unwrap();
@@ -97,7 +97,7 @@ pub fn parent_closes_what_it_holds_when_the_child_is_on_its_own() {
 }
 
 pub fn link_of_a_child_that_has_ended_ends_once_it_is_settled() {
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let (ours, theirs) = pair();
     let child = nursery.spawn(One(theirs), &[], |_, _| 0).unwrap();
     assert_eq!(reaper.next(), (child, Exit::Code(0)));
@@ -108,7 +108,7 @@ pub fn link_of_a_child_that_has_ended_ends_once_it_is_settled() {
 
 /// What the parent opens and closes while the table is shared is neither lost nor leaked.
 pub fn parent_works_on_while_a_child_shares_its_table() {
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let closed_later = File::open("/dev/null").unwrap();
     let (ours, child) = stopped_early(&mut nursery, &reaper, report_descriptors);
     drop(closed_later);
@@ -124,7 +124,7 @@ pub fn parent_works_on_while_a_child_shares_its_table() {
 }
 
 pub fn child_killed_before_it_has_a_table_closes_nothing() {
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let (ours, child) = stopped_early(&mut nursery, &reaper, |_, _| sleep_forever());
     let before = open_descriptors();
     process::kill(child);
@@ -140,7 +140,7 @@ pub fn child_that_is_stopped_early_does_not_outlive_its_parent() {
     let reaper = Reaper::new();
     let (ours, theirs) = pair();
     let parent = spawn(One(theirs), &[], |One(link), _| {
-        let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+        let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
         let (_ours, child) = stopped_early(&mut nursery, &reaper, |_, _| sleep_forever());
         send(&link, &child.to_string());
         sleep_forever()
@@ -155,7 +155,7 @@ pub fn child_that_is_stopped_early_does_not_outlive_its_parent() {
 
 /// Beyond the limit, children are plain forks, and their descriptors are closed at once.
 pub fn stopped_children_do_not_stop_the_nursery() {
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let stopped: Vec<_> =
         (0..MOST_HELD).map(|_| stopped_early(&mut nursery, &reaper, |_, _| sleep_forever()).1).collect();
     let (ours, theirs) = pair();
@@ -182,7 +182,7 @@ pub fn handover_with_a_high_number_is_a_plain_fork() {
             vec![self.0]
         }
     }
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let high = park(File::open("/dev/zero").unwrap().into());
     let child = nursery
         .spawn(High(high), &[], |High(file), _| u8::from(File::from(file).read_exact(&mut [0]).is_ok()))
@@ -193,7 +193,7 @@ pub fn handover_with_a_high_number_is_a_plain_fork() {
 
 /// The cost of a child must not grow with the links of the others: its table has room for the low part only.
 pub fn childs_table_does_not_grow_with_its_parents() {
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let null = File::open("/dev/null").unwrap();
     let _parked: Vec<_> = (0..600).map(|_| park(null.try_clone().unwrap().into())).collect();
     let (ours, theirs) = pair();
@@ -226,7 +226,7 @@ pub fn descriptor_without_room_stays_where_it_is() {
 
 pub fn thousands_of_children_leave_no_descriptor_open() {
     const CHILDREN: usize = 3000;
-    let (reaper, mut nursery) = (Reaper::new(), Nursery::new().unwrap());
+    let (reaper, mut nursery) = (Reaper::new(), Nursery::new(MOST_HELD).unwrap());
     let before = open_descriptors();
     for _ in 0..CHILDREN / 20 {
         let links: Vec<_> = (0..20)

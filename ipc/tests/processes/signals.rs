@@ -111,6 +111,34 @@ pub fn subscription_unblocks_its_signals() {
     assert_eq!(reaper.next(), (child, Exit::Code(1)));
 }
 
+/// As the first step of a program, before it can handle its signals.
+pub fn blocked_signal_waits_for_the_subscription() {
+    let reaper = Reaper::new();
+    let child = spawn(Empty, &[], |Empty, _| {
+        signals::block(&[Signal::SIGTERM]).unwrap();
+        signal::raise(Signal::SIGTERM).unwrap();
+        SignalSource::subscribe(&[Signal::SIGTERM]).unwrap().drain().try_into().unwrap()
+    });
+    assert_eq!(reaper.next(), (child, Exit::Code(1)));
+}
+
+/// As under nohup(1).
+pub fn ignored_sighup_stays_ignored() {
+    let reaper = Reaper::new();
+    let hangups = || {
+        let source = SignalSource::subscribe(&[Signal::SIGHUP]).unwrap();
+        signal::raise(Signal::SIGHUP).unwrap();
+        source.drain().try_into().unwrap()
+    };
+    let handles = spawn(Empty, &[], move |Empty, _| hangups());
+    assert_eq!(reaper.next(), (handles, Exit::Code(1)));
+    let ignores = spawn(Empty, &[], move |Empty, _| {
+        signals::ignore(&[Signal::SIGHUP]).unwrap();
+        hangups()
+    });
+    assert_eq!(reaper.next(), (ignores, Exit::Code(0)));
+}
+
 pub fn disarmed_signal_does_not_kill() {
     let reaper = Reaper::new();
     let killed = spawn(Empty, &[], |Empty, _| signal::raise(Signal::SIGXFSZ).map_or(1, |()| 0));

@@ -26,16 +26,3 @@ impl Memory {
         Ok(Self { resident: field("Rss")?, proportional: field("Pss")?, private })
     }
 }
-
-/// The pids of the children of `parent`.
-pub fn children_of(parent: u32) -> Result<Vec<u32>> {
-    let entries = fs::read_dir("/proc")?;
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(pids.filter(|&pid| parent_of(pid) == Some(parent)).collect())
-}
-
-/// The second field after the program's name. The name may contain any character, also `) `.
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
