@@ -47,7 +47,7 @@ pub enum Report {
 /// From the parent to a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// The child holds the agency's claim until it releases it, or its process is gone.
+    /// The child holds the agency's claim until it releases the claim, or until the parent has reaped it.
     Granted(Intake),
     /// Another connection holds the agency's claim.
     Busy,

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The same, by the plain parser only.
+    /// As [`first_row`], by [`row::parse`] only.
     fn by_parse(rows: &[u8]) -> Option<(AgencyId, usize)> {
         let line = rows.split_inclusive(|&byte| byte == b'\n').next()?;
         row::parse(line).map(|bet| (bet.agency, line.len()))

@@ -1,8 +1,8 @@
 //! Processes, links, signals, readiness and file locks for a server that forks one process per connection.
 //!
 //! This crate is the mechanism of such a server. It never knows what a bet, an agency or a draw is. All `unsafe`
-//! blocks of the workspace are in it: they fork, end a child, reap, close or move descriptors by their numbers, and
-//! give the kernel an advice.
+//! blocks of the workspace are in it: they fork, end a child, reap, ask for or set the action of a signal, close or move
+//! descriptors by their numbers, and give the kernel an advice.
 //!
 //! ```text
 //!    parent process                                       child process
@@ -31,7 +31,7 @@
 //! | [`holders`] | which process holds a lock | takes a lock, or signals a process |
 //! | [`writeback`] | the early start of writes to the disk | replaces a sync |
 //!
-//! [`nursery`] uses [`process`], which uses [`signals`] and [`descriptors`]. [`link`] uses [`descriptors`]. No other module
+//! [`nursery`] uses [`process`], and both use [`signals`] and [`descriptors`]. [`link`] uses [`descriptors`]. No other module
 //! uses another one.
 //!
 //! # Traps of a forking server

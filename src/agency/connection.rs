@@ -100,8 +100,8 @@ impl<'a> Connection<'a> {
         self.loss.is_none() && self.backlog() < BACKLOG_MAX
     }
 
-    /// Closes the connection with a reset, later: nobody waits for an answer any more. After a normal close, the server could
-    /// not know that, and would keep the query until the draw.
+    /// From now on, closing this connection sends a reset: the client does not want the answer any more. After a normal
+    /// close, the server could not know that, and would keep the query.
     pub fn reset_when_closed(&self) {
         let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
         // If it fails, the server notices the end later.

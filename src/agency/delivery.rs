@@ -218,8 +218,8 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Appends batches to `connection` until the window is full, or the connection, or the file ends. Waits with this until
-    /// half of the window is free: then one send(2) carries several batches, and the server can store them as one group.
+    /// Appends batches to `connection` until the window or the connection is full, or the file ends. Does nothing until half
+    /// of the window is free: then one send(2) carries several batches, and the server can store them as one group.
     fn fill_window(&mut self, connection: &mut Connection<'_>, window: &mut VecDeque<u8>) -> Result<(), Error> {
         let free = self.window - window.len();
         if free < self.window.div_ceil(2) {

@@ -9,7 +9,8 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use super::defect::MAX_LINE;
 use super::stop::StopSignal;
 
-/// Bytes of a block. The request to stop is checked before each read(2), so that skipping hours of rows notices it.
+/// Bytes of a block. The request to stop is checked before each read(2), so a stop is noticed even while many rows are
+/// skipped.
 pub(super) const BLOCK: usize = 64 * 1024;
 /// The byte order mark that some editors write before UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";

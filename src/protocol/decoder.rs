@@ -1,4 +1,4 @@
-//! The server's side of a connection, inwards: the received bytes, and the requests in them.
+//! The decoding side of a connection in the server: the received bytes, and the requests in them.
 //!
 //! Owns the receive buffer. The session reads into [`Decoder::space`]; this module has no socket. Memory: one buffer of at
 //! most [`BUFFER`] bytes, and the rows of the current message as far as its bets have arrived.
@@ -12,8 +12,8 @@ use super::request::Request;
 use super::typed::{self, Front};
 use super::{echo, single};
 
-/// Most bytes of the receive buffer: many batches of a client that does not wait for answers. Each read(2) then brings more
-/// work, and the server stores more batches as one group.
+/// Most bytes of the receive buffer: room for many batches of a client that does not wait for answers. One read(2) then
+/// takes several batches, and the server stores them as one group.
 pub const BUFFER: usize = 64 * 1024;
 
 /// Bytes of the receive buffer until a read(2) fills it: the largest batch that the assignment asks for. A text and a single

@@ -3,8 +3,8 @@
 //! Owns the parent's ends of the links, and what the parent knows about each child. Used only by the parent's event loop.
 //!
 //! Trap: a link's end of stream and the child's SIGCHLD come in either order. If the link ends first, the parent stops
-//! watching it, and expects the child's end. A child stays in the table until it is reaped, and its last reports are read
-//! from the link before it is removed.
+//! watching it, and expects the child's end. A child stays in the table after it has been reaped, until its last reports
+//! have been read from the link.
 
 use std::collections::HashMap;
 use std::io;
@@ -44,7 +44,7 @@ impl Child {
     }
 }
 
-/// All children that have not been reaped.
+/// All children. A reaped child is in the table until it is [removed](Self::remove).
 #[derive(Debug)]
 pub struct Children {
     by_token: HashMap<Token, Child>,
@@ -90,8 +90,8 @@ impl Children {
         }
     }
 
-    /// Reaps those children that are expected to end and have ended. The caller must [remove](Self::remove) each. Costs as
-    /// much as children are expected to end: a child ends a moment after its link.
+    /// Reaps the children that have ended, among those that are expected to end. The caller must [remove](Self::remove) each.
+    /// The cost grows only with the number of expected ends, and few are expected: a child ends a moment after its link.
     pub fn reap_ended(&mut self) -> Vec<(Token, Exit)> {
         let mut ended = Vec::new();
         let by_token = &self.by_token;
@@ -150,12 +150,12 @@ impl Children {
         self.by_pid.keys().copied().for_each(process::kill);
     }
 
-    /// The number of children that have not been reaped.
+    /// The number of children in the table.
     pub fn len(&self) -> usize {
         self.by_token.len()
     }
 
-    /// Whether all have been reaped.
+    /// Whether the table has no child.
     pub fn is_empty(&self) -> bool {
         self.by_token.is_empty()
     }

@@ -99,7 +99,8 @@ enum Why {
 }
 
 impl Server {
-    /// A server that lets clients connect to `listener`, and forks in `nursery`. `signals` are those that stop the server, and SIGCHLD.
+    /// A server that lets clients connect to `listener`, and forks in `nursery`. `signals` are those that stop the server,
+    /// and SIGCHLD.
     ///
     /// # Errors
     /// [`Error::System`] if epoll cannot be set up; [`Error::Listen`] if listen(2) fails.
@@ -368,8 +369,8 @@ impl Server {
         }
     }
 
-    /// Reaps any child that has ended. So no child stays unreaped for long, even if the end of its link is not seen because
-    /// another process holds the link open.
+    /// Reaps any child that has ended, at most [`REAPED_A_SWEEP`]; the others follow in the next turn. So every child is reaped
+    /// soon, even if its link does not end because another process holds it open.
     fn sweep(&mut self, now: Instant) {
         self.sweep = None;
         for _ in 0..REAPED_A_SWEEP {

@@ -37,9 +37,10 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two attempts to take the life lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Descriptors that the parent needs in addition to one link for each child: standard streams, files, listener, epoll,
-/// signals, and one connection between accept and fork.
+/// signals, the nursery's pipe, and one connection between accept and fork.
 const OWN_DESCRIPTORS: u64 = 32;
-/// More numbers that it uses if the hard limit allows: those that it keeps free for new children, and what it holds for them.
+/// More descriptor numbers, if the hard limit allows them: the low ones that stay free for new children, and the two
+/// descriptors that the parent holds for each of them.
 const ROOM_FOR_NEW_CHILDREN: u64 = FIRST_PARKED as u64 + 2 * MOST_HELD as u64;
 
 /// Why the server was started, from its command line.

@@ -8,7 +8,7 @@
 //!   receive ─▶ decode ─▶ admit ─▶ carry out ─▶ answer ─▶ send, then the next request
 //!                          │          │    └────▶ Outcome: Refuse ─▶ send the code, then close
 //!                          │          │                    Close
-//!                          │          ├─ bets join the group, which is stored and answered before anything that follows them
+//!                          │          ├─ bets join the group, which is stored and answered before any other request
 //!                          │          └─ storage; or asks the parent for the draw
 //!                          └─ table of requirements; asks the parent for the claim
 //! ```
@@ -19,7 +19,9 @@
 //! | the rest of a message | MESSAGE_TIMEOUT from its first byte | end of stream |
 //! | the next message | IDLE_TIMEOUT | stop, end of stream |
 //! | a claim | 1 s (the parent's clock) | stop |
-//! | the draw | DRAW_WAIT (the parent's clock) | stop, end of stream |
+//! | the draw | DRAW_WAIT (the parent's clock) | stop, a reset |
+//! | the slot of a new agency | the parent's answer | stop |
+//! | the data lock | 3 s | – |
 //! | a client that takes no byte of an answer | MESSAGE_TIMEOUT | a reset |
 //!
 //! # Modules, from the bottom up

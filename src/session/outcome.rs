@@ -1,10 +1,10 @@
-//! How a request ends that has no answer of its own, and how a session ends.
+//! How a request ends that is not carried out, and how a session ends.
 
 use std::io;
 
 use crate::protocol::Code;
 
-/// How a request ends that has no answer of its own.
+/// How a request ends that is not carried out.
 #[derive(Debug)]
 pub enum Outcome {
     /// The client gets a code, and the connection closes.

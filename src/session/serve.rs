@@ -132,8 +132,8 @@ impl Session {
         self.send_all(answer, 1)
     }
 
-    /// Sends `answer` so many times, in the encoding of the client's generation. Sends nothing while the generation is
-    /// unknown.
+    /// Sends `answer`, repeated `times` times, in the encoding of the client's generation. Sends nothing while the generation
+    /// is unknown.
     fn send_all(&mut self, answer: &Answer, times: usize) -> Result<(), Close> {
         let Some(generation) = self.decoder.generation() else { return Ok(()) };
         let answers = encoder::encode(answer, generation).repeat(times);
@@ -158,8 +158,8 @@ impl Session {
         }
     }
 
-    /// Stores and answers the messages that wait in the group. If that fails, none of them is stored, and the first one is
-    /// refused.
+    /// Stores and answers the messages in the group. If the storage fails, none of them is stored, and the first one is
+    /// refused. After a failed sync the connection closes without an answer, and they may be stored all the same.
     fn store_group(&mut self) -> Result<(), Close> {
         let group = std::mem::take(&mut self.group);
         let (Some(agency), [first, ..]) = (group.agency(), group.messages()) else { return Ok(()) };
@@ -173,8 +173,8 @@ impl Session {
         self.answered()
     }
 
-    /// What follows an answer. Returns a reason to close if the client's generation sends only one message per connection,
-    /// or if the server is stopping and the client has already begun the next message.
+    /// Sets the deadline after an answer. Returns a reason to close if the client's generation sends only one message per
+    /// connection, or if the server is stopping and the client has already begun the next message.
     fn answered(&mut self) -> Result<(), Close> {
         if self.decoder.generation() != Some(Generation::Typed) {
             return Err(Close::Spent);
@@ -313,7 +313,7 @@ impl Session {
         }
     }
 
-    /// Tells the parent that the claim is free. Everything before it is stored and answered.
+    /// Releases the claim, if the session holds one. All messages before the query are stored and answered.
     fn release_claim(&mut self) -> Result<(), Close> {
         match self.admission.release() {
             Some(agency) => Ok(self.connection.link().release(agency)?),

@@ -30,7 +30,7 @@ use crate::event;
 use crate::row::Rows;
 
 /// Most bytes of a group: the rows that one write appends, and so the longest tail that a killed writer leaves. A longer
-/// file without a valid row was never a store.
+/// file without a valid row was never a file of a lottery.
 pub const LARGEST_GROUP: u64 = 256 * 1024;
 
 /// How long to wait for the data lock. The server's processes hold it only for microseconds, so after this time another
@@ -155,7 +155,7 @@ impl<'a> Locked<'a> {
 
     // ---- recovery ----
 
-    /// Finishes or cuts off what a writer left that died. `len` is the length of `bets.csv`, at least the committed one.
+    /// Finishes or cuts off the group of a writer that died. `len` is the length of `bets.csv`, at least the committed one.
     fn recover(&self, head: Head, len: u64) -> Result<Head> {
         let mut head = self.roll_forward(head, len)?;
         if !head.is_cut {
@@ -173,7 +173,7 @@ impl<'a> Locked<'a> {
         Ok(clean)
     }
 
-    /// Writes the head of a writer that died after it had committed its group.
+    /// Writes the head for a writer that died after it had committed its group.
     fn roll_forward(&self, head: Head, len: u64) -> Result<Head> {
         let Files { books, paths, .. } = self.files;
         let counts = books::rolled_forward(books, head, len).map_err(Error::io("read", &paths.books))?;

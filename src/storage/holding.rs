@@ -114,7 +114,7 @@ mod tests {
 
     const NUMBER: u32 = 7574;
 
-    /// The same, row by row and by the plain parser only.
+    /// As [`winners`], row by row and by [`row::parse`] only.
     fn by_parse(bytes: &[u8], recorded: &[(AgencyId, Tally)]) -> std::result::Result<Winners, String> {
         let (mut tallies, mut winners, mut len) = (BTreeMap::<_, Tally>::new(), Winners::new(), 0);
         for line in bytes.split_inclusive(|&byte| byte == b'\n') {

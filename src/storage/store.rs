@@ -108,8 +108,8 @@ impl Store {
         Ok(commit::read_slot(&self.files, slot)?.entry(slot.agency).is_closed)
     }
 
-    /// The steps of an end after its slot is closed. No lock is needed, because nobody changes a closed slot otherwise; so
-    /// the ends of different agencies share the work of the disk.
+    /// The steps of an end after its slot is closed. No lock is needed, because all writers of a closed slot write the
+    /// same bytes. So the ends of different agencies share the work of the disk.
     ///
     /// Trap: a process that opened the files after a failed sync gets no error from its own sync, although data may be
     /// missing. So it reads the mark that the failure left in the head.
@@ -181,8 +181,8 @@ impl Store {
     /// Makes a file durable.
     ///
     /// Trap: the kernel reports a failed sync once. It keeps the unwritten data in its cache as if it were written, and the
-    /// next sync succeeds. So a failure marks the head, and nobody relies on the committed length until a start has read
-    /// the rows from the disk again.
+    /// next sync succeeds. So a failure marks the head, and no process relies on the committed length until a start has
+    /// read the rows from the disk again.
     pub(super) fn sync(&self, file: &File, path: &Path) -> Result<()> {
         file.sync_data().map_err(|source| {
             if let Ok(locked) = self.lock() {

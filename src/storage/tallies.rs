@@ -53,7 +53,8 @@ impl Tallies {
     /// [`Tallies::compare`].
     ///
     /// # Errors
-    /// [`Defect::Rows`] of the first recorded agency whose rows differ, or else of the lowest agency that is not recorded.
+    /// [`Defect::Rows`] of the first recorded agency whose rows differ, otherwise of the lowest agency that is not
+    /// recorded.
     pub(super) fn compare_all(&self, recorded: &[(AgencyId, Tally)], to: u64) -> Result<(), Defect> {
         recorded.iter().try_for_each(|&(agency, tally)| self.compare(agency, tally, to))?;
         let known: HashSet<_> = recorded.iter().map(|&(agency, _)| agency).collect();
