@@ -65,7 +65,7 @@ impl Rows {
     /// As [`Rows::push`], for a bet whose names hold neither commas nor quotes, which is not checked. Many times as fast as
     /// the csv crate.
     pub fn push_plain(&mut self, bet: &Bet<'_>) {
-        let mut row = Line(&mut self.bytes);
+        let mut row = RowWriter(&mut self.bytes);
         row.number(bet.agency.get());
         row.text(bet.first_name.as_bytes());
         row.text(bet.last_name.as_bytes());
@@ -111,9 +111,9 @@ impl Rows {
 }
 
 /// Writes the fields of a row, each with a comma after it.
-struct Line<'a>(&'a mut Vec<u8>);
+struct RowWriter<'a>(&'a mut Vec<u8>);
 
-impl Line<'_> {
+impl RowWriter<'_> {
     fn number(&mut self, number: u32) {
         self.text(itoa::Buffer::new().format(number).as_bytes());
     }
