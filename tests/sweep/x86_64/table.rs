@@ -124,7 +124,7 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_epoll_wait, "epoll_wait", On::Any, &[EINTR], How::Undone),
     Row(libc::SYS_epoll_pwait, "epoll_pwait", On::Any, &[EINTR], How::Undone),
     Row(libc::SYS_clock_nanosleep, "clock_nanosleep", On::Any, &[EINTR], How::Undone),
-    // Memory of a process: a thread's stack. A failed brk(2) returns no error but the old end of the heap, so it is not here.
+    // Memory of a process: a thread's stack.
     Row(libc::SYS_mmap, "mmap", On::Any, &[ENOMEM], How::Undone),
     Row(libc::SYS_mprotect, "mprotect", On::Any, &[ENOMEM], How::Undone),
     Row(libc::SYS_mremap, "mremap", On::Any, &[ENOMEM], How::Undone),
@@ -159,6 +159,8 @@ const KILLED: &[(c_long, &str)] = &[
     (libc::SYS_restart_syscall, "restart_syscall"),
     (libc::SYS_futex, "futex"),
     (libc::SYS_munmap, "munmap"),
+    // A failed brk(2) returns no error, but the old end of the heap.
+    (libc::SYS_brk, "brk"),
     (libc::SYS_madvise, "madvise"),
     (libc::SYS_set_robust_list, "set_robust_list"),
     (libc::SYS_rseq, "rseq"),
