@@ -114,7 +114,8 @@ pub fn verify(draw: &File, extent: Extent) -> io::Result<Option<Terms>> {
             Err(e) => return Err(e),
         }
     }
-    if len == extent.len && crc.finalize() == extent.crc { terms(draw, extent) } else { Ok(None) }
+    let is_whole = len == extent.len && len >= HEADER_LEN as u64 && crc.finalize() == extent.crc;
+    if is_whole { terms(draw, extent) } else { Ok(None) }
 }
 
 /// The slots of the agencies in a result that has been verified.
@@ -123,8 +124,7 @@ pub fn verify(draw: &File, extent: Extent) -> io::Result<Option<Terms>> {
 /// The error of pread(2).
 pub fn slots(draw: &File, extent: Extent) -> io::Result<Vec<Slot>> {
     let Found::Valid(Header { slots, .. }) = record::read(draw, extent.offset)? else { return Ok(Vec::new()) };
-    let entries = extent.offset + HEADER_LEN as u64;
-    let bytes = Range::new(draw, entries, entries + u64::from(slots) * ENTRY_LEN).up_to_end()?;
+    let bytes = part(draw, extent, HEADER_LEN as u64, u64::from(slots) * ENTRY_LEN)?;
     let agencies = bytes.as_chunks().0.iter().map(|entry| AgencyId::new(numbers(entry)[0]));
     Ok((0..).zip(agencies).filter_map(|(number, agency)| Some(Slot { agency: agency?, number })).collect())
 }

@@ -209,10 +209,10 @@ pub struct Drawn {
 pub fn drawn(draw: &[u8], crc: u32, offset: u64, len: u64) -> Option<Drawn> {
     let from = usize::try_from(offset).ok()?;
     let result = draw.get(from..from.checked_add(usize::try_from(len).ok()?)?)?;
-    if crc32(result) != crc {
+    // A header is as long as a unit.
+    if crc32(result) != crc || result.len() < UNIT {
         return None;
     }
-    // A header is as long as a unit, and what a short result lacks is in the file, or zeros.
     record(&bytes_at(draw, from, UNIT), |body| {
         let terms = Terms {
             agencies: u32_of(&body[4..8]),
@@ -220,7 +220,7 @@ pub fn drawn(draw: &[u8], crc: u32, offset: u64, len: u64) -> Option<Drawn> {
             committed: number(&body[16..24]),
         };
         let slots = number(&body[12..16]) as usize;
-        let rest = draw.get(from + UNIT..).unwrap_or_default().to_vec();
+        let rest = result[UNIT..].to_vec();
         body.starts_with(b"RES2").then_some(Drawn { terms, slots, rest })
     })
     .valid()
@@ -238,7 +238,7 @@ impl Drawn {
         if slot >= self.slots {
             return Some(Vec::new());
         }
-        let entry = bytes_at(&self.rest, 16 * slot, 16);
+        let entry = self.rest.get(16 * slot..16 * slot + 16)?;
         let [own, first, count, crc] = [0, 4, 8, 12].map(|at| u32_of(&entry[at..at + 4]));
         let from = 16 * self.slots + 4 * first as usize;
         // Without documents it does not matter where they would be.
