@@ -35,6 +35,9 @@ use nix::unistd::Pid;
 const LIST: &str = "/proc/locks";
 /// Most bytes of the list that are read: about 20,000 locks.
 const LIST_MAX: u64 = 1 << 20;
+/// How often the list is read until it names the holder. The kernel returns it page by page, and skips a lock if another
+/// one is released between two pages.
+const READS: usize = 3;
 
 /// A lock of flock(2), as one line of the list shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +57,18 @@ struct Held {
 /// Any error of fstat(2), and any error of opening or reading `/proc/locks` except ENOENT and EACCES.
 pub fn holder(file: &File) -> io::Result<Option<Pid>> {
     let found = file.metadata()?;
-    let mut list = Vec::new();
-    match File::open(LIST) {
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => return Ok(None),
-        opened => opened?.take(LIST_MAX).read_to_end(&mut list)?,
-    };
     let device = (major(found.dev()), minor(found.dev()));
-    Ok(find(&String::from_utf8_lossy(&list), device, found.ino()))
+    for _ in 0..READS {
+        let mut list = Vec::new();
+        match File::open(LIST) {
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => return Ok(None),
+            opened => opened?.take(LIST_MAX).read_to_end(&mut list)?,
+        };
+        if let Some(pid) = find(&String::from_utf8_lossy(&list), device, found.ino()) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
 }
 
 fn find(list: &str, device: (u64, u64), inode: u64) -> Option<Pid> {
