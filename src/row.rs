@@ -253,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_counted_and_read_back() {
+        let bet = |first: &'static str| {
+            let names = [first.as_bytes(), b"Paz"];
+            Bet::new(AgencyId::new(1).unwrap(), names, 7, b"1999-03-17", 8).unwrap()
+        };
+        let bets = [bet("Pérez, Ana"), bet("Ana"), bet("Pérez, Ana")];
+        let some = Rows::from_iter(&bets);
+        let mut rows = Rows::default();
+        assert!(rows.is_empty());
+        (0..2).for_each(|_| rows.append(&some));
+        assert_eq!((rows.count(), rows.is_empty()), (6, false));
+        assert!(rows.bets().eq(bets.iter().chain(&bets).cloned()));
+        rows.clear();
+        assert_eq!(rows, Rows::default());
+    }
+
+    #[test]
     fn rows_quoted_by_other_programs_are_valid() {
         let row = b"\"1\",\"Ana\",\"Paz\",\"7\",\"1999-03-17\",\"8\"\r\n";
         assert_eq!(parse(row), parse(b"1,Ana,Paz,7,1999-03-17,8\r\n"));

@@ -70,6 +70,38 @@ fn requests_have_the_bytes_of_the_page() {
 }
 
 #[test]
+fn a_growing_batch_leaves_its_message_or_nothing() {
+    let one = AgencyId::new(1).unwrap();
+    let bets = [lorca(), nandu(1)];
+    let mut messages = b"before".to_vec();
+    let mut growing = typed::start_batch(&mut messages, one);
+    assert_eq!((growing.count(), growing.encoded_len()), (0, 6));
+    bets.iter().for_each(|bet| growing.push(bet));
+    let expected = typed::encode_batch(one, sent(&bets));
+    assert_eq!((growing.count(), growing.encoded_len()), (2, expected.len()));
+    assert_eq!(growing.finish().map(u8::from), Some(2));
+    let all = [b"before", &expected[..]].concat();
+    assert_eq!(messages, all);
+    typed::start_batch(&mut messages, one).push(&lorca());
+    assert_eq!(typed::start_batch(&mut messages, one).finish(), None);
+    assert_eq!(messages, all);
+    let mut growing = batch::Growing::untyped(&mut messages, one);
+    growing.push(&lorca());
+    assert_eq!(growing.finish().map(u8::from), Some(1));
+    assert_eq!(messages[all.len()..], batch::encode(one, sent(&bets[..1])));
+}
+
+#[test]
+fn the_receive_buffer_grows_when_a_read_fills_it() {
+    let mut decoder = Decoder::new();
+    assert_eq!(decoder.space().len(), 8192);
+    decoder.filled(8191);
+    assert_eq!(decoder.space().len(), 1);
+    decoder.filled(1);
+    assert_eq!(decoder.space().len(), BUFFER - 8192);
+}
+
+#[test]
 fn answers_have_the_bytes_of_the_page() {
     let tally = Tally { count: 26_936, crc: 0x89ab_cdef };
     let typed_answers = [
