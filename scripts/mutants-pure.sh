@@ -15,7 +15,7 @@ cargo mutants --version >/dev/null 2>&1 || {
 [[ $# -le 1 && ${1:-0/1} =~ ^[0-9]+/[0-9]+$ ]] || { printf 'usage: scripts/mutants-pure.sh [K/N]\n' >&2; exit 2; }
 part=${1:-0/1}
 
-modules=(bet config draw messages row server session) # src/protocol has no unit tests
+modules=(bet config draw messages row server session) # src/protocol is judged by the codec tests
 scratch=$(realpath -m "${CARGO_TARGET_DIR:-target}")/mutants-pure
 memory_kib=3000000 # for each process: a mutant may fill memory in an endless loop
 file_kib=4000000   # for each file: likewise
