@@ -271,6 +271,7 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
+        assert_eq!(format!("{:?}", Name::new("name", b"Ana").unwrap()), "\"Ana\"");
         let bet = |first: &'static [u8]| {
             Bet::new(AgencyId::new(1).unwrap(), [first, b"Paz"], 0, b"1999-03-17", 7)
                 .map(|bet| bet.first_name.as_str().to_owned())
