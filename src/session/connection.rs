@@ -57,6 +57,11 @@ impl Connection {
         self.stopping
     }
 
+    /// The first unread byte, which stays unread; `None` if there is none.
+    pub fn first_byte(&self) -> Option<u8> {
+        wire::peek(&self.client)
+    }
+
     /// Reads the available bytes: `None` if there are none yet, 0 at the end of the stream.
     ///
     /// # Errors
@@ -117,14 +122,14 @@ impl Connection {
     pub fn linger(&mut self) {
         let deadline = Instant::now() + LINGER;
         let mut discarded = [0; 4096];
-        if wire::end_of_answers(&self.client).is_err() || (self.stopping && !wire::has_unread(&self.client)) {
+        if wire::end_of_answers(&self.client).is_err() || (self.stopping && wire::peek(&self.client).is_none()) {
             return;
         }
         while Instant::now() < deadline {
             match self.wait(Some(PollFlags::POLLIN), Some(deadline)) {
                 Ok(Wake::ClientReady) if !matches!(wire::read(&self.client, &mut discarded), Ok(Some(0)) | Err(_)) => {}
                 // A stop may come twice: from a terminal and from the parent.
-                Ok(Wake::StopRequested) if wire::has_unread(&self.client) => {}
+                Ok(Wake::StopRequested) if wire::peek(&self.client).is_some() => {}
                 _ => return,
             }
         }

@@ -3,7 +3,6 @@
 //! Owns the order of the steps: decode, admit, carry out, log, answer. Used by the server, which runs it in a forked
 //! child. Knows neither the bytes of a message nor the format of a file.
 
-use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -23,15 +22,15 @@ use crate::exit_code::ExitStatus;
 use crate::logging;
 use crate::messages::{ChildEnd, Intake, Order};
 use crate::protocol::decoder::Decoder;
-use crate::protocol::{Answer, Code, Generation, Malformed, Request, encoder};
+use crate::protocol::{Answer, Code, Generation, Malformed, Request, detect, encoder};
 use crate::storage::{self, Slot, Slots, Store, Stored};
 
 /// One connection, and the state that its child keeps for it.
 pub struct Session {
     connection: Connection,
     peer: IpAddr,
-    /// Opened when the first request needs it: an echo needs none.
-    store: OnceCell<storage::Result<Store>>,
+    /// Opened before the first byte is parsed; `None` for an echo, which needs no file.
+    store: Option<storage::Result<Store>>,
     common: Rc<Common>,
     /// The slots when the connection was accepted.
     slots: Rc<Slots>,
@@ -50,7 +49,7 @@ impl Session {
     pub fn run(given: Given, signals: SignalSource) -> ExitStatus {
         let Given { client, peer, link, common, ledger, slots } = given;
         let mut session = Self {
-            store: OnceCell::new(),
+            store: None,
             connection: Connection::new(client, Rc::new(link), signals),
             peer,
             slots,
@@ -61,9 +60,23 @@ impl Session {
             deadline: Instant::now() + common.config.message_timeout,
             common,
         };
-        let close = session.converse();
+        let close = session.prepare().map_or_else(|close| close, |()| session.converse());
         session.close(&close);
         if let Close::StorageBroken = close { ExitStatus::StorageBroken } else { ExitStatus::Done }
+    }
+
+    /// Waits for the first byte, and does everything that the conversation will need from outside of this process: from then
+    /// on, bytes of the client are parsed. A connection that ends, or stays silent, before its first byte is left to
+    /// [`Session::converse`].
+    fn prepare(&mut self) -> Result<(), Close> {
+        let Wake::ClientReady = self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))? else {
+            return Ok(());
+        };
+        let Some(first) = self.connection.first_byte() else { return Ok(()) };
+        if detect::generation(first) != Generation::Echo {
+            self.store = Some(open_store(&self.common, self.connection.link().clone()));
+        }
+        Ok(())
     }
 
     /// Serves requests until there is a reason to close the connection. Returns the reason.
@@ -333,7 +346,9 @@ impl Session {
     /// sync no process may acknowledge anything: the connection closes without an answer, and the parent stops the
     /// server. Every other error is code 4.
     fn with_store<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
-        let store = self.store.get_or_init(|| open_store(&self.common, self.connection.link().clone()));
+        let Some(store) = &self.store else {
+            return Err(Refusal::because(Code::StorageFailed, "the files are not open").into());
+        };
         let store = store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
         call(store).map_err(|e| match e {
             storage::Error::Ended => Code::AlreadyEnded.into(),

@@ -27,9 +27,10 @@ pub fn end_of_answers(client: &TcpStream) -> io::Result<()> {
     client.shutdown(Shutdown::Write)
 }
 
-/// Whether the client has sent bytes that are still unread.
-pub fn has_unread(client: &TcpStream) -> bool {
-    matches!(unless_blocked(|| client.peek(&mut [0])), Ok(Some(1)))
+/// The first byte that the client has sent and that is still unread; it stays unread.
+pub fn peek(client: &TcpStream) -> Option<u8> {
+    let mut byte = [0];
+    matches!(unless_blocked(|| client.peek(&mut byte)), Ok(Some(1))).then_some(byte[0])
 }
 
 fn unless_blocked(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
