@@ -19,11 +19,16 @@ use nix::unistd;
 use support::*;
 
 /// Every key whose value can be wrong: wrong values, and words of the allowed ones.
-const WRONG: [(&str, &[&str], &str); 13] = [
+const WRONG: [(&str, &[&str], &str); 14] = [
     (
         "SERVER_PORT",
         &["65536", "-1", "+1", "12a45", "0x10", "12345 # the port", "1 2", "99999999999999999999"],
         "0 to 65535",
+    ),
+    (
+        "LISTEN_ADDRESS",
+        &["localhost", "127.0.0.1:80", "[::1]", "::1,", "::1,::1"],
+        "one to eight different IP addresses",
     ),
     ("SERVER_LISTEN_BACKLOG", &["-1", "many", "2147483648", "1.5"], "0 to 2147483647"),
     ("LOGGING_LEVEL", &["LOUD", "WARN", "10", "\"INFO\""], "CRITICAL, ERROR, WARNING, INFO or DEBUG"),

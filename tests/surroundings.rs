@@ -6,7 +6,8 @@ mod support;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::os::unix::process::ExitStatusExt;
@@ -23,7 +24,7 @@ use support::*;
 
 /// A server that logs to a socket only and cannot use its port: what it prints, and its exit code.
 fn failed_start(setup: Setup) -> Output {
-    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     setup.set("LOG_TARGET", "syslog").set("SERVER_PORT", port).command().output().unwrap()
 }
@@ -360,4 +361,41 @@ impl Drop for Mortal {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+// ---- the addresses that the server listens on ----
+
+/// Whether an echo over a connection to `address` works, and the address that the log has for the client.
+fn echo_to(address: &str, server: &Server) -> String {
+    let mut conn = Conn::patient(TcpStream::connect((address, server.port())).unwrap());
+    assert_eq!(conn.send(b"hola\n").rest(), b"hola\n");
+    let log = server.log();
+    let line = log.lines().rfind(|line| line.contains("action: receive_message")).unwrap();
+    line.split(" | ").find_map(|field| field.strip_prefix("ip: ")).unwrap().to_owned()
+}
+
+#[test]
+fn every_interface_is_the_default_and_ipv4_peers_stay_ipv4() {
+    let server = Server::start(2);
+    assert_eq!(echo_to("127.0.0.1", &server), "127.0.0.1");
+    if TcpListener::bind("[::1]:0").is_err() {
+        return println!("SKIPPED: every_interface_is_the_default_and_ipv4_peers_stay_ipv4: no IPv6 on this machine");
+    }
+    assert_eq!(echo_to("::1", &server), "::1");
+}
+
+#[test]
+fn only_the_listed_addresses_are_served() {
+    let server = Setup::new(2).set("LISTEN_ADDRESS", "127.0.0.2, 127.0.0.3").start();
+    ["127.0.0.2", "127.0.0.3"].map(|address| echo_to(address, &server));
+    let refused = TcpStream::connect(("127.0.0.1", server.port())).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    server.signal("TERM");
+}
+
+#[test]
+fn a_listed_address_of_another_machine_is_exit_code_1() {
+    let mut server = Setup::new(2).set("LISTEN_ADDRESS", "127.0.0.1,192.0.2.7").spawn();
+    assert_eq!(server.wait().code(), Some(1));
+    assert_one_complaint(&server.log(), "of 192.0.2.7: Cannot assign requested address");
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns the server's keys. Used by the server and its sessions.
 
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,12 +24,17 @@ const SYSLOG_SOCKET: &str = "/dev/log";
 const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
 /// Description of the durations that [`timeout`] accepts.
 const TIMEOUTS: &str = "a duration from 10ms to 2562047h, like 5s or 1m30s";
+/// Most values of LISTEN_ADDRESS: each costs a socket, and a look at it for each connection.
+const MOST_ADDRESSES: usize = 8;
+/// Description of what [`addresses`] accepts.
+const ADDRESSES: &str = "all, or one to eight different IP addresses, like 127.0.0.1 or 192.0.2.7,2001:db8::7";
 /// The cause of a `SERVER_PORT` that is an address.
 const KUBERNETES: &str =
     "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     "SERVER_PORT",
+    "LISTEN_ADDRESS",
     "SERVER_IP",
     "SERVER_LISTEN_BACKLOG",
     "LOGGING_LEVEL",
@@ -68,6 +74,8 @@ impl MaxConnections {
 pub struct Config {
     /// SERVER_PORT: TCP port; 0 for any free port.
     pub port: u16,
+    /// LISTEN_ADDRESS: the addresses to listen on; empty for every interface.
+    pub listen_addresses: Vec<IpAddr>,
     /// SERVER_LISTEN_BACKLOG: connections that the kernel completes before accept(2).
     pub listen_backlog: u32,
     /// LOGGING_LEVEL: least important level that is logged.
@@ -112,6 +120,7 @@ impl Config {
         let client_amount = set.get("CLIENT_AMOUNT", 5, number::ANY, number::within(0..=u32::MAX))?;
         Ok(Self {
             port: port(set)?,
+            listen_addresses: set.get("LISTEN_ADDRESS", Vec::new(), ADDRESSES, addresses)?,
             listen_backlog: set.get(
                 "SERVER_LISTEN_BACKLOG",
                 5,
@@ -173,6 +182,22 @@ fn port(set: &Settings) -> Result<u16, Error> {
     })
 }
 
+/// Different addresses, separated by commas; none for all interfaces.
+fn addresses(text: &str) -> Option<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    if text == "all" {
+        return Some(addresses);
+    }
+    for address in text.split(',') {
+        let address = address.trim().parse().ok()?;
+        if addresses.contains(&address) || addresses.len() == MOST_ADDRESSES {
+            return None;
+        }
+        addresses.push(address);
+    }
+    Some(addresses)
+}
+
 /// A duration that leaves a client time to send or to read.
 fn timeout(text: &str) -> Option<Duration> {
     duration::parse(text).filter(|&length| length >= LEAST_TIMEOUT)
@@ -219,11 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn listens_on_every_address_of_the_list() {
+        assert!(from(&[]).unwrap().listen_addresses.is_empty());
+        assert!(from(&[("LISTEN_ADDRESS", "all")]).unwrap().listen_addresses.is_empty());
+        let set = from(&[("LISTEN_ADDRESS", "127.0.0.1, ::1")]).unwrap();
+        assert_eq!(set.listen_addresses, ["127.0.0.1", "::1"].map(|address| address.parse::<IpAddr>().unwrap()));
+    }
+
+    #[test]
     fn error_names_key_value_and_allowed_values() {
         for (key, bad) in [
             ("SERVER_PORT", "65536"),
             ("SERVER_PORT", "12345 # x"),
             ("SERVER_PORT", ""),
+            ("LISTEN_ADDRESS", "localhost"),
+            ("LISTEN_ADDRESS", "127.0.0.1,"),
+            ("LISTEN_ADDRESS", "::1, ::1"),
+            ("LISTEN_ADDRESS", "::1,::2,::3,::4,::5,::6,::7,::8,::9"),
             ("LOGGING_LEVEL", "LOUD"),
             ("CLIENT_AMOUNT", "-1"),
             ("MAX_CONNECTIONS", "5"),

@@ -1,6 +1,7 @@
 //! Why a server does not start, or no longer runs, and the exit code for each reason.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::exit_code::ExitStatus;
@@ -26,11 +27,11 @@ pub enum Error {
         /// The pid of the other server, as far as it is known.
         holder: String,
     },
-    /// The port cannot be used.
-    #[error("cannot listen on port {port}: {source}")]
+    /// The port of an address cannot be used.
+    #[error("cannot listen on port {} of {}: {source}", .at.port(), .at.ip())]
     Listen {
-        /// The port.
-        port: u16,
+        /// The address and its port.
+        at: SocketAddr,
         /// The error of the system call.
         source: io::Error,
     },

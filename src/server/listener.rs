@@ -1,13 +1,14 @@
-//! The listening socket: bound early, listening late, and out of the poll set while the parent accepts nothing.
+//! The listening sockets, one for each address: bound early, listening late, and out of the poll set while the parent accepts
+//! nothing.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use ipc::events::{Poller, Token};
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, setsockopt, sockopt};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
 
 use crate::event;
 use crate::tcp;
@@ -24,10 +25,20 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// of them is gone, so a client that reads slowly would look like one that reads nothing.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// The listening socket, and when it is in the poll set.
+/// How often to look for a free port that is free on every address.
+const PORTS: usize = 16;
+
+/// A socket with its address.
+type Bound = (SocketAddr, TcpListener);
+/// The address that cannot be used, and the error of the system call.
+pub type Failure = (SocketAddr, io::Error);
+
+/// The listening sockets, and when they are in the poll set.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    sockets: Vec<Bound>,
+    /// The socket that is asked first.
+    turn: usize,
     watched: bool,
     resting_until: Option<Instant>,
     logged: Option<Instant>,
@@ -35,35 +46,43 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `port` (0: any free one) on every IPv4 interface. No client can connect yet.
+    /// Binds `port` (0: any free one) on each of `addresses`; if there are none, on every interface, IPv4 and (where the
+    /// machine has it) IPv6. No client can connect yet.
     ///
     /// # Errors
-    /// The error of socket(2), setsockopt(2) or bind(2).
-    pub fn bind(port: u16) -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-        // Without this option, connections of an earlier server that the kernel still remembers refuse a restart.
-        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-        let any = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
-        socket::bind(socket.as_raw_fd(), &any)?;
-        Ok(Self { socket: socket.into(), watched: false, resting_until: None, logged: None, unlogged: 0 })
+    /// The first address that cannot be used, with the error of socket(2), setsockopt(2) or bind(2).
+    pub fn bind(port: u16, addresses: &[IpAddr]) -> Result<Self, Failure> {
+        let bound = |port| if addresses.is_empty() { bind_everywhere(port) } else { bind_all(port, addresses) };
+        let mut tries = if port == 0 { PORTS } else { 1 };
+        let sockets = loop {
+            match bound(port) {
+                Err((_, e)) if e.kind() == io::ErrorKind::AddrInUse && tries > 1 => tries -= 1,
+                bound => break bound?,
+            }
+        };
+        Ok(Self { sockets, turn: 0, watched: false, resting_until: None, logged: None, unlogged: 0 })
     }
 
-    /// Lets clients connect; returns the port. The kernel completes up to `backlog` connections before they are accepted,
-    /// or fewer if its own limit is lower. Each connection inherits the options of this socket, so a child sets none.
+    /// Lets clients connect; returns the port. The kernel completes up to `backlog` connections of each address before they
+    /// are accepted, or fewer if its own limit is lower. Each connection inherits the options of its socket, so a child sets
+    /// none.
     ///
     /// # Errors
-    /// The error of setsockopt(2), listen(2) or getsockname(2).
-    pub fn listen(&self, backlog: u32, message_timeout: Duration) -> io::Result<u16> {
-        setsockopt(&self.socket, sockopt::SndBuf, &SEND_BUFFER)?;
-        tcp::configure(&self.socket, message_timeout.max(USER_TIMEOUT))?;
+    /// As for [`Listener::bind`], from setsockopt(2) or listen(2).
+    pub fn listen(&self, backlog: u32, message_timeout: Duration) -> Result<u16, Failure> {
         // std::net::TcpListener always listens with a backlog of 128.
         let backlog = i32::try_from(backlog).ok().and_then(|backlog| Backlog::new(backlog).ok());
-        socket::listen(&self.socket, backlog.unwrap_or(Backlog::MAXCONN))?;
-        Ok(self.socket.local_addr()?.port())
+        let start = |socket| {
+            setsockopt(socket, sockopt::SndBuf, &SEND_BUFFER)?;
+            tcp::configure(socket, message_timeout.max(USER_TIMEOUT))?;
+            socket::listen(socket, backlog.unwrap_or(Backlog::MAXCONN))?;
+            Ok(())
+        };
+        self.sockets.iter().try_for_each(|(at, socket)| start(socket).map_err(|e| (*at, e)))?;
+        Ok(self.sockets[0].0.port())
     }
 
-    /// Puts the socket into the poll set if it is `wanted` and does not rest; takes it out otherwise.
+    /// Puts the sockets into the poll set, all with `token`, if they are `wanted` and do not rest; takes them out otherwise.
     pub fn watch(&mut self, poller: &Poller, token: Token, wanted: bool) {
         if self.resting_until.is_some_and(|until| until <= Instant::now()) {
             self.resting_until = None;
@@ -72,27 +91,31 @@ impl Listener {
         if wanted == self.watched {
             return;
         }
-        let changed = if wanted { poller.watch_readable(&self.socket, token) } else { poller.remove(&self.socket) };
-        match changed {
-            Ok(()) => self.watched = wanted,
-            Err(e) => self.back_off("epoll_ctl", &e),
-        }
-    }
-
-    /// The next connection, whose socket never blocks; `None` if none is pending, or if too many in a row have failed.
-    pub fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
-        for _ in 0..TRIES {
-            match self.socket.accept().and_then(never_blocking) {
-                Ok(accepted) => return Some(accepted),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(e) if is_of_one_connection(&e) => {}
-                Err(e) => {
-                    self.back_off("accept", &e);
-                    return None;
-                }
+        for (done, (_, socket)) in self.sockets.iter().enumerate() {
+            let changed = if wanted { poller.watch_readable(socket, token) } else { poller.remove(socket) };
+            if let Err(e) = changed {
+                // All or none, so that the next attempt begins from a known state.
+                self.sockets[..done].iter().filter(|_| wanted).for_each(|(_, socket)| drop(poller.remove(socket)));
+                return self.back_off("epoll_ctl", &e);
             }
         }
-        None
+        self.watched = wanted;
+    }
+
+    /// The next connection, whose socket never blocks; `None` if none is pending, or if too many in a row have failed. The
+    /// addresses take turns.
+    pub fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        (0..self.sockets.len()).find_map(|_| {
+            let (_, socket) = &self.sockets[self.turn];
+            self.turn = (self.turn + 1) % self.sockets.len();
+            match accept_from(socket) {
+                Ok(accepted) => accepted,
+                Err(e) => {
+                    self.back_off("accept", &e);
+                    None
+                }
+            }
+        })
     }
 
     /// Rests for a moment after `error`, because the socket stays ready and the event loop would spin.
@@ -112,14 +135,70 @@ impl Listener {
         self.resting_until
     }
 
-    /// Closes the socket: the kernel refuses later connections.
+    /// Closes the sockets: the kernel refuses later connections.
     pub fn close(self, poller: &Poller) {
         if self.watched {
-            let _ = poller.remove(&self.socket);
+            self.sockets.iter().for_each(|(_, socket)| drop(poller.remove(socket)));
         }
-        drop(self.socket);
+        drop(self.sockets);
         event!(Info, "close_listener", success);
     }
+}
+
+/// Binds `port` on every interface. A machine without IPv6 has no socket for it.
+fn bind_everywhere(port: u16) -> Result<Vec<Bound>, Failure> {
+    let mut sockets = bind_all(port, &[Ipv4Addr::UNSPECIFIED.into()])?;
+    match bind_all(sockets[0].0.port(), &[Ipv6Addr::UNSPECIFIED.into()]) {
+        Ok(others) => sockets.extend(others),
+        Err((_, e)) if is_without_ipv6(&e) => {}
+        Err(failed) => return Err(failed),
+    }
+    Ok(sockets)
+}
+
+fn is_without_ipv6(e: &io::Error) -> bool {
+    const ABSENT: [Errno; 3] = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL, Errno::EPROTONOSUPPORT];
+    e.raw_os_error().is_some_and(|errno| ABSENT.contains(&Errno::from_raw(errno)))
+}
+
+/// Binds the same port on each of `addresses`; port 0 becomes the free port that the first of them gets.
+fn bind_all(mut port: u16, addresses: &[IpAddr]) -> Result<Vec<Bound>, Failure> {
+    let mut sockets = Vec::new();
+    for &address in addresses {
+        let wanted = SocketAddr::new(address, port);
+        let bound = bind(wanted).map_err(|e| (wanted, e))?;
+        port = bound.0.port();
+        sockets.push(bound);
+    }
+    Ok(sockets)
+}
+
+fn bind(at: SocketAddr) -> io::Result<Bound> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let family = if at.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket::socket(family, SockType::Stream, flags, None)?;
+    // Without this option, connections of an earlier server that the kernel still remembers refuse a restart.
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if at.is_ipv6() {
+        // Otherwise the socket would take IPv4 as well, and log its peers as ::ffff:127.0.0.1.
+        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    }
+    socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(at))?;
+    let socket = TcpListener::from(socket);
+    Ok((socket.local_addr()?, socket))
+}
+
+/// Accepts a connection: `None` if none is pending, or if [`TRIES`] in a row have failed.
+fn accept_from(socket: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    for _ in 0..TRIES {
+        match socket.accept().and_then(never_blocking) {
+            Ok(accepted) => return Ok(Some(accepted)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            Err(e) if is_of_one_connection(&e) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(None)
 }
 
 /// Unlike the options, the kernel does not let a connection inherit this flag.
@@ -153,7 +232,7 @@ mod tests {
     /// Every Linux does this, but no manual page promises it. A kernel that does not would keep silent connections for ever.
     #[test]
     fn accepted_connections_inherit_all_options() {
-        let mut listener = Listener::bind(0).unwrap();
+        let mut listener = Listener::bind(0, &[Ipv4Addr::LOCALHOST.into()]).unwrap();
         let port = listener.listen(5, Duration::from_secs(77)).unwrap();
         let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let (accepted, _) = std::iter::repeat_with(|| listener.accept()).find_map(|accepted| accepted).unwrap();
@@ -172,8 +251,21 @@ mod tests {
     }
 
     #[test]
+    fn addresses_share_a_port_and_take_turns() {
+        let addresses = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+        let mut listener = Listener::bind(0, &addresses.map(IpAddr::from)).unwrap();
+        let port = listener.listen(5, USER_TIMEOUT).unwrap();
+        let clients = [0, 0, 1].map(|at: usize| TcpStream::connect((addresses[at], port)).unwrap());
+        let accepted: Vec<_> = std::iter::repeat_with(|| listener.accept()).flatten().take(clients.len()).collect();
+        let at: Vec<_> = accepted.iter().map(|(socket, _)| socket.local_addr().unwrap().ip()).collect();
+        assert_eq!(at, [0, 1, 0].map(|at: usize| IpAddr::from(addresses[at])));
+        let taken = Listener::bind(port, &[addresses[1].into()]).unwrap_err();
+        assert_eq!((taken.0, taken.1.kind()), ((addresses[1], port).into(), io::ErrorKind::AddrInUse));
+    }
+
+    #[test]
     fn accepted_connections_never_block() {
-        let mut listener = Listener::bind(0).unwrap();
+        let mut listener = Listener::bind(0, &[Ipv4Addr::LOCALHOST.into()]).unwrap();
         let port = listener.listen(5, USER_TIMEOUT).unwrap();
         let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let (accepted, _) = std::iter::repeat_with(|| listener.accept()).find_map(|accepted| accepted).unwrap();

@@ -117,9 +117,9 @@ impl Server {
         poller.watch_readable(&stop, STOP).map_err(system("epoll_ctl"))?;
         poller.watch_readable(&child_ended, CHILD_ENDED).map_err(system("epoll_ctl"))?;
         poller.watch_readable(&nursery, NURSERY).map_err(system("epoll_ctl"))?;
-        let Config { port, listen_backlog, message_timeout, .. } = common.config;
+        let Config { listen_backlog, message_timeout, .. } = common.config;
         let listening = listener.listen(listen_backlog, message_timeout);
-        let actual = listening.map_err(|source| Error::Listen { port, source })?;
+        let actual = listening.map_err(|(at, source)| Error::Listen { at, source })?;
         event!(Info, "listen", success, port = actual);
         Ok(Self {
             store,

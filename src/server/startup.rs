@@ -151,7 +151,7 @@ fn lock(paths: &Paths, missing: MissingBets, stop: &SignalSource) -> Result<Life
 
 /// Reserves the port. No client can connect yet.
 fn bind(config: &Config) -> Result<Listener, Error> {
-    Listener::bind(config.port).map_err(|source| Error::Listen { port: config.port, source })
+    Listener::bind(config.port, &config.listen_addresses).map_err(|(at, source)| Error::Listen { at, source })
 }
 
 /// Makes the missing files, reads the existing ones, and logs a summary of their content.
