@@ -27,7 +27,7 @@ const TIMEOUTS: &str = "a duration from 10ms to 2562047h, like 5s or 1m30s";
 const KUBERNETES: &str =
     "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     "SERVER_PORT",
     "SERVER_IP",
     "SERVER_LISTEN_BACKLOG",
@@ -38,6 +38,7 @@ pub const KEYS: [&str; 15] = [
     "MAX_CONNECTIONS",
     "IDLE_TIMEOUT",
     "MESSAGE_TIMEOUT",
+    "NEWCOMER_TIMEOUT",
     "DRAW_WAIT",
     "SHUTDOWN_GRACE",
     "DURABILITY",
@@ -86,6 +87,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// MESSAGE_TIMEOUT: how long a message may take, and how long a client may accept no byte of an answer.
     pub message_timeout: Duration,
+    /// NEWCOMER_TIMEOUT: how long a connection may be without a seat.
+    pub newcomer_timeout: Duration,
     /// DRAW_WAIT: how long a query waits for the draw; `None` for no limit.
     pub draw_wait: Option<Duration>,
     /// SHUTDOWN_GRACE: how long children may take to finish their current message.
@@ -128,6 +131,7 @@ impl Config {
             max_connections: max_connections(set, client_amount)?,
             idle_timeout: seconds("IDLE_TIMEOUT", 120, TIMEOUTS, timeout)?,
             message_timeout: seconds("MESSAGE_TIMEOUT", 30, TIMEOUTS, timeout)?,
+            newcomer_timeout: seconds("NEWCOMER_TIMEOUT", 30, TIMEOUTS, timeout)?,
             draw_wait: set.get("DRAW_WAIT", None, "forever or a duration like 5s", |text| match text {
                 "forever" => Some(None),
                 _ => duration::parse(text).map(Some),
@@ -140,6 +144,14 @@ impl Config {
                 _ => None,
             })?,
         })
+    }
+
+    /// Most connections that have a seat: one per agency. With CLIENT_AMOUNT=0, 7/8 of MAX_CONNECTIONS, so that others keep
+    /// room.
+    pub fn most_seats(&self) -> usize {
+        let max = self.max_connections.get();
+        let seats = if self.client_amount == 0 { (max - max.div_ceil(8)).max(1) } else { self.client_amount };
+        seats as usize
     }
 }
 

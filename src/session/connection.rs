@@ -17,14 +17,16 @@ use super::wire;
 use crate::messages::{ChildEnd, Order};
 
 /// How long a closing connection goes on reading, so that no reset destroys its last answer.
-const LINGER: Duration = Duration::from_secs(1);
+pub const LINGER: Duration = Duration::from_secs(1);
+/// How long a client must have been silent if its connection gives way to another one of the same agency.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The end of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
     /// The socket is ready, or the client is gone.
     ClientReady,
-    /// The parent sent an order other than [`Order::Stop`].
+    /// The parent sent an order other than those that [`Connection::wait`] handles.
     Ordered(Order),
     /// The parent or a signal requested a stop. [`Connection::is_stopping`] is true from now on.
     StopRequested,
@@ -39,12 +41,14 @@ pub struct Connection {
     link: Rc<ChildEnd>,
     signals: SignalSource,
     stopping: bool,
+    /// When the client last sent a byte, or took one.
+    heard: Instant,
 }
 
 impl Connection {
     /// Takes over an accepted connection.
     pub fn new(client: TcpStream, link: Rc<ChildEnd>, signals: SignalSource) -> Self {
-        Self { client, link, signals, stopping: false }
+        Self { client, link, signals, stopping: false, heard: Instant::now() }
     }
 
     /// The child's end of the link.
@@ -66,8 +70,12 @@ impl Connection {
     ///
     /// # Errors
     /// [`Close::PeerClosed`], [`Close::Failed`].
-    pub fn read(&self, into: &mut [u8]) -> Result<Option<usize>, Close> {
-        Ok(wire::read(&self.client, into)?)
+    pub fn read(&mut self, into: &mut [u8]) -> Result<Option<usize>, Close> {
+        let read = wire::read(&self.client, into)?;
+        if read.is_some() {
+            self.heard = Instant::now();
+        }
+        Ok(read)
     }
 
     /// Sends all `bytes`, however slowly the client takes them, as long as it takes some within each `patience`.
@@ -78,7 +86,7 @@ impl Connection {
         let mut sent = 0;
         while sent < bytes.len() {
             match wire::write(&self.client, &bytes[sent..])? {
-                Some(len) => sent += len,
+                Some(len) => (sent, self.heard) = (sent + len, Instant::now()),
                 None => self.wait_for_room(Instant::now() + patience)?,
             }
         }
@@ -89,7 +97,8 @@ impl Connection {
     /// come together, a stop is returned first, then an order, then the client.
     ///
     /// # Errors
-    /// [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
+    /// [`Close::Dismissed`] after [`Order::Leave`]; [`Close::Replaced`] after [`Order::Yield`] if the wait is for the client,
+    /// and the client is silent; [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
     pub fn wait(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
         loop {
             let mut fds = [
@@ -108,7 +117,8 @@ impl Connection {
                 self.stopping = true;
                 return Ok(Wake::StopRequested);
             }
-            if order && let Some(wake) = self.next_order()? {
+            let silent = events.is_some() && !client && self.heard.elapsed() >= SILENCE;
+            if order && let Some(wake) = self.next_order(silent)? {
                 return Ok(wake);
             }
             if client {
@@ -117,10 +127,10 @@ impl Connection {
         }
     }
 
-    /// Ends this side of the stream, then reads and discards until the client has ended its own: closing with unread bytes
+    /// Ends this side of the stream, then reads and discards until the client has ended its own, for `patience` at most: closing with unread bytes
     /// sends a reset, which can destroy an answer that the client has not read yet.
-    pub fn linger(&mut self) {
-        let deadline = Instant::now() + LINGER;
+    pub fn linger(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         let mut discarded = [0; 4096];
         if wire::end_of_answers(&self.client).is_err() || (self.stopping && wire::peek(&self.client).is_none()) {
             return;
@@ -145,12 +155,16 @@ impl Connection {
         }
     }
 
-    fn next_order(&mut self) -> Result<Option<Wake>, Close> {
+    /// Takes the next order; `None` if there is none, or if it changes nothing for this client, `silent` or not.
+    fn next_order(&mut self, silent: bool) -> Result<Option<Wake>, Close> {
         match self.link.next_order()? {
             Incoming::Message(Order::Stop) => {
                 self.stopping = true;
                 Ok(Some(Wake::StopRequested))
             }
+            Incoming::Message(Order::Leave(why)) => Err(Close::Dismissed(why)),
+            Incoming::Message(Order::Yield) if silent => Err(Close::Replaced),
+            Incoming::Message(Order::Yield) => Ok(None),
             Incoming::Message(order) => Ok(Some(Wake::Ordered(order))),
             Incoming::Nothing => Ok(None),
             Incoming::Closed => Err(Close::Failed(io::Error::other("the parent is gone"))),
