@@ -380,7 +380,9 @@ mod tests {
         ] {
             assert_eq!(Report::decode(packet), None, "{packet:?}");
         }
-        for packet in [&[][..], &[0], &[8], &[9], &[9, 0], &[9, 3], &[10, 1], &[11], &[1, 1], &[8, 0, 0, 0], &[8, 0, 0, 0, 0, 0]] {
+        for packet in
+            [&[][..], &[0], &[8], &[9], &[9, 0], &[9, 3], &[10, 1], &[11], &[1, 1], &[8, 0, 0, 0], &[8, 0, 0, 0, 0, 0]]
+        {
             assert_eq!(Order::decode(packet), None, "{packet:?}");
         }
     }

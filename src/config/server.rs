@@ -231,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    fn an_eighth_of_the_connections_is_without_seat() {
+        let seats = |agencies, max| {
+            let set = [("CLIENT_AMOUNT", agencies), ("MAX_CONNECTIONS", max)];
+            from(&set).unwrap().most_seats()
+        };
+        assert_eq!(["1", "2", "7", "8", "1024"].map(|max| seats("0", max)), [1, 1, 6, 7, 896]);
+        assert_eq!(seats("5", "6"), 5);
+    }
+
+    #[test]
     fn error_names_key_value_and_allowed_values() {
         for (key, bad) in [
             ("SERVER_PORT", "65536"),
@@ -241,6 +251,7 @@ mod tests {
             ("MAX_CONNECTIONS", "5"),
             ("IDLE_TIMEOUT", "5"),
             ("IDLE_TIMEOUT", "9ms"),
+            ("NEWCOMER_TIMEOUT", "0s"),
             ("DRAW_WAIT", "never"),
             ("DURABILITY", "all"),
             ("LOG_TARGET", "file"),

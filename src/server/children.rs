@@ -91,13 +91,7 @@ impl Children {
 
     /// Adds a new child and watches its link. Returns its token, and the result of epoll_ctl(2). After an error the child is
     /// in the table all the same, until it is reaped, but its reports are not noticed.
-    pub fn register(
-        &mut self,
-        poller: &Poller,
-        pid: Pid,
-        peer: IpAddr,
-        link: ParentEnd,
-    ) -> (Token, io::Result<()>) {
+    pub fn register(&mut self, poller: &Poller, pid: Pid, peer: IpAddr, link: ParentEnd) -> (Token, io::Result<()>) {
         let token = self.next;
         self.next.0 += 1;
         let watch = poller.watch_readable(&link, token);

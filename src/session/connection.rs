@@ -14,10 +14,12 @@ use ipc::signals::SignalSource;
 
 use super::outcome::Close;
 use super::wire;
-use crate::messages::{ChildEnd, Order};
+use crate::messages::{ChildEnd, Dismissal, Order};
 
 /// How long a closing connection goes on reading, so that no reset destroys its last answer.
-pub const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
+/// The same after an order to leave, which the parent enforces after 100 ms.
+const SHORT_LINGER: Duration = Duration::from_millis(50);
 /// How long a client must have been silent if its connection gives way to another one of the same agency.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,8 @@ pub struct Connection {
     link: Rc<ChildEnd>,
     signals: SignalSource,
     stopping: bool,
+    /// The parent ordered to leave: no wait blocks any more.
+    dismissed: Option<Dismissal>,
     /// When the client last sent a byte, or took one.
     heard: Instant,
 }
@@ -48,7 +52,7 @@ pub struct Connection {
 impl Connection {
     /// Takes over an accepted connection.
     pub fn new(client: TcpStream, link: Rc<ChildEnd>, signals: SignalSource) -> Self {
-        Self { client, link, signals, stopping: false, heard: Instant::now() }
+        Self { client, link, signals, stopping: false, dismissed: None, heard: Instant::now() }
     }
 
     /// The child's end of the link.
@@ -97,8 +101,8 @@ impl Connection {
     /// come together, a stop is returned first, then an order, then the client.
     ///
     /// # Errors
-    /// [`Close::Dismissed`] after [`Order::Leave`]; [`Close::Replaced`] after [`Order::Yield`] if the wait is for the client,
-    /// and the client is silent; [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
+    /// [`Close::Dismissed`] after [`Order::Leave`], unless the client is ready; [`Close::Replaced`] after [`Order::Yield`] if
+    /// the wait is for the client, and the client is silent; [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
     pub fn wait(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
         loop {
             let mut fds = [
@@ -108,8 +112,9 @@ impl Connection {
             ];
             // poll(2) reports errors of every descriptor in the array, so the client's is left out if it does not matter.
             let watched = fds.len() - usize::from(events.is_none());
+            let deadline = self.dismissed.map_or(deadline, |_| Some(Instant::now()));
             if events::wait(&mut fds[..watched], deadline)? == 0 {
-                return Ok(Wake::TimedOut);
+                return self.dismissed.map_or(Ok(Wake::TimedOut), |why| Err(Close::Dismissed(why)));
             }
             // nix has no name for POLLRDHUP, and returns `None` for events that it cannot name.
             let [signal, order, client] = fds.map(|fd| fd.any().unwrap_or(true));
@@ -127,9 +132,10 @@ impl Connection {
         }
     }
 
-    /// Ends this side of the stream, then reads and discards until the client has ended its own, for `patience` at most: closing with unread bytes
+    /// Ends this side of the stream, then reads and discards until the client has ended its own: closing with unread bytes
     /// sends a reset, which can destroy an answer that the client has not read yet.
-    pub fn linger(&mut self, patience: Duration) {
+    pub fn linger(&mut self) {
+        let patience = self.dismissed.take().map_or(LINGER, |_| SHORT_LINGER);
         let deadline = Instant::now() + patience;
         let mut discarded = [0; 4096];
         if wire::end_of_answers(&self.client).is_err() || (self.stopping && wire::peek(&self.client).is_none()) {
@@ -162,7 +168,10 @@ impl Connection {
                 self.stopping = true;
                 Ok(Some(Wake::StopRequested))
             }
-            Incoming::Message(Order::Leave(why)) => Err(Close::Dismissed(why)),
+            Incoming::Message(Order::Leave(why)) => {
+                self.dismissed = Some(why);
+                Ok(None)
+            }
             Incoming::Message(Order::Yield) if silent => Err(Close::Replaced),
             Incoming::Message(Order::Yield) => Ok(None),
             Incoming::Message(order) => Ok(Some(Wake::Ordered(order))),

@@ -5,13 +5,13 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipc::events::{HANGUP, PollFlags};
 use ipc::signals::SignalSource;
 
 use super::admission::{Admission, Admitted};
-use super::connection::{Connection, LINGER, Wake};
+use super::connection::{Connection, Wake};
 use super::given::{Common, Given};
 use super::group::Group;
 use super::journal::{self, Summary};
@@ -25,9 +25,6 @@ use crate::messages::{ChildEnd, Intake, Order};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Generation, Malformed, Request, detect, encoder};
 use crate::storage::{self, Slot, Slots, Store, Stored};
-
-/// The same as [`LINGER`], for a session that the parent kills 100 ms after the order to leave.
-const SHORT_LINGER: Duration = Duration::from_millis(50);
 
 /// One connection, and the state that its child keeps for it.
 pub struct Session {
@@ -397,10 +394,8 @@ impl Session {
     /// Logs the reason to close, and lets the client read its last answer. Reports lost log lines to the parent.
     fn close(&mut self, close: &Close) {
         journal::closed(self.peer, close, self.decoder.announced());
-        match close {
-            Close::Spent | Close::Refused | Close::Stopping => self.connection.linger(LINGER),
-            Close::DismissedWithAnswer(_) => self.connection.linger(SHORT_LINGER),
-            _ => {}
+        if matches!(close, Close::Spent | Close::Refused | Close::Stopping | Close::DismissedWithAnswer(_)) {
+            self.connection.linger();
         }
         let lost = logging::take_lost();
         if lost > 0 {
