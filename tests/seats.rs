@@ -78,7 +78,7 @@ fn besieged(server: &Server, connections: usize, begin: &[u8], work: impl FnOnce
         let begun = Instant::now();
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         done.store(true, Ordering::Relaxed);
-        println!("{:?}, {} connections opened again", begun.elapsed(), siege.join().unwrap());
+        eprintln!("{:?}, {} connections opened again", begun.elapsed(), siege.join().unwrap());
         worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }
@@ -91,7 +91,7 @@ fn an_agency_is_served_beyond_silent_connections() {
     let begun = Instant::now();
     let silent: Vec<_> = (0..FLOOD).map(|_| server.connect()).collect();
     run_client(&server, 1);
-    println!("{FLOOD} silent connections: {:?}", begun.elapsed());
+    eprintln!("{FLOOD} silent connections: {:?}", begun.elapsed());
     drop(silent);
     server.stop();
 }
@@ -119,7 +119,7 @@ fn five_agencies_share_eight_connections_with_a_flood() {
     let server = small(5).start();
     besieged(&server, 20, &ask(3), || {
         let clients: Vec<_> = (1..=5).map(|agency| client_of(&server, agency, 300).start()).collect();
-        clients.into_iter().for_each(|client| _ = client.end().succeeded());
+        clients.into_iter().for_each(|client| client.end().succeeded());
     });
     assert_eq!(server.rows().len(), 5 * 300);
     assert_eq!(server.stop().matches(SORTEO).count(), 1);
