@@ -230,7 +230,7 @@ def config():
     ini = {
         'official': b'[DEFAULT]\nSERVER_PORT = 12345\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 5\nLOGGING_LEVEL = DEBUG\n',
         'all': b'# all\n[DEFAULT]\nclient_amount: 3\nSTORAGE_FILEPATH=/d/b.csv\nLOTTERY_WINNER_NUMBER=0\nMAX_CONNECTIONS=9\n'
-               b'IDLE_TIMEOUT=1m30s\nMESSAGE_TIMEOUT=150ms\nDRAW_WAIT=forever\nSHUTDOWN_GRACE=5s\nDURABILITY=batch\n'
+               b'IDLE_TIMEOUT=1m30s\nMESSAGE_TIMEOUT=150ms\nNEWCOMER_TIMEOUT=20s\nDRAW_WAIT=forever\nSHUTDOWN_GRACE=5s\nDURABILITY=batch\n'
                b'LOG_TARGET=both\nSYSLOG_SOCKET=/s\n',
         'crlf': b'[DEFAULT]\r\nSERVER_PORT = 1\r\n', 'cr': b'[DEFAULT]\rSTORAGE_FILEPATH = 1\rSERVER_PORT = 2\r',
         'twice': b'[DEFAULT]\nSERVER_PORT=1\nserver_port=2\n', 'sections': b'[DEFAULT]\n[OTHER]\nA=1\n', 'bare': b'SERVER_PORT=1\n',

@@ -14,6 +14,8 @@
 //! | log lines were lost | |
 //! | the data lock is held for too long | |
 //! | | stop |
+//! | | leave: a connection without a seat |
+//! | | yield: another connection claims the agency |
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -61,6 +63,19 @@ pub enum Order {
     NotDrawn,
     /// Finish the current message, then end.
     Stop,
+    /// End at the next wait: the connection has no seat. A later claim is not answered.
+    Leave(Dismissal),
+    /// Another connection claims the agency. If the client is silent, give way to it.
+    Yield,
+}
+
+/// Why a connection without a seat must leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dismissal {
+    /// All connections are taken, and another one waits.
+    Room,
+    /// It has been without a seat for NEWCOMER_TIMEOUT.
+    Age,
 }
 
 /// Whether the server still takes bets of an agency.
@@ -117,6 +132,15 @@ impl Message for Order {
             Self::NotDrawn => 5,
             Self::Stop => 6,
             Self::NoSlot => 7,
+            Self::Yield => 10,
+            Self::Leave(why) => {
+                packet[1] = match why {
+                    Dismissal::Room => 1,
+                    Dismissal::Age => 2,
+                };
+                packet[0] = 9;
+                return 2;
+            }
             Self::Slot(number) => {
                 packet[1..5].copy_from_slice(&number.to_ne_bytes());
                 packet[0] = 8;
@@ -135,6 +159,9 @@ impl Message for Order {
             [5] => Some(Self::NotDrawn),
             [6] => Some(Self::Stop),
             [7] => Some(Self::NoSlot),
+            [9, 1] => Some(Self::Leave(Dismissal::Room)),
+            [9, 2] => Some(Self::Leave(Dismissal::Age)),
+            [10] => Some(Self::Yield),
             [8, number @ ..] => Some(Self::Slot(u32::from_ne_bytes(number.try_into().ok()?))),
             _ => None,
         }
@@ -186,6 +213,16 @@ impl ParentEnd {
     /// Sends [`Order::Stop`].
     pub fn stop(&self) -> io::Result<()> {
         self.0.send(&Order::Stop)
+    }
+
+    /// Sends [`Order::Leave`].
+    pub fn dismiss(&self, why: Dismissal) -> io::Result<()> {
+        self.0.send(&Order::Leave(why))
+    }
+
+    /// Sends [`Order::Yield`].
+    pub fn ask_to_yield(&self) -> io::Result<()> {
+        self.0.send(&Order::Yield)
     }
 
     /// Takes the next report. Fails as [`Link::receive`] does.
@@ -282,8 +319,9 @@ mod tests {
         }
         let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
         let slots = [Order::Slot(0), Order::Slot(u32::MAX), Order::NoSlot];
-        let others = [Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop];
-        for order in granted.into_iter().chain(slots).chain(others) {
+        let leave = [Dismissal::Room, Dismissal::Age].map(Order::Leave);
+        let others = [Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop, Order::Yield];
+        for order in granted.into_iter().chain(slots).chain(leave).chain(others) {
             parent.0.send(&order).unwrap();
             assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
         }
@@ -317,9 +355,12 @@ mod tests {
         parent.announce_draw().unwrap();
         parent.announce_no_draw().unwrap();
         parent.stop().unwrap();
+        parent.dismiss(Dismissal::Age).unwrap();
+        parent.ask_to_yield().unwrap();
         let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
         let others = [Order::Busy, Order::Slot(7), Order::NoSlot, Order::Drawn, Order::NotDrawn, Order::Stop];
-        for order in granted.into_iter().chain(others) {
+        let last = [Order::Leave(Dismissal::Age), Order::Yield];
+        for order in granted.into_iter().chain(others).chain(last) {
             assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
         }
         assert_eq!(child.next_order().unwrap(), Incoming::Nothing);
@@ -339,7 +380,9 @@ mod tests {
         ] {
             assert_eq!(Report::decode(packet), None, "{packet:?}");
         }
-        for packet in [&[][..], &[0], &[8], &[9], &[1, 1], &[8, 0, 0, 0], &[8, 0, 0, 0, 0, 0]] {
+        for packet in
+            [&[][..], &[0], &[8], &[9], &[9, 0], &[9, 3], &[10, 1], &[11], &[1, 1], &[8, 0, 0, 0], &[8, 0, 0, 0, 0, 0]]
+        {
             assert_eq!(Order::decode(packet), None, "{packet:?}");
         }
     }

@@ -37,6 +37,7 @@ const WRONG: [(&str, &[&str], &str); 14] = [
     ("MAX_CONNECTIONS", &["0", "-1", "all", "2", "1", "4294967296"], "above CLIENT_AMOUNT, which is 2"),
     ("IDLE_TIMEOUT", &["5", "-5s", "5 s", "5sec", "forever", "s", "0", "0s", "1ns", "9.9ms"], "from 10ms to 2562047h"),
     ("MESSAGE_TIMEOUT", &["5", "-5s", "1e3s", "abc", "0", "0s", "1us", "9ms"], "from 10ms to 2562047h"),
+    ("NEWCOMER_TIMEOUT", &["5", "-5s", "forever", "0", "9ms"], "from 10ms to 2562047h"),
     ("DRAW_WAIT", &["5", "never", "-1s"], "forever or a duration like 5s"),
     ("SHUTDOWN_GRACE", &["5", "forever", "99999999999999999999h"], "a duration like 5s"),
     ("DURABILITY", &["all", "END", "batch,end"], "process, end or batch"),
@@ -193,7 +194,7 @@ fn a_file_may_hold_every_key() {
     let text = format!(
         "# every key\n[DEFAULT]\nserver_port: 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 3\nLOGGING_LEVEL = DEBUG\n\
          CLIENT_AMOUNT = 1\nSTORAGE_FILEPATH = store/rows.csv\n; numbers\nLOTTERY_WINNER_NUMBER = 42\nMAX_CONNECTIONS = 2\n\
-         IDLE_TIMEOUT = 1h\nMESSAGE_TIMEOUT = 1m30s\nDRAW_WAIT = 0s\nSHUTDOWN_GRACE = 600s\nDURABILITY = batch\n\
+         IDLE_TIMEOUT = 1h\nMESSAGE_TIMEOUT = 1m30s\nNEWCOMER_TIMEOUT = 1m\nDRAW_WAIT = 0s\nSHUTDOWN_GRACE = 600s\nDURABILITY = batch\n\
          LOG_TARGET = both\nSYSLOG_SOCKET = {}\n",
         syslog.display()
     );
@@ -225,7 +226,7 @@ fn a_storage_path_with_another_use_is_refused() {
 
 #[test]
 fn the_longest_durations_work() {
-    let server = ["MESSAGE_TIMEOUT", "IDLE_TIMEOUT", "DRAW_WAIT", "SHUTDOWN_GRACE"]
+    let server = ["MESSAGE_TIMEOUT", "IDLE_TIMEOUT", "NEWCOMER_TIMEOUT", "DRAW_WAIT", "SHUTDOWN_GRACE"]
         .into_iter()
         .fold(Setup::new(1), |setup, key| setup.set(key, "2562047h"))
         .start();

@@ -70,6 +70,7 @@ impl Server {
             ("MAX_CONNECTIONS", (count + SPARE).to_string()),
             ("IDLE_TIMEOUT", NEVER.to_owned()),
             ("MESSAGE_TIMEOUT", NEVER.to_owned()),
+            ("NEWCOMER_TIMEOUT", NEVER.to_owned()),
         ];
         self.start_in(tempfile::tempdir()?, &settings, (stop, PATIENCE))
     }

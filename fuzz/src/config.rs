@@ -25,7 +25,7 @@ type Settings = BTreeMap<String, String>;
 const BYTES_MAX: usize = 1_000_000;
 /// A YAML file with more opening brackets or more percent signs may be refused for that.
 const LEVELS_MAX: usize = 64;
-/// Least seconds of IDLE_TIMEOUT and MESSAGE_TIMEOUT, with room for rounding.
+/// Least seconds of IDLE_TIMEOUT, MESSAGE_TIMEOUT and NEWCOMER_TIMEOUT, with room for rounding.
 const LEAST_TIMEOUT: f64 = 0.01 - 1e-10;
 
 /// Checks one input.
@@ -124,6 +124,7 @@ fn server_has(config: &Config, keys: &Settings) {
     for (key, default, found) in [
         ("IDLE_TIMEOUT", "120s", Some(config.idle_timeout)),
         ("MESSAGE_TIMEOUT", "30s", Some(config.message_timeout)),
+        ("NEWCOMER_TIMEOUT", "30s", Some(config.newcomer_timeout)),
         ("DRAW_WAIT", "forever", config.draw_wait),
         ("SHUTDOWN_GRACE", "5s", Some(config.shutdown_grace)),
     ] {
@@ -147,7 +148,9 @@ fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
         }
         "LOGGING_LEVEL" => is_level(value),
         "STORAGE_FILEPATH" => !value.is_empty(),
-        "IDLE_TIMEOUT" | "MESSAGE_TIMEOUT" => seconds(value).is_some_and(|seconds| seconds >= LEAST_TIMEOUT),
+        "IDLE_TIMEOUT" | "MESSAGE_TIMEOUT" | "NEWCOMER_TIMEOUT" => {
+            seconds(value).is_some_and(|seconds| seconds >= LEAST_TIMEOUT)
+        }
         "SHUTDOWN_GRACE" => seconds(value).is_some(),
         "DRAW_WAIT" => value == "forever" || seconds(value).is_some(),
         "DURABILITY" => ["process", "end", "batch"].contains(&value),

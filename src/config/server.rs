@@ -32,7 +32,7 @@ const ADDRESSES: &str = "all, or one to eight different IP addresses, like 127.0
 const KUBERNETES: &str =
     "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 17] = [
     "SERVER_PORT",
     "LISTEN_ADDRESS",
     "SERVER_IP",
@@ -44,6 +44,7 @@ pub const KEYS: [&str; 16] = [
     "MAX_CONNECTIONS",
     "IDLE_TIMEOUT",
     "MESSAGE_TIMEOUT",
+    "NEWCOMER_TIMEOUT",
     "DRAW_WAIT",
     "SHUTDOWN_GRACE",
     "DURABILITY",
@@ -94,6 +95,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// MESSAGE_TIMEOUT: how long a message may take, and how long a client may accept no byte of an answer.
     pub message_timeout: Duration,
+    /// NEWCOMER_TIMEOUT: how long a connection may be without a seat.
+    pub newcomer_timeout: Duration,
     /// DRAW_WAIT: how long a query waits for the draw; `None` for no limit.
     pub draw_wait: Option<Duration>,
     /// SHUTDOWN_GRACE: how long children may take to finish their current message.
@@ -137,6 +140,7 @@ impl Config {
             max_connections: max_connections(set, client_amount)?,
             idle_timeout: seconds("IDLE_TIMEOUT", 120, TIMEOUTS, timeout)?,
             message_timeout: seconds("MESSAGE_TIMEOUT", 30, TIMEOUTS, timeout)?,
+            newcomer_timeout: seconds("NEWCOMER_TIMEOUT", 30, TIMEOUTS, timeout)?,
             draw_wait: set.get("DRAW_WAIT", None, "forever or a duration like 5s", |text| match text {
                 "forever" => Some(None),
                 _ => duration::parse(text).map(Some),
@@ -149,6 +153,14 @@ impl Config {
                 _ => None,
             })?,
         })
+    }
+
+    /// Most connections that have a seat: one per agency. With CLIENT_AMOUNT=0, 7/8 of MAX_CONNECTIONS, so that others keep
+    /// room.
+    pub fn most_seats(&self) -> usize {
+        let max = self.max_connections.get();
+        let seats = if self.client_amount == 0 { (max - max.div_ceil(8)).max(1) } else { self.client_amount };
+        seats as usize
     }
 }
 
@@ -252,6 +264,16 @@ mod tests {
     }
 
     #[test]
+    fn an_eighth_of_the_connections_is_without_seat() {
+        let seats = |agencies, max| {
+            let set = [("CLIENT_AMOUNT", agencies), ("MAX_CONNECTIONS", max)];
+            from(&set).unwrap().most_seats()
+        };
+        assert_eq!(["1", "2", "7", "8", "1024"].map(|max| seats("0", max)), [1, 1, 6, 7, 896]);
+        assert_eq!(seats("5", "6"), 5);
+    }
+
+    #[test]
     fn error_names_key_value_and_allowed_values() {
         for (key, bad) in [
             ("SERVER_PORT", "65536"),
@@ -266,6 +288,7 @@ mod tests {
             ("MAX_CONNECTIONS", "5"),
             ("IDLE_TIMEOUT", "5"),
             ("IDLE_TIMEOUT", "9ms"),
+            ("NEWCOMER_TIMEOUT", "0s"),
             ("DRAW_WAIT", "never"),
             ("DURABILITY", "all"),
             ("LOG_TARGET", "file"),

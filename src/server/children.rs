@@ -14,6 +14,8 @@ use ipc::events::{Poller, Token};
 use ipc::process::{self, Exit, Pid};
 
 use crate::bet::AgencyId;
+use crate::event;
+use crate::exit_code::ExitStatus;
 use crate::messages::ParentEnd;
 
 /// One child.
@@ -42,6 +44,33 @@ impl Child {
             process::kill(self.pid);
         }
     }
+
+    /// Kills a child that cannot be understood or reached. Its client connects again.
+    pub fn give_up(&self, why: &io::Error) {
+        event!(Error, "link", fail, pid = self.pid, error = why);
+        self.kill();
+    }
+
+    /// Kills a child that was told to leave and has not.
+    pub fn kill_overdue(&self) {
+        event!(Warning, "kill_child", success, pid = self.pid, ip = self.peer, motivo = "no dejó su lugar a tiempo");
+        self.kill();
+    }
+
+    /// Logs its end.
+    pub fn log_exit(&self, exit: Exit) {
+        let agencia = self.agency.map_or_else(|| "-".to_owned(), |agency| agency.to_string());
+        if ExitStatus::Done.is_of(exit) {
+            return event!(Debug, "child_exit", success, pid = self.pid, ip = self.peer, agencia = agencia);
+        }
+        let cause = match exit {
+            _ if ExitStatus::Panicked.is_of(exit) => "panic".to_owned(),
+            Exit::Code(code) => format!("código de salida {code}"),
+            Exit::Killed(signal) => signal.to_string(),
+            Exit::KilledByRealTimeSignal => "señal de tiempo real".to_owned(),
+        };
+        event!(Error, "child_exit", fail, pid = self.pid, ip = self.peer, agencia = agencia, causa = cause);
+    }
 }
 
 /// All children. A reaped child is in the table until it is [removed](Self::remove).
@@ -60,11 +89,9 @@ impl Children {
         Self { by_token: HashMap::new(), by_pid: HashMap::new(), ending: Vec::new(), next: first }
     }
 
-    /// Adds a new child and watches its link.
-    ///
-    /// # Errors
-    /// The error of epoll_ctl(2). The child is in the table even then, until it is reaped, but its reports are not noticed.
-    pub fn register(&mut self, poller: &Poller, pid: Pid, peer: IpAddr, link: ParentEnd) -> io::Result<()> {
+    /// Adds a new child and watches its link. Returns its token, and the result of epoll_ctl(2). After an error the child is
+    /// in the table all the same, until it is reaped, but its reports are not noticed.
+    pub fn register(&mut self, poller: &Poller, pid: Pid, peer: IpAddr, link: ParentEnd) -> (Token, io::Result<()>) {
         let token = self.next;
         self.next.0 += 1;
         let watch = poller.watch_readable(&link, token);
@@ -73,7 +100,7 @@ impl Children {
         if watch.is_err() {
             self.ending.push(token);
         }
-        watch
+        (token, watch)
     }
 
     /// The child with this token.

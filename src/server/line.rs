@@ -1,43 +1,46 @@
-//! Connections that wait, each for its turn at one agency.
+//! Connections that wait, each for its turn at one thing, for example at an agency.
 //!
-//! Pure: a connection is a token, and the caller passes the times. Used by [`super::claims`] and [`super::waiters`]. Every
-//! verb costs at most O(log n) of the connections that wait.
+//! Pure: a connection is a token, and the caller passes the times. Used by [`super::claims`], [`super::waiters`] and
+//! [`super::newcomers`]. Every verb costs at most O(log n) of the connections that wait.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use ipc::events::Token;
 
-use crate::bet::AgencyId;
-
-/// Connections in the order in which they came. Each of them waits once.
-#[derive(Debug, Default)]
-pub struct Line {
+/// Connections in the order in which they came. Each of them waits once, for one `Thing`.
+#[derive(Debug)]
+pub struct Line<Thing> {
     /// By a number that grows with each arrival. This is also the order of their deadlines: all wait for the same time.
-    places: BTreeMap<u64, Place>,
-    of_agency: BTreeSet<(AgencyId, u64)>,
+    places: BTreeMap<u64, Place<Thing>>,
+    of_thing: BTreeSet<(Thing, u64)>,
     of_token: HashMap<Token, u64>,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Place {
-    agency: AgencyId,
+struct Place<Thing> {
+    thing: Thing,
     token: Token,
     /// `None`: it waits for ever.
     deadline: Option<Instant>,
 }
 
-impl Line {
+impl<Thing: Copy + Ord> Line<Thing> {
+    /// A line without connections.
+    pub fn new() -> Self {
+        Self { places: BTreeMap::new(), of_thing: BTreeSet::new(), of_token: HashMap::new(), next: 0 }
+    }
+
     /// Adds a connection at the end. Its deadline must not be before those of the others. A connection that waits already
     /// keeps its place.
-    pub fn join(&mut self, agency: AgencyId, token: Token, deadline: Option<Instant>) {
+    pub fn join(&mut self, thing: Thing, token: Token, deadline: Option<Instant>) {
         if self.of_token.contains_key(&token) {
             return;
         }
         self.of_token.insert(token, self.next);
-        self.of_agency.insert((agency, self.next));
-        self.places.insert(self.next, Place { agency, token, deadline });
+        self.of_thing.insert((thing, self.next));
+        self.places.insert(self.next, Place { thing, token, deadline });
         self.next += 1;
     }
 
@@ -48,20 +51,25 @@ impl Line {
         }
     }
 
+    /// The number of connections.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// Whether the connection waits.
     pub fn contains(&self, token: Token) -> bool {
         self.of_token.contains_key(&token)
     }
 
-    /// Removes and returns the first connection that waits for `agency`.
-    pub fn pop_of(&mut self, agency: AgencyId) -> Option<Token> {
-        let number = self.numbers_of(agency).next()?;
+    /// Removes and returns the first connection that waits for `thing`.
+    pub fn pop_of(&mut self, thing: Thing) -> Option<Token> {
+        let number = self.numbers_of(thing).next()?;
         self.remove(number)
     }
 
-    /// Whether at least `count` connections wait for `agency`. Costs O(`count`).
-    pub fn has(&self, count: usize, agency: AgencyId) -> bool {
-        self.numbers_of(agency).take(count).count() == count
+    /// Whether at least `count` connections wait for `thing`. Costs O(`count`).
+    pub fn has(&self, count: usize, thing: Thing) -> bool {
+        self.numbers_of(thing).take(count).count() == count
     }
 
     /// Removes and returns a connection whose deadline is not after `now`.
@@ -77,18 +85,18 @@ impl Line {
     }
 
     /// Removes and returns all connections, in their order.
-    pub fn take_all(&mut self) -> impl Iterator<Item = Token> + use<> {
+    pub fn take_all(&mut self) -> impl Iterator<Item = Token> + use<Thing> {
         let next = self.next;
-        std::mem::replace(self, Self { next, ..Self::default() }).places.into_values().map(|place| place.token)
+        std::mem::replace(self, Self { next, ..Self::new() }).places.into_values().map(|place| place.token)
     }
 
-    fn numbers_of(&self, agency: AgencyId) -> impl Iterator<Item = u64> {
-        self.of_agency.range((agency, 0)..=(agency, u64::MAX)).map(|&(_, number)| number)
+    fn numbers_of(&self, thing: Thing) -> impl Iterator<Item = u64> {
+        self.of_thing.range((thing, 0)..=(thing, u64::MAX)).map(|&(_, number)| number)
     }
 
     fn remove(&mut self, number: u64) -> Option<Token> {
-        let Place { agency, token, .. } = self.places.remove(&number)?;
-        self.of_agency.remove(&(agency, number));
+        let Place { thing, token, .. } = self.places.remove(&number)?;
+        self.of_thing.remove(&(thing, number));
         self.of_token.remove(&token);
         Some(token)
     }
@@ -97,6 +105,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bet::AgencyId;
 
     fn agency(id: u32) -> AgencyId {
         AgencyId::new(id).unwrap()
@@ -104,7 +113,7 @@ mod tests {
 
     #[test]
     fn each_agency_has_its_own_order() {
-        let mut line = Line::default();
+        let mut line = Line::new();
         (1..=6).for_each(|token| line.join(agency(u32::try_from(token).unwrap() % 2 + 1), Token(token), None));
         assert!(line.has(3, agency(1)) && !line.has(4, agency(1)) && !line.has(1, agency(3)));
         line.leave(Token(4));
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_keeps_its_place() {
-        let (mut line, now) = (Line::default(), Instant::now());
+        let (mut line, now) = (Line::new(), Instant::now());
         line.join(agency(1), Token(1), Some(now));
         line.join(agency(2), Token(1), None);
         assert_eq!((line.deadline(), line.has(1, agency(2))), (Some(now), false));
@@ -128,7 +137,7 @@ mod tests {
 
     #[test]
     fn connections_expire_in_order() {
-        let (mut line, now) = (Line::default(), Instant::now());
+        let (mut line, now) = (Line::new(), Instant::now());
         let at = |seconds| now + std::time::Duration::from_secs(seconds);
         [1, 2, 2]
             .into_iter()

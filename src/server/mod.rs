@@ -12,7 +12,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `error`, `line`, `children`, `unread`, `listener` | how a server ends; connections that wait; the table of children; ends that could not be read; the listening socket |
-//! | `claims`, `waiters`, `standstill`, `drawing` | who holds which agency; who waits for the draw; whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
+//! | `claims`, `newcomers`, `waiters`, `standstill`, `drawing` | who holds which agency; who has a seat, and who must leave; who waits for the draw; whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
 //! | `data_lock` | looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
 //! | `startup` | lock, bind, adopt, listen; lock, repair, adopt |
@@ -24,6 +24,7 @@ mod drawing;
 mod error;
 mod line;
 mod listener;
+mod newcomers;
 mod parent;
 mod standstill;
 mod startup;

@@ -11,12 +11,13 @@ use ipc::nursery::Nursery;
 use ipc::process::{self, Exit, Pid};
 use ipc::signals::SignalSource;
 
-use super::children::{Child, Children};
+use super::children::Children;
 use super::claims::{Claimed, Claims};
 use super::data_lock;
 use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
+use super::newcomers::Newcomers;
 use super::standstill::Standstill;
 use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
@@ -26,7 +27,7 @@ use crate::draw::Ledger;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
-use crate::messages::{self, Intake, ParentEnd, Report};
+use crate::messages::{self, Dismissal, Intake, ParentEnd, Report};
 use crate::session::{Common, Given, Session};
 use crate::signals;
 use crate::storage::{Slots, Store};
@@ -68,6 +69,7 @@ pub struct Server {
     /// When to look at all children.
     sweep: Option<Instant>,
     claims: Claims,
+    newcomers: Newcomers,
     waiters: Waiters,
     ledger: Ledger,
     unread: Unread,
@@ -130,7 +132,8 @@ impl Server {
             children: Children::new(FIRST_CHILD),
             reaping: false,
             sweep: None,
-            claims: Claims::default(),
+            claims: Claims::new(),
+            newcomers: Newcomers::new(common.config.most_seats(), common.config.newcomer_timeout),
             waiters: Waiters::new(common.config.draw_wait),
             ledger,
             unread: Unread::default(),
@@ -195,7 +198,8 @@ impl Server {
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
         let [claims, waiters] = [self.claims.deadline(), self.waiters.deadline()];
-        let others = [claims, waiters, self.standstill.deadline(), self.unread.deadline(), self.sweep];
+        let [newcomers, standstill] = [self.newcomers.deadline(), self.standstill.deadline()];
+        let others = [claims, waiters, newcomers, standstill, self.unread.deadline(), self.sweep];
         [phase, draw].into_iter().chain(others).flatten().min()
     }
 
@@ -205,6 +209,14 @@ impl Server {
         }
         while let Some(token) = self.waiters.expired(now) {
             self.send(token, ParentEnd::announce_no_draw);
+        }
+        while let Some(token) = self.newcomers.expired(now) {
+            self.dismiss(token, Dismissal::Age);
+        }
+        while let Some(token) = self.newcomers.overdue(now) {
+            if let Some(child) = self.children.get(token) {
+                child.kill_overdue();
+            }
         }
         if self.standstill.is_due(now) {
             let verdict = self.standstill.judge(data_lock::look(&self.store), now);
@@ -227,13 +239,16 @@ impl Server {
     }
 
     fn watch_listener(&mut self) {
-        let wanted = !self.is_full();
+        let wanted = !self.is_full() || self.newcomers.can_make_room();
         if let Phase::Serving { listener } = &mut self.phase {
             listener.watch(&self.poller, LISTENER, wanted);
         }
     }
 
     fn accept(&mut self) {
+        if self.is_full() {
+            return self.make_room();
+        }
         for _ in 0..ACCEPTS_A_TURN {
             if self.is_full() {
                 return;
@@ -251,6 +266,21 @@ impl Server {
         }
     }
 
+    /// Frees a slot for a connection that waits.
+    fn make_room(&mut self) {
+        if let Some(token) = self.newcomers.make_room(Instant::now()) {
+            self.dismiss(token, Dismissal::Room);
+        }
+    }
+
+    /// Orders a newcomer to leave, and forgets what it waits for.
+    fn dismiss(&mut self, token: Token, why: Dismissal) {
+        // A newcomer holds no claim, so none becomes free.
+        self.claims.release(None, token);
+        self.waiters.remove(token);
+        self.send(token, |link| link.dismiss(why));
+    }
+
     /// Forks a child for a connection. The error names the system call that failed.
     fn fork_session(&mut self, (client, peer): (TcpStream, SocketAddr)) -> Result<(), (&'static str, io::Error)> {
         let (parent_end, link) = messages::link().map_err(|e| ("socketpair", e))?;
@@ -266,7 +296,9 @@ impl Server {
         };
         let pid = pid.map_err(|e| ("fork", e))?;
         // A child whose reports are not noticed would wait for its claim for ever.
-        self.children.register(&self.poller, pid, peer.ip(), parent_end).map_err(|e| {
+        let (token, watched) = self.children.register(&self.poller, pid, peer.ip(), parent_end);
+        self.newcomers.arrive(token, Instant::now());
+        watched.map_err(|e| {
             process::kill(pid);
             ("epoll_ctl", e)
         })
@@ -283,7 +315,7 @@ impl Server {
                 Ok(Incoming::Nothing) => return,
                 Ok(Incoming::Closed) => return self.link_ended(token),
                 Err(e) => {
-                    give_up(child, &e);
+                    child.give_up(&e);
                     return self.link_ended(token);
                 }
             }
@@ -297,15 +329,7 @@ impl Server {
 
     fn take(&mut self, token: Token, report: Report) {
         match report {
-            Report::Claim(agency) => {
-                let Some(child) = self.children.get(token) else { return };
-                if *child.agency.get_or_insert(agency) != agency {
-                    return give_up(child, &io::Error::other("a second agency was claimed"));
-                }
-                if self.claims.claim(agency, token, Instant::now()) == Claimed::Granted {
-                    self.grant(token);
-                }
-            }
+            Report::Claim(agency) => self.claim(agency, token),
             Report::Released(agency) => {
                 if let Some(next) = self.claims.release(Some(agency), token) {
                     self.grant(next);
@@ -331,8 +355,26 @@ impl Server {
         }
     }
 
+    /// Takes a claim, unless its connection must leave.
+    fn claim(&mut self, agency: AgencyId, token: Token) {
+        let Some(child) = self.children.get(token).filter(|_| !self.newcomers.was_told(token)) else { return };
+        if *child.agency.get_or_insert(agency) != agency {
+            return child.give_up(&io::Error::other("a second agency was claimed"));
+        }
+        if !self.newcomers.has_seat(agency) {
+            return self.send(token, ParentEnd::refuse_claim);
+        }
+        match self.claims.claim(agency, token, Instant::now()) {
+            Claimed::Granted => self.grant(token),
+            Claimed::Waiting { ask: Some(holder) } => self.send(holder, ParentEnd::ask_to_yield),
+            Claimed::Waiting { ask: None } => {}
+        }
+    }
+
+    /// Seats the connection that has got its claim.
     fn grant(&mut self, token: Token) {
         let Some(child) = self.children.get(token) else { return };
+        child.agency.into_iter().for_each(|agency| self.newcomers.seat(agency, token, Instant::now()));
         let ended = self.ledger.is_drawn() || child.agency.is_some_and(|agency| self.ledger.has_ended(agency));
         let intake = if ended { Intake::Ended } else { Intake::Open };
         self.send(token, |link| link.grant_claim(intake));
@@ -343,7 +385,7 @@ impl Server {
     fn send(&mut self, token: Token, verb: impl Fn(&ParentEnd) -> io::Result<()>) {
         let Some(child) = self.children.get(token) else { return };
         match verb(child.link()) {
-            Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => give_up(child, &e),
+            Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => child.give_up(&e),
             _ => {}
         }
     }
@@ -397,10 +439,11 @@ impl Server {
         // The child may have recorded the end of its agency and died, or failed, before it reported it.
         child.agency.into_iter().for_each(|agency| self.adopt_end(agency));
         self.waiters.remove(token);
+        self.newcomers.remove(child.agency, token);
         if let Some(next) = self.claims.release(child.agency, token) {
             self.grant(next);
         }
-        log_exit(&child, exit);
+        child.log_exit(exit);
         if ExitStatus::StorageBroken.is_of(exit) {
             self.break_down();
         }
@@ -499,6 +542,7 @@ impl Server {
         if let Phase::Serving { listener } = before {
             listener.close(&self.poller);
         }
+        self.newcomers.keep_all();
         self.children.stop_all();
     }
 
@@ -525,24 +569,4 @@ impl Server {
             self.log_watched = wanted && changed.is_ok();
         }
     }
-}
-
-/// Kills a child that cannot be understood or reached. Its client connects again.
-fn give_up(child: &Child, why: &io::Error) {
-    event!(Error, "link", fail, pid = child.pid, error = why);
-    child.kill();
-}
-
-fn log_exit(child: &Child, exit: Exit) {
-    let agencia = child.agency.map_or_else(|| "-".to_owned(), |agency| agency.to_string());
-    if ExitStatus::Done.is_of(exit) {
-        return event!(Debug, "child_exit", success, pid = child.pid, ip = child.peer, agencia = agencia);
-    }
-    let cause = match exit {
-        _ if ExitStatus::Panicked.is_of(exit) => "panic".to_owned(),
-        Exit::Code(code) => format!("código de salida {code}"),
-        Exit::Killed(signal) => signal.to_string(),
-        Exit::KilledByRealTimeSignal => "señal de tiempo real".to_owned(),
-    };
-    event!(Error, "child_exit", fail, pid = child.pid, ip = child.peer, agencia = agencia, causa = cause);
 }

@@ -25,13 +25,13 @@ pub enum Queued {
 #[derive(Debug)]
 pub struct Waiters {
     patience: Option<Duration>,
-    waiting: Line,
+    waiting: Line<AgencyId>,
 }
 
 impl Waiters {
     /// Queries will wait for `patience`; with `None`, for ever.
     pub fn new(patience: Option<Duration>) -> Self {
-        Self { patience, waiting: Line::default() }
+        Self { patience, waiting: Line::new() }
     }
 
     /// Queues a query of the connection `token` for the winners of `agency`. A connection waits with one query.

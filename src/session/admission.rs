@@ -137,6 +137,11 @@ impl Admission {
         }
     }
 
+    /// Whether the session holds a claim.
+    pub fn holds_claim(&self) -> bool {
+        self.claim != Claim::None
+    }
+
     /// Whether the session knows that the draw has been held.
     pub fn is_drawn(&self) -> bool {
         self.ledger.is_drawn()

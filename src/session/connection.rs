@@ -14,17 +14,21 @@ use ipc::signals::SignalSource;
 
 use super::outcome::Close;
 use super::wire;
-use crate::messages::{ChildEnd, Order};
+use crate::messages::{ChildEnd, Dismissal, Order};
 
 /// How long a closing connection goes on reading, so that no reset destroys its last answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same after an order to leave, which the parent enforces after 100 ms.
+const SHORT_LINGER: Duration = Duration::from_millis(50);
+/// How long a client must have been silent if its connection gives way to another one of the same agency.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The end of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
     /// The socket is ready, or the client is gone.
     ClientReady,
-    /// The parent sent an order other than [`Order::Stop`].
+    /// The parent sent an order other than those that [`Connection::wait`] handles.
     Ordered(Order),
     /// The parent or a signal requested a stop. [`Connection::is_stopping`] is true from now on.
     StopRequested,
@@ -39,12 +43,16 @@ pub struct Connection {
     link: Rc<ChildEnd>,
     signals: SignalSource,
     stopping: bool,
+    /// The parent ordered to leave: no wait blocks any more.
+    dismissed: Option<Dismissal>,
+    /// When the client last sent a byte, or took one.
+    heard: Instant,
 }
 
 impl Connection {
     /// Takes over an accepted connection.
     pub fn new(client: TcpStream, link: Rc<ChildEnd>, signals: SignalSource) -> Self {
-        Self { client, link, signals, stopping: false }
+        Self { client, link, signals, stopping: false, dismissed: None, heard: Instant::now() }
     }
 
     /// The child's end of the link.
@@ -66,8 +74,12 @@ impl Connection {
     ///
     /// # Errors
     /// [`Close::PeerClosed`], [`Close::Failed`].
-    pub fn read(&self, into: &mut [u8]) -> Result<Option<usize>, Close> {
-        Ok(wire::read(&self.client, into)?)
+    pub fn read(&mut self, into: &mut [u8]) -> Result<Option<usize>, Close> {
+        let read = wire::read(&self.client, into)?;
+        if read.is_some() {
+            self.heard = Instant::now();
+        }
+        Ok(read)
     }
 
     /// Sends all `bytes`, however slowly the client takes them, as long as it takes some within each `patience`.
@@ -78,7 +90,7 @@ impl Connection {
         let mut sent = 0;
         while sent < bytes.len() {
             match wire::write(&self.client, &bytes[sent..])? {
-                Some(len) => sent += len,
+                Some(len) => (sent, self.heard) = (sent + len, Instant::now()),
                 None => self.wait_for_room(Instant::now() + patience)?,
             }
         }
@@ -89,7 +101,8 @@ impl Connection {
     /// come together, a stop is returned first, then an order, then the client.
     ///
     /// # Errors
-    /// [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
+    /// [`Close::Dismissed`] after [`Order::Leave`], unless the client is ready; [`Close::Replaced`] after [`Order::Yield`] if
+    /// the wait is for the client, and the client is silent; [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
     pub fn wait(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
         loop {
             let mut fds = [
@@ -99,8 +112,9 @@ impl Connection {
             ];
             // poll(2) reports errors of every descriptor in the array, so the client's is left out if it does not matter.
             let watched = fds.len() - usize::from(events.is_none());
+            let deadline = self.dismissed.map_or(deadline, |_| Some(Instant::now()));
             if events::wait(&mut fds[..watched], deadline)? == 0 {
-                return Ok(Wake::TimedOut);
+                return self.dismissed.map_or(Ok(Wake::TimedOut), |why| Err(Close::Dismissed(why)));
             }
             // nix has no name for POLLRDHUP, and returns `None` for events that it cannot name.
             let [signal, order, client] = fds.map(|fd| fd.any().unwrap_or(true));
@@ -108,7 +122,8 @@ impl Connection {
                 self.stopping = true;
                 return Ok(Wake::StopRequested);
             }
-            if order && let Some(wake) = self.next_order()? {
+            let silent = events.is_some() && !client && self.heard.elapsed() >= SILENCE;
+            if order && let Some(wake) = self.next_order(silent)? {
                 return Ok(wake);
             }
             if client {
@@ -120,7 +135,8 @@ impl Connection {
     /// Ends this side of the stream, then reads and discards until the client has ended its own: closing with unread bytes
     /// sends a reset, which can destroy an answer that the client has not read yet.
     pub fn linger(&mut self) {
-        let deadline = Instant::now() + LINGER;
+        let patience = self.dismissed.take().map_or(LINGER, |_| SHORT_LINGER);
+        let deadline = Instant::now() + patience;
         let mut discarded = [0; 4096];
         if wire::end_of_answers(&self.client).is_err() || (self.stopping && wire::peek(&self.client).is_none()) {
             return;
@@ -145,12 +161,19 @@ impl Connection {
         }
     }
 
-    fn next_order(&mut self) -> Result<Option<Wake>, Close> {
+    /// Takes the next order; `None` if there is none, or if it changes nothing for this client, `silent` or not.
+    fn next_order(&mut self, silent: bool) -> Result<Option<Wake>, Close> {
         match self.link.next_order()? {
             Incoming::Message(Order::Stop) => {
                 self.stopping = true;
                 Ok(Some(Wake::StopRequested))
             }
+            Incoming::Message(Order::Leave(why)) => {
+                self.dismissed = Some(why);
+                Ok(None)
+            }
+            Incoming::Message(Order::Yield) if silent => Err(Close::Replaced),
+            Incoming::Message(Order::Yield) => Ok(None),
             Incoming::Message(order) => Ok(Some(Wake::Ordered(order))),
             Incoming::Nothing => Ok(None),
             Incoming::Closed => Err(Close::Failed(io::Error::other("the parent is gone"))),

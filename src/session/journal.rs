@@ -7,6 +7,7 @@ use super::outcome::{Close, Refusal};
 use crate::bet::AgencyId;
 use crate::event;
 use crate::logging::{self, Level};
+use crate::messages::Dismissal;
 use crate::protocol::{Code, Form, Request};
 use crate::row::Rows;
 
@@ -112,6 +113,10 @@ pub fn refused(ip: IpAddr, summary: &Summary, refusal: &Refusal) {
     }
 }
 
+fn left(ip: IpAddr, motivo: &str) {
+    event!(Info, "close_connection", success, ip = ip, motivo = motivo);
+}
+
 /// Logs the end of a session, unless an earlier line has done so. `announced` is the count of an unfinished batch.
 pub fn closed(ip: IpAddr, close: &Close, announced: Option<u8>) {
     match (close, announced) {
@@ -121,9 +126,12 @@ pub fn closed(ip: IpAddr, close: &Close, announced: Option<u8>) {
         (Close::Cut(why), None) => event!(Error, "receive_message", fail, ip = ip, error = why),
         (Close::Failed(e), _) => event!(Error, "close_connection", fail, ip = ip, error = e),
         (Close::Stopping, _) => event!(Info, "close_connection", success, ip = ip),
-        (Close::Idle, _) => {
-            event!(Info, "close_connection", success, ip = ip, motivo = "sin mensajes durante IDLE_TIMEOUT")
-        }
+        (Close::Idle, _) => left(ip, "sin mensajes durante IDLE_TIMEOUT"),
+        (Close::Dismissed(why) | Close::DismissedWithAnswer(why), _) => match why {
+            Dismissal::Room => left(ip, "lugar cedido a una conexión nueva"),
+            Dismissal::Age => left(ip, "sin agencia durante NEWCOMER_TIMEOUT"),
+        },
+        (Close::Replaced, _) => left(ip, "agencia cedida a otra conexión tras un silencio"),
         (Close::PeerClosed | Close::Spent | Close::Refused | Close::StorageBroken, _) => {
             event!(Debug, "close_connection", success, ip = ip);
         }

@@ -19,10 +19,14 @@
 //! | the rest of a message | MESSAGE_TIMEOUT from its first byte | end of stream |
 //! | the next message | IDLE_TIMEOUT | stop, end of stream |
 //! | a claim | 1 s (the parent's clock) | stop |
+//! | its turn to ask, without a claim | 1 s for each question that came before | stop, a reset |
 //! | the draw | DRAW_WAIT (the parent's clock) | stop, a reset |
 //! | the slot of a new agency | the parent's answer | stop |
 //! | the data lock | 3 s | – |
 //! | a client that takes no byte of an answer | MESSAGE_TIMEOUT | a reset |
+//!
+//! Every wait but the one for the data lock also ends when the parent orders the session to leave, and every wait for the
+//! client when it orders the session to yield to another connection and the client is silent.
 //!
 //! # Modules, from the bottom up
 //!
@@ -30,7 +34,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `outcome`, `group`, `wire`, `given` | how a request and a session end; messages that are stored together; the client's socket; what the parent hands over |
+//! | `outcome`, `group`, `questions`, `wire`, `given` | how a request and a session end; messages that are stored together; how many questions a client may ask; the client's socket; what the parent hands over |
 //! | `admission`, `connection`, `journal` | which request is allowed when; every wait; log lines |
 //! | `serve` | one connection from its first request to its end |
 
@@ -40,6 +44,7 @@ mod given;
 mod group;
 mod journal;
 mod outcome;
+mod questions;
 mod serve;
 mod wire;
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::messages::Dismissal;
 use crate::protocol::Code;
 
 /// How a request ends that is not carried out.
@@ -72,6 +73,12 @@ pub enum Close {
     Refused,
     /// The server is stopping.
     Stopping,
+    /// The parent ordered a connection without a seat to leave.
+    Dismissed(Dismissal),
+    /// The same, and the query that waited for the draw has been answered.
+    DismissedWithAnswer(Dismissal),
+    /// The client was silent while another connection claimed its agency.
+    Replaced,
     /// A sync failed.
     StorageBroken,
     /// The connection or the link failed.

@@ -16,6 +16,7 @@ use super::given::{Common, Given};
 use super::group::Group;
 use super::journal::{self, Summary};
 use super::outcome::{Close, Outcome, Refusal};
+use super::questions::Questions;
 use crate::bet::AgencyId;
 use crate::event;
 use crate::exit_code::ExitStatus;
@@ -37,6 +38,7 @@ pub struct Session {
     /// A slot that the parent has assigned since then.
     assigned: Option<Slot>,
     admission: Admission,
+    questions: Questions,
     decoder: Decoder,
     /// Messages with bets that are admitted, and neither stored nor answered yet.
     group: Group,
@@ -55,6 +57,7 @@ impl Session {
             slots,
             assigned: None,
             admission: Admission::new(ledger),
+            questions: Questions::new(Instant::now()),
             decoder: Decoder::new(),
             group: Group::default(),
             deadline: Instant::now() + common.config.message_timeout,
@@ -158,7 +161,7 @@ impl Session {
     /// Serves one request. Bets join the group, which is answered later; any other answer is sent at once, after those to
     /// the group. Returns a reason to close if the request was refused, or the conversation is over.
     fn answer(&mut self, request: &Request) -> Result<(), Close> {
-        let admitted = self.admit(request);
+        let admitted = self.await_turn(request).and_then(|()| self.admit(request));
         if !matches!(admitted, Ok(Admitted::Bets { .. })) {
             self.store_group()?;
         }
@@ -217,6 +220,24 @@ impl Session {
     }
 
     // ---- requests ----
+
+    /// If `request` is a question and the session holds no claim, waits until the client may ask it. Bytes of the client stay
+    /// unread meanwhile.
+    fn await_turn(&mut self, request: &Request) -> Result<(), Outcome> {
+        if self.admission.holds_claim() || !matches!(request, Request::Winners { .. } | Request::Tally { .. }) {
+            return Ok(());
+        }
+        while let Err(turn) = self.questions.take(Instant::now()) {
+            if self.connection.is_stopping() {
+                return Err(Code::Stopping.into());
+            }
+            // Without requested events, poll(2) reports only errors and resets.
+            if self.connection.wait(Some(PollFlags::empty()), Some(turn))? == Wake::ClientReady {
+                return Err(Close::PeerClosed.into());
+            }
+        }
+        Ok(())
+    }
 
     /// Checks whether `request` is allowed. First claims its agency, if it requires the claim.
     fn admit<'r>(&mut self, request: &'r Request) -> Result<Admitted<'r>, Outcome> {
@@ -309,20 +330,26 @@ impl Session {
     }
 
     /// Waits for the order that follows the draw. A client that ends its stream during this wait may still read the answer,
-    /// so the query goes on waiting. But the client may also be gone, so the session releases its claim for a replacement.
-    /// A reset ends the wait.
+    /// so the query goes on waiting. But the client may also be gone, so the session releases its claim for a replacement; so
+    /// it does if the client is silent and another connection claims the agency. A reset ends the wait.
     fn await_draw(&mut self, agency: AgencyId) -> Result<Order, Outcome> {
         self.connection.link().await_draw(agency).map_err(Close::from)?;
-        let mut wake = self.connection.wait(Some(HANGUP), None)?;
-        if wake == Wake::ClientReady {
+        let mut events = HANGUP;
+        loop {
+            match self.connection.wait(Some(events), None) {
+                Ok(Wake::Ordered(order)) => return Ok(order),
+                Ok(Wake::StopRequested | Wake::TimedOut) => return Err(Code::Stopping.into()),
+                Ok(Wake::ClientReady) if events.is_empty() => return Err(Close::PeerClosed.into()),
+                // Without requested events, poll(2) reports only errors and resets.
+                Ok(Wake::ClientReady) => events = PollFlags::empty(),
+                Err(Close::Replaced) => {}
+                Err(Close::Dismissed(why)) => {
+                    self.send(&Answer::NotDrawn)?;
+                    return Err(Close::DismissedWithAnswer(why).into());
+                }
+                Err(close) => return Err(close.into()),
+            }
             self.release_claim()?;
-            // Without requested events, poll(2) reports only errors and resets.
-            wake = self.connection.wait(Some(PollFlags::empty()), None)?;
-        }
-        match wake {
-            Wake::Ordered(order) => Ok(order),
-            Wake::ClientReady => Err(Close::PeerClosed.into()),
-            Wake::StopRequested | Wake::TimedOut => Err(Code::Stopping.into()),
         }
     }
 
@@ -367,7 +394,7 @@ impl Session {
     /// Logs the reason to close, and lets the client read its last answer. Reports lost log lines to the parent.
     fn close(&mut self, close: &Close) {
         journal::closed(self.peer, close, self.decoder.announced());
-        if matches!(close, Close::Spent | Close::Refused | Close::Stopping) {
+        if matches!(close, Close::Spent | Close::Refused | Close::Stopping | Close::DismissedWithAnswer(_)) {
             self.connection.linger();
         }
         let lost = logging::take_lost();

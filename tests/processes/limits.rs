@@ -8,34 +8,25 @@ use crate::scene::*;
 use crate::support::*;
 
 #[test]
-fn over_max_connections_clients_wait_for_a_free_slot() {
+fn max_connections_bounds_the_children_in_a_flood() {
     let setup = Setup::new(5).set("MAX_CONNECTIONS", 8).set("SERVER_LISTEN_BACKLOG", WIDE);
     let server = setup.set("SHUTDOWN_GRACE", FOREVER).start();
     let at_start = descriptors(server.pid());
-    let mut first: Vec<_> = (0..8).map(|_| server.connect()).collect();
-    eventually("eight are served", || server.children().len() == 8);
-    let mut others: Vec<_> = (0..52).map(|_| server.connect()).collect();
-    for (n, conn) in others.iter_mut().enumerate() {
-        conn.send(format!("number {n}\n").as_bytes());
-    }
-    assert!(others[0].is_silent_for(A_WHILE));
-    assert_eq!(server.children().len(), 8);
-    assert_idle(&[server.pid()]);
-    for (agency, conn) in (1..=5).zip(&mut first) {
-        conn.send(&batch_of(agency, 1, 1));
-        assert_eq!(conn.ack(), 0, "those that are in are served");
-    }
-    drop(first.split_off(1));
-    let answers = thread::spawn(move || others.into_iter().map(|mut conn| conn.rest()).collect::<Vec<_>>());
-    let mut most = 0;
-    eventually("all are answered", || {
+    let mut seated: Vec<_> = (1..=5).map(|agency| server.claim(agency)).collect();
+    let (mut flood, mut most) = (Vec::new(), 0);
+    for _ in 0..60 {
+        flood.push(server.connect());
         most = most.max(server.children().len());
-        answers.is_finished()
-    });
-    let expected: Vec<_> = (0..52).map(|n| format!("number {n}\n").into_bytes()).collect();
-    assert_eq!(answers.join().unwrap(), expected);
+    }
+    eventually("all slots are taken", || server.children().len() == 8);
+    eventually("the last connection is served", || server.connect().echo_or_close() == b"hola\n");
+    most = most.max(server.children().len());
     assert!(most <= 8, "{most} children at once");
-    drop(first);
+    for (agency, conn) in (1..=5).zip(&mut seated) {
+        conn.send(&batch_of(agency, 1, 1));
+        assert_eq!(conn.ack(), 0, "those with a seat are served");
+    }
+    drop((seated, flood));
     server.await_childless();
     server.await_descriptors(&at_start);
     server.stop();

@@ -21,8 +21,8 @@ fn no_client_is_dropped_at_the_limit_of_descriptors() {
     let setup = Setup::new(0).under(&["prlimit", &limit]).set("MAX_CONNECTIONS", MANY);
     let server = setup.set("SERVER_LISTEN_BACKLOG", WIDE).start();
     let mut conns: Vec<_> = (0..MANY).map(|_| server.connect()).collect();
-    (1..).zip(&mut conns).for_each(|(agency, conn)| _ = conn.send(&batch_of(agency, 1, 1)));
-    conns.iter_mut().for_each(|conn| assert_eq!(conn.ack(), 0));
+    (1..).zip(&mut conns).for_each(|(agency, conn)| _ = conn.send(&Bet::default().single(agency)));
+    conns.iter_mut().for_each(|conn| assert_eq!(conn.rest(), [0]));
     server.stop();
 }
 
