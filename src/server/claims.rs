@@ -46,11 +46,16 @@ impl Claims {
     /// waited for it.
     pub fn release(&mut self, agency: Option<AgencyId>, token: Token) -> Option<Token> {
         self.waiting.leave(token);
-        let agency = agency.filter(|agency| self.holders.get(agency) == Some(&token))?;
+        let agency = agency.filter(|&agency| self.is_holder(agency, token))?;
         self.holders.remove(&agency);
         let next = self.waiting.pop_of(agency)?;
         self.holders.insert(agency, next);
         Some(next)
+    }
+
+    /// Whether the connection holds the claim of `agency`.
+    pub fn is_holder(&self, agency: AgencyId, token: Token) -> bool {
+        self.holders.get(&agency) == Some(&token)
     }
 
     /// Removes and returns a connection whose claim has waited for [`PATIENCE`].

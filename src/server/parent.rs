@@ -11,6 +11,8 @@ use ipc::nursery::Nursery;
 use ipc::process::{self, Exit, Pid};
 use ipc::signals::SignalSource;
 
+use super::belief::Facts;
+use super::budget::Resting;
 use super::children::{Child, Children};
 use super::claims::{Claimed, Claims};
 use super::data_lock;
@@ -51,6 +53,8 @@ const FEW_CHILDREN: usize = 64;
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Children that one such look reaps at most. Each costs a walk over all of them.
 const REAPED_A_SWEEP: usize = 64;
+/// The log's reason for a failed sync that the books do not confirm.
+const NO_MARK: &str = "it reported a failed sync, but the books carry no mark of one";
 /// How long the parent waits for killed children. The kernel kills the others when the parent ends.
 const KILL_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -63,6 +67,7 @@ pub struct Server {
     child_ended: SignalSource,
     nursery: Nursery,
     children: Children,
+    resting: Resting,
     /// A link or a process has ended in this turn.
     reaping: bool,
     /// When to look at all children.
@@ -98,6 +103,17 @@ enum Why {
     StorageBroken,
 }
 
+/// What the books say about the end of an agency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It is recorded, and counts.
+    Recorded,
+    /// It is not recorded.
+    Missing,
+    /// The books could not be read.
+    Unread,
+}
+
 impl Server {
     /// A server that lets clients connect to `listener`, and forks in `nursery`. `signals` are those that stop the server,
     /// and SIGCHLD.
@@ -128,6 +144,7 @@ impl Server {
             child_ended,
             nursery,
             children: Children::new(FIRST_CHILD),
+            resting: Resting::default(),
             reaping: false,
             sweep: None,
             claims: Claims::default(),
@@ -195,7 +212,8 @@ impl Server {
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
         let [claims, waiters] = [self.claims.deadline(), self.waiters.deadline()];
-        let others = [claims, waiters, self.standstill.deadline(), self.unread.deadline(), self.sweep];
+        let resting = self.resting.deadline();
+        let others = [claims, waiters, resting, self.standstill.deadline(), self.unread.deadline(), self.sweep];
         [phase, draw].into_iter().chain(others).flatten().min()
     }
 
@@ -205,6 +223,9 @@ impl Server {
         }
         while let Some(token) = self.waiters.expired(now) {
             self.send(token, ParentEnd::announce_no_draw);
+        }
+        while let Some(token) = self.resting.due(now) {
+            self.children.resume(&self.poller, token);
         }
         if self.standstill.is_due(now) {
             let verdict = self.standstill.judge(data_lock::look(&self.store), now);
@@ -216,7 +237,9 @@ impl Server {
         if self.sweep.is_some_and(|due| due <= now) {
             self.sweep(now);
         }
-        self.unread.due(now).into_iter().for_each(|agency| self.adopt_end(agency));
+        for agency in self.unread.due(now) {
+            self.adopt_end(agency);
+        }
         self.hold_draw_if_due();
     }
 
@@ -274,18 +297,26 @@ impl Server {
 
     // ---- children ----
 
-    /// Takes the reports of a child, at most `most`. The next turn takes the others.
+    /// Takes the reports of a child, at most `most`, and no more than its budget allows. A later turn takes the others.
     fn take_reports(&mut self, token: Token, most: usize) {
+        let now = Instant::now();
         for _ in 0..most {
             let Some(child) = self.children.get(token) else { return };
+            if child.is_given_up() {
+                return self.link_ended(token);
+            }
+            if let Some(until) = child.rests_until(now) {
+                self.resting.add(token, until);
+                return self.children.rest(&self.poller, token);
+            }
             match child.link().next_report() {
-                Ok(Incoming::Message(report)) => self.take(token, report),
+                Ok(Incoming::Message(report)) => {
+                    child.budget.count(now);
+                    self.take(token, report);
+                }
                 Ok(Incoming::Nothing) => return,
                 Ok(Incoming::Closed) => return self.link_ended(token),
-                Err(e) => {
-                    give_up(child, &e);
-                    return self.link_ended(token);
-                }
+                Err(e) => child.give_up(&e),
             }
         }
     }
@@ -295,13 +326,17 @@ impl Server {
         self.reaping = true;
     }
 
+    /// Takes a report, if it is to be believed. A child that sends a false one has been taken over, and is killed.
     fn take(&mut self, token: Token, report: Report) {
+        let Some(child) = self.children.get(token) else { return };
+        let (ledger, claims) = (&self.ledger, &self.claims);
+        let facts = Facts { ledger, claims, token, agency: child.agency.or(child.slot_of) };
+        if let Err(why) = facts.check(report) {
+            return child.give_up(&why);
+        }
         match report {
             Report::Claim(agency) => {
-                let Some(child) = self.children.get(token) else { return };
-                if *child.agency.get_or_insert(agency) != agency {
-                    return give_up(child, &io::Error::other("a second agency was claimed"));
-                }
+                child.agency = Some(agency);
                 if self.claims.claim(agency, token, Instant::now()) == Claimed::Granted {
                     self.grant(token);
                 }
@@ -321,11 +356,17 @@ impl Server {
                 }
             }
             Report::Slot(agency) => {
+                child.slot_of = Some(agency);
                 let slot = self.assign_slot(agency);
                 self.send(token, |link| link.assign_slot(slot));
             }
-            Report::Ended(agency) => self.adopt_end(agency),
-            Report::StorageBroken => self.break_down(),
+            Report::Ended(agency) => {
+                if self.adopt_end(agency) == End::Missing {
+                    self.give_up(token, "it reported an end that is not recorded");
+                }
+            }
+            Report::StorageBroken if self.store.sync_has_failed() => self.break_down(),
+            Report::StorageBroken => self.give_up(token, NO_MARK),
             Report::LinesLost(lines) => logging::add_lost(lines),
             Report::LockHeld => self.standstill.report(Instant::now()),
         }
@@ -343,8 +384,14 @@ impl Server {
     fn send(&mut self, token: Token, verb: impl Fn(&ParentEnd) -> io::Result<()>) {
         let Some(child) = self.children.get(token) else { return };
         match verb(child.link()) {
-            Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => give_up(child, &e),
+            Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => child.give_up(&e),
             _ => {}
+        }
+    }
+
+    fn give_up(&mut self, token: Token, why: &str) {
+        if let Some(child) = self.children.get(token) {
+            child.give_up(&why);
         }
     }
 
@@ -392,32 +439,46 @@ impl Server {
     fn session_ended(&mut self, token: Token, exit: Exit) {
         self.children.reaped(token);
         self.take_reports(token, REPORTS_OF_THE_DEAD);
-        let Some(child) = self.children.remove(&self.poller, token) else { return };
+        let Some(mut child) = self.children.remove(&self.poller, token) else { return };
         self.nursery.reaped(child.pid);
         // The child may have recorded the end of its agency and died, or failed, before it reported it.
-        child.agency.into_iter().for_each(|agency| self.adopt_end(agency));
+        if let Some(agency) = child.agency {
+            self.adopt_end(agency);
+        }
         self.waiters.remove(token);
         if let Some(next) = self.claims.release(child.agency, token) {
             self.grant(next);
         }
         log_exit(&child, exit);
         if ExitStatus::StorageBroken.is_of(exit) {
-            self.break_down();
+            match self.store.sync_has_failed() {
+                true => self.break_down(),
+                false => child.give_up(&NO_MARK),
+            }
         }
     }
 
     /// Counts the end of `agency`, if it is recorded. A report is not enough: the records decide. If they cannot be read,
     /// tries again after a pause.
-    fn adopt_end(&mut self, agency: AgencyId) {
-        let Some(slot) = self.slots.of(agency).filter(|_| !self.ledger.has_ended(agency)) else { return };
-        match self.store.has_ended(slot) {
-            Ok(has_ended) => {
-                has_ended.then(|| self.ledger.end(agency));
-                self.unread.succeeded();
+    fn adopt_end(&mut self, agency: AgencyId) -> End {
+        if self.ledger.has_ended(agency) {
+            return End::Recorded;
+        }
+        let Some(slot) = self.slots.of(agency) else { return End::Missing };
+        let has_ended = self.store.has_ended(slot);
+        if has_ended.is_ok() {
+            self.unread.succeeded();
+        }
+        match has_ended {
+            Ok(true) => {
+                self.ledger.end(agency);
+                End::Recorded
             }
+            Ok(false) => End::Missing,
             Err(e) => {
                 event!(Error, "leer_fines", fail, error = e);
                 self.unread.add(agency, Instant::now());
+                End::Unread
             }
         }
     }
@@ -525,12 +586,6 @@ impl Server {
             self.log_watched = wanted && changed.is_ok();
         }
     }
-}
-
-/// Kills a child that cannot be understood or reached. Its client connects again.
-fn give_up(child: &Child, why: &io::Error) {
-    event!(Error, "link", fail, pid = child.pid, error = why);
-    child.kill();
 }
 
 fn log_exit(child: &Child, exit: Exit) {
