@@ -41,7 +41,7 @@ impl Facts<'_> {
             Report::Claim(agency) | Report::Slot(agency) if !self.is_own(agency) => Err("it named a second agency"),
             Report::Claim(agency) | Report::Slot(agency) | Report::AwaitDraw(agency) => self.takes_part(agency),
             Report::Released(agency) | Report::Ended(agency) => self.holds(agency),
-            Report::StorageBroken | Report::LinesLost(_) | Report::LockHeld => Ok(()),
+            Report::StorageBroken | Report::LinesLost(_) | Report::LockHeld | Report::Garbage => Ok(()),
         }
     }
 
@@ -102,7 +102,7 @@ mod tests {
     fn reports_that_only_count_are_always_believed() {
         let (ledger, claims) = (Ledger::new(1), Claims::default());
         let facts = Facts { ledger: &ledger, claims: &claims, token: OWN, agency: None };
-        for report in [Report::StorageBroken, Report::LinesLost(u32::MAX), Report::LockHeld] {
+        for report in [Report::StorageBroken, Report::LinesLost(u32::MAX), Report::LockHeld, Report::Garbage] {
             assert_eq!(facts.check(report), Ok(()));
         }
     }

@@ -33,6 +33,8 @@ pub struct Child {
     pub slot_of: Option<AgencyId>,
     /// The reports that were read from it.
     pub budget: Budget,
+    /// Its client has sent garbage.
+    pub sent_garbage: bool,
     link: ParentEnd,
     watched: bool,
     reaped: bool,
@@ -97,8 +99,9 @@ impl Children {
         let watch = poller.watch_readable(&link, token);
         self.by_pid.insert(pid, token);
         let (watched, budget) = (watch.is_ok(), Budget::default());
-        let child =
-            Child { pid, peer, agency: None, slot_of: None, budget, link, watched, reaped: false, given_up: false };
+        let (agency, slot_of) = (None, None);
+        let (sent_garbage, reaped, given_up) = (false, false, false);
+        let child = Child { pid, peer, agency, slot_of, budget, sent_garbage, link, watched, reaped, given_up };
         self.by_token.insert(token, child);
         if watch.is_err() {
             self.ending.push(token);

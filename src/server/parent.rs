@@ -1,7 +1,7 @@
 //! The parent process: its event loop, and the phases of its life.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::data_lock;
 use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
+use super::sources::{Refused, Sources};
 use super::standstill::Standstill;
 use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
@@ -68,6 +69,7 @@ pub struct Server {
     nursery: Nursery,
     children: Children,
     resting: Resting,
+    sources: Sources,
     /// A link or a process has ended in this turn.
     reaping: bool,
     /// When to look at all children.
@@ -145,6 +147,7 @@ impl Server {
             nursery,
             children: Children::new(FIRST_CHILD),
             resting: Resting::default(),
+            sources: Sources::new(common.config.max_per_source, common.config.penalty),
             reaping: false,
             sweep: None,
             claims: Claims::default(),
@@ -263,6 +266,9 @@ impl Server {
             }
             let Phase::Serving { listener } = &mut self.phase else { return };
             let Some(accepted) = listener.accept() else { return };
+            if self.is_refused(accepted.1.ip()) {
+                continue;
+            }
             event!(Info, "accept_connections", success, ip = accepted.1.ip());
             if let Err((call, e)) = self.fork_session(accepted)
                 && let Phase::Serving { listener } = &mut self.phase
@@ -272,6 +278,15 @@ impl Server {
             }
             event!(Info, "accept_connections", in_progress);
         }
+    }
+
+    /// Whether a new connection must be closed at once, because of its source. Logs the reason, but not each time.
+    fn is_refused(&mut self, ip: IpAddr) -> bool {
+        let Err(Refused { reason, unlogged }) = self.sources.admit(ip, Instant::now()) else { return false };
+        if let Some(unlogged) = unlogged {
+            event!(Warning, "accept_connections", fail, ip = ip, motivo = reason, no_informados = unlogged);
+        }
+        true
     }
 
     /// Forks a child for a connection. The error names the system call that failed.
@@ -288,6 +303,7 @@ impl Server {
             _ => self.nursery.spawn(given, &signals::STOP, run),
         };
         let pid = pid.map_err(|e| ("fork", e))?;
+        self.sources.opened(peer.ip());
         // A child whose reports are not noticed would wait for its claim for ever.
         self.children.register(&self.poller, pid, peer.ip(), parent_end).map_err(|e| {
             process::kill(pid);
@@ -369,6 +385,10 @@ impl Server {
             Report::StorageBroken => self.give_up(token, NO_MARK),
             Report::LinesLost(lines) => logging::add_lost(lines),
             Report::LockHeld => self.standstill.report(Instant::now()),
+            Report::Garbage if !std::mem::replace(&mut child.sent_garbage, true) => {
+                self.sources.penalize(child.peer, Instant::now());
+            }
+            Report::Garbage => {}
         }
     }
 
@@ -441,6 +461,7 @@ impl Server {
         self.take_reports(token, REPORTS_OF_THE_DEAD);
         let Some(mut child) = self.children.remove(&self.poller, token) else { return };
         self.nursery.reaped(child.pid);
+        self.sources.closed(child.peer);
         // The child may have recorded the end of its agency and died, or failed, before it reported it.
         if let Some(agency) = child.agency {
             self.adopt_end(agency);
