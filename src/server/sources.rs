@@ -175,11 +175,11 @@ mod tests {
     #[test]
     fn each_source_has_its_own_limit() {
         let (mut sources, now) = (Sources::new(2, None), Instant::now());
-        [1, 1, 2].map(|source| sources.opened(ip(source)));
+        [1, 1, 2].into_iter().for_each(|source| sources.opened(ip(source)));
         assert_eq!([1, 2, 3].map(|source| is_admitted(&mut sources, ip(source), now)), [false, true, true]);
         sources.closed(ip(1));
         assert!(is_admitted(&mut sources, ip(1), now));
-        [1, 2].map(|source| sources.closed(ip(source)));
+        [1, 2].into_iter().for_each(|source| sources.closed(ip(source)));
         sources.closed(ip(9));
         assert!(sources.open.is_empty(), "closed connections leave nothing");
     }
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn penalties_add_up_and_end() {
         let (mut sources, now) = (Sources::new(0, Some(SECOND)), Instant::now());
-        [1, 1, 2].map(|source| sources.penalize(ip(source), now));
+        [1, 1, 2].into_iter().for_each(|source| sources.penalize(ip(source), now));
         let mut admitted = |source, seconds| is_admitted(&mut sources, ip(source), now + SECOND * seconds);
         assert_eq!([admitted(1, 0), admitted(2, 0), admitted(3, 0)], [false, false, true]);
         assert_eq!([admitted(1, 1), admitted(2, 1)], [false, true]);
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn one_refusal_in_ten_seconds_is_logged() {
         let (mut sources, now) = (Sources::new(1, None), Instant::now());
-        [1, 2].map(|source| sources.opened(ip(source)));
+        [1, 2].into_iter().for_each(|source| sources.opened(ip(source)));
         let mut unlogged = |source, seconds| sources.admit(ip(source), now + SECOND * seconds).unwrap_err().unlogged;
         assert_eq!([unlogged(1, 0), unlogged(1, 1), unlogged(2, 1), unlogged(1, 9)], [Some(0), None, Some(0), None]);
         assert_eq!([unlogged(1, 10), unlogged(1, 20)], [Some(2), Some(0)]);
