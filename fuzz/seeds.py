@@ -230,6 +230,7 @@ def config():
     ini = {
         'official': b'[DEFAULT]\nSERVER_PORT = 12345\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 5\nLOGGING_LEVEL = DEBUG\n',
         'all': b'# all\n[DEFAULT]\nclient_amount: 3\nSTORAGE_FILEPATH=/d/b.csv\nLOTTERY_WINNER_NUMBER=0\nMAX_CONNECTIONS=9\n'
+               b'MAX_PER_SOURCE=7\nPENALTY=2s\n'
                b'IDLE_TIMEOUT=1m30s\nMESSAGE_TIMEOUT=150ms\nNEWCOMER_TIMEOUT=20s\nDRAW_WAIT=forever\nSHUTDOWN_GRACE=5s\nDURABILITY=batch\n'
                b'LOG_TARGET=both\nSYSLOG_SOCKET=/s\n',
         'crlf': b'[DEFAULT]\r\nSERVER_PORT = 1\r\n', 'cr': b'[DEFAULT]\rSTORAGE_FILEPATH = 1\rSERVER_PORT = 2\r',
@@ -238,7 +239,8 @@ def config():
         'wide-indent': '[DEFAULT]\n\u3000SERVER_PORT=1\n  DURABILITY=end\n'.encode(), 'inline': b'[DEFAULT]\nSTORAGE_FILEPATH = "a" # b ; \\n %\n',
         'separators': b'[DEFAULT]\nSTORAGE_FILEPATH = a\x1f\n\x1cSERVER_PORT=1\n', 'long-s': '[DEFAULT]\nſERVER_PORT=7\n'.encode(),
         'unknown': b'[DEFAULT]\nPORT=1\n', 'ranges': b'[DEFAULT]\nSERVER_PORT=65536\n', 'backlog': b'[DEFAULT]\nSERVER_LISTEN_BACKLOG=2147483648\n',
-        'connections': b'[DEFAULT]\nCLIENT_AMOUNT=9\nMAX_CONNECTIONS=9\n', 'most': b'[DEFAULT]\nCLIENT_AMOUNT=4294967295\n',
+        'connections': b'[DEFAULT]\nCLIENT_AMOUNT=9\nMAX_CONNECTIONS=9\n'
+               b'MAX_PER_SOURCE=7\nPENALTY=2s\n', 'most': b'[DEFAULT]\nCLIENT_AMOUNT=4294967295\n',
         'colon': b'[DEFAULT]\nSTORAGE_FILEPATH : a=b:c\n', 'empty-value': b'[DEFAULT]\nSTORAGE_FILEPATH=\n', 'nul': b'[DEFAULT]\nSTORAGE_FILEPATH=a\0b\n',
         'bom': b'\xef\xbb\xbf[DEFAULT]\nSERVER_PORT=1\n', 'twice-default': b'[DEFAULT]\nSERVER_PORT=1\n[DEFAULT]\nDRAW_WAIT=0s\n',
         'timeouts': b'[DEFAULT]\nIDLE_TIMEOUT=10ms\nMESSAGE_TIMEOUT=9.99ms\n', 'least': b'[DEFAULT]\nIDLE_TIMEOUT=10ms\nSHUTDOWN_GRACE=0\n',

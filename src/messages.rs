@@ -13,6 +13,7 @@
 //! | the storage is broken | |
 //! | log lines were lost | |
 //! | the data lock is held for too long | |
+//! | the client has sent garbage | |
 //! | | stop |
 //! | | leave: a connection without a seat |
 //! | | yield: another connection claims the agency |
@@ -44,6 +45,8 @@ pub enum Report {
     LockHeld,
     /// The child gives up its claim of the agency, and may claim it again. Everything that it wrote is stored.
     Released(AgencyId),
+    /// The client has sent bytes that are no message, so its connection ends. Counts once.
+    Garbage,
 }
 
 /// From the parent to a child.
@@ -98,6 +101,7 @@ impl Message for Report {
             Self::Slot(agency) => (6, agency.get()),
             Self::LockHeld => (7, 0),
             Self::Released(agency) => (8, agency.get()),
+            Self::Garbage => (9, 0),
         };
         packet[0] = kind;
         packet[1..5].copy_from_slice(&number.to_ne_bytes());
@@ -117,6 +121,7 @@ impl Message for Report {
             6 => agency.map(Self::Slot),
             7 => Some(Self::LockHeld),
             8 => agency.map(Self::Released),
+            9 => Some(Self::Garbage),
             _ => None,
         }
     }
@@ -285,6 +290,11 @@ impl ChildEnd {
         self.0.send(&Report::LockHeld)
     }
 
+    /// Sends [`Report::Garbage`].
+    pub fn report_garbage(&self) -> io::Result<()> {
+        self.0.send(&Report::Garbage)
+    }
+
     /// Takes the next order. Fails as [`Link::receive`] does.
     pub fn next_order(&self) -> io::Result<Incoming<Order>> {
         self.0.receive()
@@ -313,7 +323,7 @@ mod tests {
         let agency = AgencyId::new(u32::MAX).unwrap();
         let of_agency = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         let others = [Report::StorageBroken, Report::LinesLost(0), Report::LockHeld, Report::Released(agency)];
-        for report in of_agency.into_iter().chain(others) {
+        for report in of_agency.into_iter().chain(others).chain([Report::Garbage]) {
             child.0.send(&report).unwrap();
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
@@ -340,9 +350,10 @@ mod tests {
         child.report_lines_lost(9).unwrap();
         child.report_lock_held().unwrap();
         child.release(agency).unwrap();
+        child.report_garbage().unwrap();
         let reports = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         let others = [Report::StorageBroken, Report::LinesLost(9), Report::LockHeld, Report::Released(agency)];
-        for report in reports.into_iter().chain(others) {
+        for report in reports.into_iter().chain(others).chain([Report::Garbage]) {
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         assert_eq!(parent.next_report().unwrap(), Incoming::Nothing);
@@ -376,7 +387,7 @@ mod tests {
             &[5, 0, 0, 0, 0, 0],
             &[6, 0, 0, 0, 0],
             &[8, 0, 0, 0, 0],
-            &[9, 0, 0, 0, 1],
+            &[13, 0, 0, 0, 1],
         ] {
             assert_eq!(Report::decode(packet), None, "{packet:?}");
         }

@@ -19,7 +19,7 @@ use nix::unistd;
 use support::*;
 
 /// Every key whose value can be wrong: wrong values, and words of the allowed ones.
-const WRONG: [(&str, &[&str], &str); 14] = [
+const WRONG: [(&str, &[&str], &str); 17] = [
     (
         "SERVER_PORT",
         &["65536", "-1", "+1", "12a45", "0x10", "12345 # the port", "1 2", "99999999999999999999"],
@@ -35,6 +35,8 @@ const WRONG: [(&str, &[&str], &str); 14] = [
     ("CLIENT_AMOUNT", &["-1", "five", "4294967296"], "0 to 4294967295"),
     ("LOTTERY_WINNER_NUMBER", &["-7574", "4294967296", "7574.0"], "0 to 4294967295"),
     ("MAX_CONNECTIONS", &["0", "-1", "all", "2", "1", "4294967296"], "above CLIENT_AMOUNT, which is 2"),
+    ("MAX_PER_SOURCE", &["-1", "all", "4294967296"], "0 to 4294967295"),
+    ("PENALTY", &["5", "on", "forever", "-1s"], "off or a duration like 5s"),
     ("IDLE_TIMEOUT", &["5", "-5s", "5 s", "5sec", "forever", "s", "0", "0s", "1ns", "9.9ms"], "from 10ms to 2562047h"),
     ("MESSAGE_TIMEOUT", &["5", "-5s", "1e3s", "abc", "0", "0s", "1us", "9ms"], "from 10ms to 2562047h"),
     ("NEWCOMER_TIMEOUT", &["5", "-5s", "forever", "0", "9ms"], "from 10ms to 2562047h"),
@@ -194,6 +196,7 @@ fn a_file_may_hold_every_key() {
     let text = format!(
         "# every key\n[DEFAULT]\nserver_port: 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 3\nLOGGING_LEVEL = DEBUG\n\
          CLIENT_AMOUNT = 1\nSTORAGE_FILEPATH = store/rows.csv\n; numbers\nLOTTERY_WINNER_NUMBER = 42\nMAX_CONNECTIONS = 2\n\
+         MAX_PER_SOURCE = 2\nPENALTY = 1s\n\
          IDLE_TIMEOUT = 1h\nMESSAGE_TIMEOUT = 1m30s\nNEWCOMER_TIMEOUT = 1m\nDRAW_WAIT = 0s\nSHUTDOWN_GRACE = 600s\nDURABILITY = batch\n\
          LOG_TARGET = both\nSYSLOG_SOCKET = {}\n",
         syslog.display()

@@ -103,6 +103,7 @@ fn server_has(config: &Config, keys: &Settings) {
     assert_eq!(Some(u32::from(config.port)), number("SERVER_PORT", 12345));
     assert_eq!(Some(config.listen_backlog), number("SERVER_LISTEN_BACKLOG", 5));
     assert_eq!(Some(config.client_amount), agencies);
+    assert_eq!(Some(config.max_per_source), number("MAX_PER_SOURCE", 0));
     assert_eq!(Some(config.winning_number), number("LOTTERY_WINNER_NUMBER", 7574));
     let is_set = keys.contains_key("MAX_CONNECTIONS");
     assert_eq!(matches!(config.max_connections, MaxConnections::Set(_)), is_set);
@@ -122,6 +123,7 @@ fn server_has(config: &Config, keys: &Settings) {
     };
     assert_eq!(durability, text("DURABILITY", "end"));
     for (key, default, found) in [
+        ("PENALTY", "off", config.penalty),
         ("IDLE_TIMEOUT", "120s", Some(config.idle_timeout)),
         ("MESSAGE_TIMEOUT", "30s", Some(config.message_timeout)),
         ("NEWCOMER_TIMEOUT", "30s", Some(config.newcomer_timeout)),
@@ -129,7 +131,7 @@ fn server_has(config: &Config, keys: &Settings) {
         ("SHUTDOWN_GRACE", "5s", Some(config.shutdown_grace)),
     ] {
         match text(key, default).as_str() {
-            "forever" => assert_eq!(found, None),
+            "forever" | "off" => assert_eq!(found, None),
             length => assert!(found.is_some_and(|found| is_close(found, seconds(length).unwrap_or(-1.0)))),
         }
     }
@@ -141,7 +143,7 @@ fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
     match key {
         "SERVER_PORT" => up_to(65535),
         "SERVER_LISTEN_BACKLOG" => up_to(u32::MAX / 2),
-        "CLIENT_AMOUNT" | "LOTTERY_WINNER_NUMBER" => up_to(u32::MAX),
+        "CLIENT_AMOUNT" | "LOTTERY_WINNER_NUMBER" | "MAX_PER_SOURCE" => up_to(u32::MAX),
         "MAX_CONNECTIONS" => {
             let agencies = keys.get("CLIENT_AMOUNT").map_or(Some(5), |value| decimal(value.as_bytes()));
             up_to(u32::MAX) && decimal(value.as_bytes()) > agencies
@@ -153,6 +155,7 @@ fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
         }
         "SHUTDOWN_GRACE" => seconds(value).is_some(),
         "DRAW_WAIT" => value == "forever" || seconds(value).is_some(),
+        "PENALTY" => value == "off" || seconds(value).is_some(),
         "DURABILITY" => ["process", "end", "batch"].contains(&value),
         "LOG_TARGET" => ["stdout", "syslog", "both"].contains(&value),
         _ => true,

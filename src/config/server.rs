@@ -32,7 +32,7 @@ const ADDRESSES: &str = "all, or one to eight different IP addresses, like 127.0
 const KUBERNETES: &str =
     "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 19] = [
     "SERVER_PORT",
     "LISTEN_ADDRESS",
     "SERVER_IP",
@@ -42,6 +42,8 @@ pub const KEYS: [&str; 17] = [
     "STORAGE_FILEPATH",
     "LOTTERY_WINNER_NUMBER",
     "MAX_CONNECTIONS",
+    "MAX_PER_SOURCE",
+    "PENALTY",
     "IDLE_TIMEOUT",
     "MESSAGE_TIMEOUT",
     "NEWCOMER_TIMEOUT",
@@ -91,6 +93,10 @@ pub struct Config {
     pub winning_number: u32,
     /// MAX_CONNECTIONS: most children that are alive at the same time.
     pub max_connections: MaxConnections,
+    /// MAX_PER_SOURCE: most connections of one IPv4 address or IPv6 network of 64 bits; 0 for any number.
+    pub max_per_source: u32,
+    /// PENALTY: how long a source is refused after each connection with garbage; `None` for not at all.
+    pub penalty: Option<Duration>,
     /// IDLE_TIMEOUT: how long a connection may be silent between messages.
     pub idle_timeout: Duration,
     /// MESSAGE_TIMEOUT: how long a message may take, and how long a client may accept no byte of an answer.
@@ -138,6 +144,11 @@ impl Config {
             })?,
             winning_number: set.get("LOTTERY_WINNER_NUMBER", 7574, number::ANY, number::within(0..=u32::MAX))?,
             max_connections: max_connections(set, client_amount)?,
+            max_per_source: set.get("MAX_PER_SOURCE", 0, number::ANY, number::within(0..=u32::MAX))?,
+            penalty: set.get("PENALTY", None, "off or a duration like 5s", |text| match text {
+                "off" => Some(None),
+                _ => duration::parse(text).map(Some),
+            })?,
             idle_timeout: seconds("IDLE_TIMEOUT", 120, TIMEOUTS, timeout)?,
             message_timeout: seconds("MESSAGE_TIMEOUT", 30, TIMEOUTS, timeout)?,
             newcomer_timeout: seconds("NEWCOMER_TIMEOUT", 30, TIMEOUTS, timeout)?,
@@ -251,6 +262,7 @@ mod tests {
         let config = from(&[]).unwrap();
         assert_eq!((config.port, config.listen_backlog, config.client_amount), (12345, 5, 5));
         assert_eq!((config.winning_number, config.draw_wait), (7574, None));
+        assert_eq!((config.max_per_source, config.penalty), (0, None));
         assert_eq!(config.max_connections, MaxConnections::Default(1024));
         assert_eq!(from(&[("CLIENT_AMOUNT", "2000")]).unwrap().max_connections.get(), 2064);
     }
@@ -286,6 +298,8 @@ mod tests {
             ("LOGGING_LEVEL", "LOUD"),
             ("CLIENT_AMOUNT", "-1"),
             ("MAX_CONNECTIONS", "5"),
+            ("MAX_PER_SOURCE", "-1"),
+            ("PENALTY", "on"),
             ("IDLE_TIMEOUT", "5"),
             ("IDLE_TIMEOUT", "9ms"),
             ("NEWCOMER_TIMEOUT", "0s"),

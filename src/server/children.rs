@@ -7,12 +7,15 @@
 //! have been read from the link.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipc::events::{Poller, Token};
 use ipc::process::{self, Exit, Pid};
 
+use super::budget::Budget;
 use crate::bet::AgencyId;
 use crate::event;
 use crate::exit_code::ExitStatus;
@@ -27,9 +30,16 @@ pub struct Child {
     pub peer: IpAddr,
     /// The agency that it has claimed, or whose claim it waits for.
     pub agency: Option<AgencyId>,
+    /// The agency whose slot it has asked for.
+    pub slot_of: Option<AgencyId>,
+    /// The reports that were read from it.
+    pub budget: Budget,
+    /// Its client has sent garbage.
+    pub sent_garbage: bool,
     link: ParentEnd,
     watched: bool,
     reaped: bool,
+    given_up: bool,
 }
 
 impl Child {
@@ -38,17 +48,29 @@ impl Child {
         &self.link
     }
 
+    /// Kills a child that cannot be understood, reached or believed, and logs why. Its client connects again. From now on no
+    /// report of the child counts.
+    pub fn give_up(&mut self, why: &dyn Display) {
+        event!(Error, "link", fail, pid = self.pid, error = why);
+        self.given_up = true;
+        self.kill();
+    }
+
+    /// Whether the parent has [given it up](Self::give_up).
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// When the parent may read the next report; `None` for now. The reports of a reaped child are its last ones.
+    pub fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.budget.exhausted(now).filter(|_| !self.reaped)
+    }
+
     /// Kills the child, unless it has been reaped: then its pid may belong to another process.
     pub fn kill(&self) {
         if !self.reaped {
             process::kill(self.pid);
         }
-    }
-
-    /// Kills a child that cannot be understood or reached. Its client connects again.
-    pub fn give_up(&self, why: &io::Error) {
-        event!(Error, "link", fail, pid = self.pid, error = why);
-        self.kill();
     }
 
     /// Kills a child that was told to leave and has not.
@@ -96,7 +118,11 @@ impl Children {
         self.next.0 += 1;
         let watch = poller.watch_readable(&link, token);
         self.by_pid.insert(pid, token);
-        self.by_token.insert(token, Child { pid, peer, agency: None, link, watched: watch.is_ok(), reaped: false });
+        let (watched, budget) = (watch.is_ok(), Budget::default());
+        let (agency, slot_of) = (None, None);
+        let (sent_garbage, reaped, given_up) = (false, false, false);
+        let child = Child { pid, peer, agency, slot_of, budget, sent_garbage, link, watched, reaped, given_up };
+        self.by_token.insert(token, child);
         if watch.is_err() {
             self.ending.push(token);
         }
@@ -106,6 +132,26 @@ impl Children {
     /// The child with this token.
     pub fn get(&mut self, token: Token) -> Option<&mut Child> {
         self.by_token.get_mut(&token)
+    }
+
+    /// Stops watching the child's link for a while.
+    pub fn rest(&mut self, poller: &Poller, token: Token) {
+        if let Some(child) = self.by_token.get_mut(&token).filter(|child| child.watched) {
+            child.watched = poller.remove(&child.link).is_err();
+        }
+    }
+
+    /// Watches the child's link again, unless the child has been reaped.
+    pub fn resume(&mut self, poller: &Poller, token: Token) {
+        let Some(child) = self.by_token.get_mut(&token).filter(|child| !child.watched && !child.reaped) else { return };
+        match poller.watch_readable(&child.link, token) {
+            Ok(()) => child.watched = true,
+            // Its reports would not be noticed.
+            Err(e) => {
+                child.give_up(&e);
+                self.ending.push(token);
+            }
+        }
     }
 
     /// Stops watching the child's link, because it has ended or failed. The child is expected to end.

@@ -66,13 +66,18 @@ impl Claims {
     /// waited for it.
     pub fn release(&mut self, agency: Option<AgencyId>, token: Token) -> Option<Token> {
         self.waiting.leave(token);
-        let agency = agency.filter(|agency| self.holders.get(agency).is_some_and(|holder| holder.token == token))?;
+        let agency = agency.filter(|&agency| self.is_holder(agency, token))?;
         let next = self.waiting.pop_of(agency);
         match (next, self.holders.get_mut(&agency)) {
             (Some(next), Some(holder)) => holder.token = next,
             _ => _ = self.holders.remove(&agency),
         }
         next
+    }
+
+    /// Whether the connection holds the claim of `agency`.
+    pub fn is_holder(&self, agency: AgencyId, token: Token) -> bool {
+        self.holders.get(&agency).is_some_and(|holder| holder.token == token)
     }
 
     /// Removes and returns a connection whose claim has waited for [`PATIENCE`].

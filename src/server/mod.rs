@@ -11,12 +11,14 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `line`, `children`, `unread`, `listener` | how a server ends; connections that wait; the table of children; ends that could not be read; the listening socket |
-//! | `claims`, `newcomers`, `waiters`, `standstill`, `drawing` | who holds which agency; who has a seat, and who must leave; who waits for the draw; whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
-//! | `data_lock` | looks at the data lock, and kills a child that stands still |
+//! | `error`, `line`, `budget`, `sources`, `unread`, `listener` | how a server ends; connections that wait; how many reports of a child are read in a second; how many connections each source has, and its penalty; ends that could not be read; the listening socket |
+//! | `children`, `claims`, `newcomers`, `waiters`, `standstill`, `drawing` | the table of children; who holds which agency; who has a seat, and who must leave; who waits for the draw; whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
+//! | `belief`, `data_lock` | which reports are believed; looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
 //! | `startup` | lock, bind, adopt, listen; lock, repair, adopt |
 
+mod belief;
+mod budget;
 mod children;
 mod claims;
 mod data_lock;
@@ -26,6 +28,7 @@ mod line;
 mod listener;
 mod newcomers;
 mod parent;
+mod sources;
 mod standstill;
 mod startup;
 mod unread;

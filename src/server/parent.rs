@@ -1,7 +1,7 @@
 //! The parent process: its event loop, and the phases of its life.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use ipc::nursery::Nursery;
 use ipc::process::{self, Exit, Pid};
 use ipc::signals::SignalSource;
 
+use super::belief::Facts;
+use super::budget::Resting;
 use super::children::Children;
 use super::claims::{Claimed, Claims};
 use super::data_lock;
@@ -18,6 +20,7 @@ use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
 use super::newcomers::Newcomers;
+use super::sources::{Refused, Sources};
 use super::standstill::Standstill;
 use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
@@ -52,6 +55,8 @@ const FEW_CHILDREN: usize = 64;
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Children that one such look reaps at most. Each costs a walk over all of them.
 const REAPED_A_SWEEP: usize = 64;
+/// The log's reason for a failed sync that the books do not confirm.
+const NO_MARK: &str = "it reported a failed sync, but the books carry no mark of one";
 /// How long the parent waits for killed children. The kernel kills the others when the parent ends.
 const KILL_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -64,6 +69,8 @@ pub struct Server {
     child_ended: SignalSource,
     nursery: Nursery,
     children: Children,
+    resting: Resting,
+    sources: Sources,
     /// A link or a process has ended in this turn.
     reaping: bool,
     /// When to look at all children.
@@ -100,6 +107,17 @@ enum Why {
     StorageBroken,
 }
 
+/// What the books say about the end of an agency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It is recorded, and counts.
+    Recorded,
+    /// It is not recorded.
+    Missing,
+    /// The books could not be read.
+    Unread,
+}
+
 impl Server {
     /// A server that lets clients connect to `listener`, and forks in `nursery`. `signals` are those that stop the server,
     /// and SIGCHLD.
@@ -130,6 +148,8 @@ impl Server {
             child_ended,
             nursery,
             children: Children::new(FIRST_CHILD),
+            resting: Resting::default(),
+            sources: Sources::new(common.config.max_per_source, common.config.penalty),
             reaping: false,
             sweep: None,
             claims: Claims::new(),
@@ -198,8 +218,9 @@ impl Server {
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
         let [claims, waiters] = [self.claims.deadline(), self.waiters.deadline()];
-        let [newcomers, standstill] = [self.newcomers.deadline(), self.standstill.deadline()];
-        let others = [claims, waiters, newcomers, standstill, self.unread.deadline(), self.sweep];
+        let [newcomers, resting] = [self.newcomers.deadline(), self.resting.deadline()];
+        let [standstill, unread] = [self.standstill.deadline(), self.unread.deadline()];
+        let others = [claims, waiters, newcomers, resting, standstill, unread, self.sweep];
         [phase, draw].into_iter().chain(others).flatten().min()
     }
 
@@ -218,6 +239,9 @@ impl Server {
                 child.kill_overdue();
             }
         }
+        while let Some(token) = self.resting.due(now) {
+            self.children.resume(&self.poller, token);
+        }
         if self.standstill.is_due(now) {
             let verdict = self.standstill.judge(data_lock::look(&self.store), now);
             data_lock::act(verdict, &self.children, &self.drawing, &self.common.location.paths.books);
@@ -228,7 +252,9 @@ impl Server {
         if self.sweep.is_some_and(|due| due <= now) {
             self.sweep(now);
         }
-        self.unread.due(now).into_iter().for_each(|agency| self.adopt_end(agency));
+        for agency in self.unread.due(now) {
+            self.adopt_end(agency);
+        }
         self.hold_draw_if_due();
     }
 
@@ -255,6 +281,9 @@ impl Server {
             }
             let Phase::Serving { listener } = &mut self.phase else { return };
             let Some(accepted) = listener.accept() else { return };
+            if self.is_refused(accepted.1.ip()) {
+                continue;
+            }
             event!(Info, "accept_connections", success, ip = accepted.1.ip());
             if let Err((call, e)) = self.fork_session(accepted)
                 && let Phase::Serving { listener } = &mut self.phase
@@ -281,6 +310,15 @@ impl Server {
         self.send(token, |link| link.dismiss(why));
     }
 
+    /// Whether a new connection must be closed at once, because of its source. Logs the reason, but not each time.
+    fn is_refused(&mut self, ip: IpAddr) -> bool {
+        let Err(Refused { reason, unlogged }) = self.sources.admit(ip, Instant::now()) else { return false };
+        if let Some(unlogged) = unlogged {
+            event!(Warning, "accept_connections", fail, ip = ip, motivo = reason, no_informados = unlogged);
+        }
+        true
+    }
+
     /// Forks a child for a connection. The error names the system call that failed.
     fn fork_session(&mut self, (client, peer): (TcpStream, SocketAddr)) -> Result<(), (&'static str, io::Error)> {
         let (parent_end, link) = messages::link().map_err(|e| ("socketpair", e))?;
@@ -295,6 +333,7 @@ impl Server {
             _ => self.nursery.spawn(given, &signals::STOP, run),
         };
         let pid = pid.map_err(|e| ("fork", e))?;
+        self.sources.opened(peer.ip());
         // A child whose reports are not noticed would wait for its claim for ever.
         let (token, watched) = self.children.register(&self.poller, pid, peer.ip(), parent_end);
         self.newcomers.arrive(token, Instant::now());
@@ -306,18 +345,26 @@ impl Server {
 
     // ---- children ----
 
-    /// Takes the reports of a child, at most `most`. The next turn takes the others.
+    /// Takes the reports of a child, at most `most`, and no more than its budget allows. A later turn takes the others.
     fn take_reports(&mut self, token: Token, most: usize) {
+        let now = Instant::now();
         for _ in 0..most {
             let Some(child) = self.children.get(token) else { return };
+            if child.is_given_up() {
+                return self.link_ended(token);
+            }
+            if let Some(until) = child.rests_until(now) {
+                self.resting.add(token, until);
+                return self.children.rest(&self.poller, token);
+            }
             match child.link().next_report() {
-                Ok(Incoming::Message(report)) => self.take(token, report),
+                Ok(Incoming::Message(report)) => {
+                    child.budget.count(now);
+                    self.take(token, report);
+                }
                 Ok(Incoming::Nothing) => return,
                 Ok(Incoming::Closed) => return self.link_ended(token),
-                Err(e) => {
-                    child.give_up(&e);
-                    return self.link_ended(token);
-                }
+                Err(e) => child.give_up(&e),
             }
         }
     }
@@ -327,7 +374,14 @@ impl Server {
         self.reaping = true;
     }
 
+    /// Takes a report, if it is to be believed. A child that sends a false one has been taken over, and is killed.
     fn take(&mut self, token: Token, report: Report) {
+        let Some(child) = self.children.get(token) else { return };
+        let (ledger, claims) = (&self.ledger, &self.claims);
+        let facts = Facts { ledger, claims, token, agency: child.agency.or(child.slot_of) };
+        if let Err(why) = facts.check(report) {
+            return child.give_up(&why);
+        }
         match report {
             Report::Claim(agency) => self.claim(agency, token),
             Report::Released(agency) => {
@@ -345,22 +399,30 @@ impl Server {
                 }
             }
             Report::Slot(agency) => {
+                child.slot_of = Some(agency);
                 let slot = self.assign_slot(agency);
                 self.send(token, |link| link.assign_slot(slot));
             }
-            Report::Ended(agency) => self.adopt_end(agency),
-            Report::StorageBroken => self.break_down(),
+            Report::Ended(agency) => {
+                if self.adopt_end(agency) == End::Missing {
+                    self.give_up(token, "it reported an end that is not recorded");
+                }
+            }
+            Report::StorageBroken if self.store.sync_has_failed() => self.break_down(),
+            Report::StorageBroken => self.give_up(token, NO_MARK),
             Report::LinesLost(lines) => logging::add_lost(lines),
             Report::LockHeld => self.standstill.report(Instant::now()),
+            Report::Garbage if !std::mem::replace(&mut child.sent_garbage, true) => {
+                self.sources.penalize(child.peer, Instant::now());
+            }
+            Report::Garbage => {}
         }
     }
 
     /// Takes a claim, unless its connection must leave.
     fn claim(&mut self, agency: AgencyId, token: Token) {
         let Some(child) = self.children.get(token).filter(|_| !self.newcomers.was_told(token)) else { return };
-        if *child.agency.get_or_insert(agency) != agency {
-            return child.give_up(&io::Error::other("a second agency was claimed"));
-        }
+        child.agency = Some(agency);
         if !self.newcomers.has_seat(agency) {
             return self.send(token, ParentEnd::refuse_claim);
         }
@@ -387,6 +449,12 @@ impl Server {
         match verb(child.link()) {
             Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => child.give_up(&e),
             _ => {}
+        }
+    }
+
+    fn give_up(&mut self, token: Token, why: &str) {
+        if let Some(child) = self.children.get(token) {
+            child.give_up(&why);
         }
     }
 
@@ -434,10 +502,13 @@ impl Server {
     fn session_ended(&mut self, token: Token, exit: Exit) {
         self.children.reaped(token);
         self.take_reports(token, REPORTS_OF_THE_DEAD);
-        let Some(child) = self.children.remove(&self.poller, token) else { return };
+        let Some(mut child) = self.children.remove(&self.poller, token) else { return };
         self.nursery.reaped(child.pid);
+        self.sources.closed(child.peer);
         // The child may have recorded the end of its agency and died, or failed, before it reported it.
-        child.agency.into_iter().for_each(|agency| self.adopt_end(agency));
+        if let Some(agency) = child.agency {
+            self.adopt_end(agency);
+        }
         self.waiters.remove(token);
         self.newcomers.remove(child.agency, token);
         if let Some(next) = self.claims.release(child.agency, token) {
@@ -445,22 +516,34 @@ impl Server {
         }
         child.log_exit(exit);
         if ExitStatus::StorageBroken.is_of(exit) {
-            self.break_down();
+            match self.store.sync_has_failed() {
+                true => self.break_down(),
+                false => child.give_up(&NO_MARK),
+            }
         }
     }
 
     /// Counts the end of `agency`, if it is recorded. A report is not enough: the records decide. If they cannot be read,
     /// tries again after a pause.
-    fn adopt_end(&mut self, agency: AgencyId) {
-        let Some(slot) = self.slots.of(agency).filter(|_| !self.ledger.has_ended(agency)) else { return };
-        match self.store.has_ended(slot) {
-            Ok(has_ended) => {
-                has_ended.then(|| self.ledger.end(agency));
-                self.unread.succeeded();
+    fn adopt_end(&mut self, agency: AgencyId) -> End {
+        if self.ledger.has_ended(agency) {
+            return End::Recorded;
+        }
+        let Some(slot) = self.slots.of(agency) else { return End::Missing };
+        let has_ended = self.store.has_ended(slot);
+        if has_ended.is_ok() {
+            self.unread.succeeded();
+        }
+        match has_ended {
+            Ok(true) => {
+                self.ledger.end(agency);
+                End::Recorded
             }
+            Ok(false) => End::Missing,
             Err(e) => {
                 event!(Error, "leer_fines", fail, error = e);
                 self.unread.add(agency, Instant::now());
+                End::Unread
             }
         }
     }

@@ -205,6 +205,8 @@ impl Session {
     }
 
     fn refuse_malformed(&mut self, malformed: Malformed) -> Close {
+        // Only the penalty of the source depends on it.
+        let _ = self.connection.link().report_garbage();
         let summary = Summary::of_fragment(self.decoder.announced());
         self.refuse(&summary, &Refusal::because(Code::ProtocolBroken, malformed))
     }

@@ -268,7 +268,7 @@ impl<'a> Books<'a> {
         if len < header.min_len() || len > books::PairOffset::slot(slots::MOST).at() {
             return Err(Error::damaged(&paths.books, Defect::Header));
         }
-        let head = Pair::read(file, books::PairOffset::HEAD).map_err(read())?;
+        let head = Pair::read_head(file).map_err(read())?;
         let mut slots = Vec::new();
         books::slots(file, |_, pair| slots.push(pair)).map_err(read())?;
         Ok(Self { paths, file, head, slots })

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | 0 | [`Header`] |
 //! | 512 and 576 | the halves of the [`Head`] |
+//! | 640, 64 bytes | the mark: a byte that is not zero makes the head doubtful |
 //! | 4096 + 128 n, and 64 later | the halves of slot n, each an [`Entry`] |
 //!
 //! No record crosses a page. The file is synced when a start makes it, and by the draw; sessions never sync it. So it is
@@ -25,6 +26,7 @@ use crate::row::Tally;
 const MAGIC: &[u8; 8] = b"LOTBOOK1";
 const HALF_LEN: usize = 64;
 const HEAD_AT: u64 = 512;
+const MARK_AT: u64 = HEAD_AT + PAIR_LEN as u64;
 const SLOTS_AT: u64 = 4096;
 const PAIR_LEN: usize = 2 * HALF_LEN;
 /// The boot in books that were made while the kernel did not identify the boot.
@@ -89,7 +91,8 @@ pub struct Head {
     pub is_cut: bool,
     /// The draw has been held.
     pub is_drawn: bool,
-    /// A sync has failed: some of the bytes may not be on the disk, and nobody may rely on them.
+    /// A sync has failed: some of the bytes may not be on the disk, and nobody may rely on them. Set by the [mark](mark), or by
+    /// an older version of the server.
     pub is_doubtful: bool,
 }
 
@@ -198,7 +201,7 @@ pub struct PairOffset(u64);
 
 impl PairOffset {
     /// The head.
-    pub const HEAD: Self = Self(HEAD_AT);
+    const HEAD: Self = Self(HEAD_AT);
 
     /// Slot `number`.
     pub fn slot(number: u32) -> Self {
@@ -226,7 +229,7 @@ impl<H: Half> Pair<H> {
     pub fn read(books: &File, place: PairOffset) -> io::Result<Self> {
         Range::new(books, place.0, place.0 + PAIR_LEN as u64)
             .array_or_zeros()
-            .map(|bytes| Self::in_bytes(place, &bytes))
+            .map(|bytes: [u8; PAIR_LEN]| Self::in_bytes(place, &bytes))
     }
 
     /// The halves at a place past the end of the file.
@@ -234,7 +237,7 @@ impl<H: Half> Pair<H> {
         Self { place, halves: [Found::Blank; 2] }
     }
 
-    fn in_bytes(place: PairOffset, bytes: &[u8; PAIR_LEN]) -> Self {
+    fn in_bytes(place: PairOffset, bytes: &[u8]) -> Self {
         let half = |at: usize| bytes[at..].first_chunk().map_or(Found::Blank, record::opened);
         Self { place, halves: [half(0), half(HALF_LEN)] }
     }
@@ -271,6 +274,44 @@ impl<H: Half> Pair<H> {
         let offset = self.place.0 + if second { HALF_LEN as u64 } else { 0 };
         books.write_all_at(&record::sealed(half), offset)
     }
+}
+
+impl Pair<Head> {
+    /// Reads the head and its mark, which makes both halves doubtful. Takes no lock.
+    ///
+    /// # Errors
+    /// The error of pread(2).
+    pub fn read_head(books: &File) -> io::Result<Self> {
+        let bytes: [u8; PAIR_LEN + HALF_LEN] =
+            Range::new(books, HEAD_AT, MARK_AT + HALF_LEN as u64).array_or_zeros()?;
+        let (halves, mark) = bytes.split_at(PAIR_LEN);
+        let mut pair = Self::in_bytes(PairOffset::HEAD, halves);
+        let is_marked = mark.iter().any(|&byte| byte != 0);
+        for half in &mut pair.halves {
+            if let Found::Valid(head) = half {
+                head.is_doubtful |= is_marked;
+            }
+        }
+        Ok(pair)
+    }
+}
+
+/// Marks the head as doubtful. Needs no lock: all processes write the same bytes, and nobody removes the mark. A mark that is
+/// cut short counts.
+///
+/// # Errors
+/// The error of pwrite(2).
+pub fn mark(books: &File) -> io::Result<()> {
+    books.write_all_at(&[0xff; HALF_LEN], MARK_AT)
+}
+
+/// Writes the bytes of the header again, which changes nothing: whether the file can be written at all.
+///
+/// # Errors
+/// The error of pread(2) or pwrite(2).
+pub fn rewrite_header(books: &File) -> io::Result<()> {
+    let header: [u8; HALF_LEN] = Range::new(books, 0, HALF_LEN as u64).array_or_zeros()?;
+    books.write_all_at(&header, 0)
 }
 
 impl Pair<Entry> {
@@ -381,15 +422,33 @@ mod tests {
     fn a_torn_half_leaves_the_other_one() {
         let books = tempfile::tempfile().unwrap();
         let [old, new] = [1, 2].map(|seq| Head { seq, ..Head::new(10 * seq) });
-        Pair::read(&books, PairOffset::HEAD).unwrap().replace(&books, &old).unwrap();
+        Pair::read_head(&books).unwrap().replace(&books, &old).unwrap();
         for torn in 1..HALF_LEN {
             books.write_all_at(&record::sealed(&new)[..torn], HEAD_AT + HALF_LEN as u64).unwrap();
-            let pair = Pair::read(&books, PairOffset::HEAD).unwrap();
+            let pair = Pair::read_head(&books).unwrap();
             assert_eq!(pair.newest(), Some(old), "{torn} bytes");
             assert!(!pair.is_damaged());
         }
         books.write_all_at(b"x", HEAD_AT + 3).unwrap();
-        assert!(Pair::<Head>::read(&books, PairOffset::HEAD).unwrap().is_damaged());
+        assert!(Pair::read_head(&books).unwrap().is_damaged());
+    }
+
+    #[test]
+    fn any_byte_of_the_mark_makes_the_head_doubtful() {
+        let books = tempfile::tempfile().unwrap();
+        let head = Head::new(10);
+        Pair::read_head(&books).unwrap().replace(&books, &head).unwrap();
+        assert_eq!(Pair::read_head(&books).unwrap().newest(), Some(head));
+        let doubtful = Head { is_doubtful: true, ..head };
+        for at in 0..HALF_LEN as u64 {
+            books.write_all_at(&[0; HALF_LEN], MARK_AT).unwrap();
+            books.write_all_at(&[1], MARK_AT + at).unwrap();
+            assert_eq!(Pair::read_head(&books).unwrap().newest(), Some(doubtful));
+        }
+        mark(&books).unwrap();
+        let pair = Pair::read_head(&books).unwrap();
+        pair.replace(&books, &head.next(20)).unwrap();
+        assert_eq!(Pair::read_head(&books).unwrap().newest(), Some(doubtful.next(20)), "the mark stays");
     }
 
     #[test]

@@ -18,6 +18,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::thread;
 use std::time::Duration;
 
 use ipc::lock;
@@ -37,6 +38,10 @@ pub const LARGEST_GROUP: u64 = 256 * 1024;
 /// program holds it. A child that waits must still end within SHUTDOWN_GRACE, so this time is shorter than any useful
 /// SHUTDOWN_GRACE.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Attempts to write the mark of a failed sync, and the pause after each: a fault that passes must not hide the failure.
+const MARK_TRIES: u32 = 10;
+const MARK_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a process waits for the data lock before it reports the wait ([`super::Store::on_long_wait`]).
 const LONG_WAIT: Duration = Duration::from_secs(1);
@@ -148,11 +153,6 @@ impl<'a> Locked<'a> {
         if head.is_drawn { Ok(()) } else { self.write_head(&Head { is_drawn: true, ..head }) }
     }
 
-    /// Marks the head as doubtful, after a failed sync. The committed length stays, so that bytes past it remain invalid.
-    pub fn mark_doubtful(&self) {
-        mark_doubtful(&self.files.books);
-    }
-
     // ---- recovery ----
 
     /// Finishes or cuts off the group of a writer that died. `len` is the length of `bets.csv`, at least the committed one.
@@ -195,7 +195,7 @@ impl<'a> Locked<'a> {
             event!(Warning, "descartar_cola", in_progress, bytes = bytes, archivo = paths.bets.display());
         }
         bets.sync_data().map_err(|source| {
-            self.mark_doubtful();
+            mark_doubtful(&self.files.books);
             Error::Sync { path: paths.bets.clone(), source }
         })
     }
@@ -236,7 +236,7 @@ fn not_doubtful(files: &Files, head: Head) -> Result<Head> {
 }
 
 fn read_heads(files: &Files) -> Result<Pair<Head>> {
-    Pair::read(&files.books, PairOffset::HEAD).map_err(Error::io("read", &files.paths.books))
+    Pair::read_head(&files.books).map_err(Error::io("read", &files.paths.books))
 }
 
 fn newest(files: &Files, heads: &Pair<Head>) -> Result<Head> {
@@ -289,13 +289,19 @@ fn check_slot(files: &Files, slot: Slot, pair: Pair<Entry>) -> Result<Pair<Entry
     }
 }
 
-/// Marks the head of `books` as doubtful. The caller holds the data lock, or is the only process.
+/// Marks the head of `books` as doubtful, after a failed sync. The committed length stays, so that bytes past it remain invalid.
+///
+/// Takes no lock, which another process may hold for as long as it likes. If the mark cannot be written, gives up after
+/// [`MARK_TRIES`]: then `books` cannot be written by any process, and [`super::Store::sync_has_failed`] finds that out.
 pub fn mark_doubtful(books: &File) {
-    if let Ok(Some(head)) = Pair::<Head>::read(books, PairOffset::HEAD).map(|pair| pair.newest()) {
-        let _ = write_head(books, &Head { is_doubtful: true, ..head });
+    for _ in 0..MARK_TRIES {
+        if books::mark(books).is_ok() {
+            return;
+        }
+        thread::sleep(MARK_PAUSE);
     }
 }
 
 fn write_head(books: &File, head: &Head) -> io::Result<()> {
-    Pair::read(books, PairOffset::HEAD)?.replace(books, head)
+    Pair::read_head(books)?.replace(books, head)
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::adoption::{Books, OnDisk};
-use super::books::{self, Head, Header, Pair};
+use super::books::{self, Header, Pair};
 use super::draw_file::{self, ResultRecord, Unit};
 use super::error::{Error, Result};
 use super::record::Found;
@@ -60,7 +60,7 @@ impl<'a> Evidence<'a> {
             None => None,
         };
         // The head has a checksum of its own: it counts although the header is damaged.
-        let head = file.map(|file| Pair::<Head>::read(file, books::PairOffset::HEAD)).transpose().map_err(read())?;
+        let head = file.map(Pair::read_head).transpose().map_err(read())?;
         let mut evidence = Self {
             books,
             slots_prove: false,

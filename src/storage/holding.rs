@@ -1,7 +1,8 @@
 //! The steps of the draw, in the process that holds it.
 //!
-//! All agencies have ended, so nothing changes the rows or the ends any more. The process proves that the rows of every
-//! agency are those of its end, writes the result, and only then the record that makes the result count.
+//! All agencies have ended, so nothing changes the rows or the ends any more. The process does not rely on the parent for
+//! that: it finds all ends in the books. It proves that the rows of every agency are those of its end, writes the result, and
+//! only then the record that makes the result count.
 //!
 //! | step | remains if the process dies after this step |
 //! |---|---|
@@ -14,13 +15,13 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::books::Entry;
+use super::books::{Entry, Pair};
 use super::commit;
 use super::draw_file::{self, ResultRecord, Unit};
-use super::error::{Error, Result};
+use super::error::{Defect, Error, Result};
 use super::files::{Files, runs};
 use super::results::{self, Terms};
-use super::slots::Slots;
+use super::slots::{Slot, Slots};
 use super::store::Store;
 use super::tallies::{FirstRun, Tallies};
 use crate::bet::AgencyId;
@@ -31,12 +32,12 @@ use crate::row_scan;
 /// Holds the draw, which is final, unless it has been held.
 ///
 /// # Errors
-/// [`Error::Damaged`] if the rows of an agency are not those that it has ended with; [`Error::Sync`] if a sync fails;
+/// [`Error::Damaged`] if an agency has not ended, or its rows are not those that it has ended with; [`Error::Sync`] if a sync fails;
 /// [`Error::Io`] if another system call fails. Then the draw is not held.
 pub fn hold(store: &Store, slots: &Slots, agencies: u32, winning_number: u32) -> Result<()> {
     if store.held()?.is_none() {
         let committed = store.lock()?.recovered_head()?.committed;
-        let recorded = complete_units(store, slots)?;
+        let recorded = complete_units(store, slots, agencies)?;
         let Files { bets, paths, .. } = store.files();
         let winners = winners((bets, &paths.bets), &recorded, committed, winning_number)?;
         write_result(store, slots, Terms { agencies, winning_number, committed }, &winners)?;
@@ -48,27 +49,41 @@ pub fn hold(store: &Store, slots: &Slots, agencies: u32, winning_number: u32) ->
 }
 
 /// Makes the bets and the ends of all agencies durable, and plans the place of the result. Returns the tally that is
-/// recorded for each slot: that of its unit, or of its entry if its agency does not take part.
-fn complete_units(store: &Store, slots: &Slots) -> Result<Vec<(AgencyId, Tally)>> {
+/// recorded for each slot.
+///
+/// # Errors
+/// [`Error::Damaged`] if one of the `agencies` has not ended, or if a unit contradicts its slot; the errors of the calls.
+fn complete_units(store: &Store, slots: &Slots, agencies: u32) -> Result<Vec<(AgencyId, Tally)>> {
     let Files { bets, draw, paths, .. } = store.files();
     let write = || Error::io("write", &paths.draw);
+    let pairs = commit::read_slots(store.files(), slots)?;
+    check_ends(&pairs, slots, agencies).map_err(|defect| Error::damaged(&paths.books, defect))?;
     store.sync(bets, &paths.bets)?;
     let offset = draw_file::result_offset(slots.count());
     ResultRecord::Planned { offset }.write(draw).map_err(write())?;
     let units = draw_file::units(draw, Some(offset)).map_err(Error::io("read", &paths.draw))?;
-    let pairs = commit::read_slots(store.files(), slots)?;
     let mut recorded = Vec::new();
     for slot in slots.iter() {
         let number = slot.number as usize;
         let Entry { tally, is_closed, .. } = pairs[number].entry(slot.agency);
         let unit = units.get(number).and_then(|unit| unit.valid());
+        if unit.is_some_and(|unit| !is_closed || unit != Unit { agency: slot.agency, tally }) {
+            return Err(Error::damaged(&paths.draw, Defect::Unit(slot.number)));
+        }
         if is_closed && unit.is_none() {
             Unit { agency: slot.agency, tally }.write(draw, slot.number).map_err(write())?;
         }
-        recorded.push((slot.agency, unit.map_or(tally, |unit| unit.tally)));
+        recorded.push((slot.agency, tally));
     }
     store.sync(draw, &paths.draw)?;
     Ok(recorded)
+}
+
+/// Checks that the books have the end of each of the `agencies`: whoever deceived the parent gets no early draw.
+fn check_ends(pairs: &[Pair<Entry>], slots: &Slots, agencies: u32) -> std::result::Result<(), Defect> {
+    let is_closed = |slot: Slot| pairs[slot.number as usize].entry(slot.agency).is_closed;
+    let mut all = (1..=agencies).filter_map(AgencyId::new);
+    all.find(|&agency| !slots.of(agency).is_some_and(is_closed)).map_or(Ok(()), |open| Err(Defect::EndUnknown(open)))
 }
 
 /// The winners among the first `committed` bytes, all rows of which must be those that are `recorded`.
@@ -107,7 +122,6 @@ fn write_result(store: &Store, slots: &Slots, terms: Terms, winners: &Winners) -
 mod tests {
     use super::*;
     use crate::row;
-    use crate::storage::error::Defect;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::io::Write;

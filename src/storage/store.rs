@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::books::Entry;
+use super::books::{self, Entry};
 use super::commit::{self, Locked};
 use super::draw_file::{self, Unit};
 use super::error::{Error, Result};
@@ -140,6 +140,13 @@ impl Store {
         Ok(commit::newest_head(&self.files)?.seq)
     }
 
+    /// Whether a sync of any process has failed. Also true if the head cannot be read or the books cannot be written: then the
+    /// process that got the error could not leave its mark. Takes no lock. Costs one pread(2) if the mark is there, otherwise
+    /// also a read and a write of 64 bytes, which stay as they are.
+    pub fn sync_has_failed(&self) -> bool {
+        commit::check_not_doubtful(&self.files).is_err() || books::rewrite_header(&self.files.books).is_err()
+    }
+
     /// The terms of the draw, if it has been held. Does not check the winners: the start or their writer has done so.
     ///
     /// # Errors
@@ -185,9 +192,7 @@ impl Store {
     /// read the rows from the disk again.
     pub(super) fn sync(&self, file: &File, path: &Path) -> Result<()> {
         file.sync_data().map_err(|source| {
-            if let Ok(locked) = self.lock() {
-                locked.mark_doubtful();
-            }
+            commit::mark_doubtful(&self.files.books);
             Error::Sync { path: path.to_owned(), source }
         })
     }

@@ -48,6 +48,32 @@ fn a_failing_sync_ends_the_server(durability: &str, message: &[u8], fault: &str)
 }
 
 #[test]
+fn a_failed_sync_is_marked_beside_a_taken_data_lock() {
+    let mut server = Setup::new(2).set("DURABILITY", "batch").set("SHUTDOWN_GRACE", FOREVER).start();
+    let (mut victim, child) = server.claim_and_find_child(1);
+    let Some(_strace) = Strace::attach(child, &["-e", "inject=fdatasync:error=EIO"]) else { return };
+    let books = File::open(server.path("books")).unwrap();
+    books.lock().unwrap();
+    assert_eq!(victim.send(&count(1)).rest_or_reset(), b"");
+    assert_eq!(server.wait().code(), Some(4));
+    let marked = books::Books::read(&server.path("books"));
+    assert!(marked.0[books::MARK].iter().all(|&byte| byte != 0));
+}
+
+#[test]
+fn a_failed_sync_that_cannot_be_marked_ends_the_server() {
+    let mut server = Setup::new(2).set("DURABILITY", "batch").set("SHUTDOWN_GRACE", FOREVER).start();
+    let (mut victim, child) = server.claim_and_find_child(1);
+    // A file system that has become read-only.
+    let unwritable = ["-e", "inject=pwrite64:error=EROFS"];
+    let failing = [&unwritable[..], &["-e", "inject=fdatasync:error=EIO"]].concat();
+    let Some(_child) = Strace::attach(child, &failing) else { return };
+    let Some(_parent) = Strace::attach(server.pid(), &unwritable) else { return };
+    assert_eq!(victim.send(&count(1)).rest_or_reset(), b"");
+    assert_eq!(server.wait().code(), Some(4));
+}
+
+#[test]
 fn early_writes_are_only_for_level_end_and_may_fail() {
     // What the server writes early, in bytes.
     const BLOCK: usize = 4 << 20;

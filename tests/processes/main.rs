@@ -7,6 +7,7 @@ mod support;
 
 mod agencies;
 mod deaths;
+mod forgeries;
 mod leaks;
 mod limits;
 mod many;

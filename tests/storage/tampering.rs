@@ -142,6 +142,45 @@ fn a_row_changed_at_run_time_stops_the_draw() {
     assert_eq!(refused.bets(), before);
 }
 
+#[test]
+fn a_draw_without_an_end_in_the_books_is_not_held() {
+    let reopened = |books: &mut books::Books| {
+        let number = books.number_of(1);
+        for half in books::Books::slot_halves(number) {
+            if let Some(slot) = books::Slot::decode(&books.0[half.clone()]) {
+                books.0[half].copy_from_slice(&books::Slot { flags: 0, ..slot }.encode());
+            }
+        }
+    };
+    let mut server = Server::start(2);
+    assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
+    assert_eq!(server.store(&end(1)), 0);
+    server.await_childless();
+    // The parent has counted this end.
+    books::edit_books(&server.path("books"), reopened);
+    assert_eq!(server.store(&end(2)), 0);
+    assert_eq!(server.wait().code(), Some(4));
+    let log = server.own_log();
+    assert!(log.contains("the end of agency 1 is not in the books") && !log.contains(SORTEO), "{log}");
+}
+
+#[test]
+fn a_draw_with_an_end_that_contradicts_its_slot_is_not_held() {
+    let mut server = Server::start(2);
+    assert_eq!(server.store(&batch_of(1, 3, WINNING)), 0);
+    assert_eq!(server.store(&end(1)), 0);
+    server.await_childless();
+    let number = books::Books::read(&server.path("books")).number_of(1);
+    let mut draw = books::Draw::read(&server.path("draw"));
+    let unit = books::Unit::decode(&draw.0[books::Draw::unit_range(number)]).unwrap();
+    draw.0[books::Draw::unit_range(number)].copy_from_slice(&books::Unit { agency: 2, ..unit }.encode());
+    draw.write(&server.path("draw"));
+    assert_eq!(server.store(&end(2)), 0);
+    assert_eq!(server.wait().code(), Some(4));
+    let log = server.own_log();
+    assert!(log.contains("draw: the record 0 of an end is damaged") && !log.contains(SORTEO), "{log}");
+}
+
 /// As a process leaves the books whose sync has failed.
 fn doubt(server: &Server, also: impl FnOnce(&mut books::Books)) {
     server.await_childless();

@@ -19,6 +19,8 @@ pub const BOOKS_HEADER: Range<usize> = 0..64;
 pub const BOOT_ID: Range<usize> = 8..44;
 /// The two halves of the head.
 pub const HEADS: [Range<usize>; 2] = [512..576, 576..640];
+/// The mark after a failed sync.
+pub const MARK: Range<usize> = 640..704;
 const SLOTS_AT: usize = 4096;
 const HALF_LEN: usize = 64;
 

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt};
 
 use super::{PATIENCE, ask, batch_of, end};
 
@@ -25,6 +25,14 @@ impl Conn {
     pub fn narrow(port: u16) -> Self {
         let stream = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
         setsockopt(&stream, sockopt::RcvBuf, &4096).unwrap();
+        connect(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
+        Self::patient(stream.into())
+    }
+
+    /// Connects from the address 127.0.0.`source`.
+    pub fn between(source: u8, port: u16) -> Self {
+        let stream = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, source, 0)).unwrap();
         connect(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
         Self::patient(stream.into())
     }

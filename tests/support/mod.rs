@@ -8,6 +8,7 @@
 //! | `client` | a client process: its settings ([`ClientSetup`]), its log, its end |
 //! | `conn` | a raw connection to a server |
 //! | `peer` | a server played by the test, for tests of the client |
+//! | `link` | the link of a child, in the hands of an attacker |
 //! | `messages`, `answers` | the bytes that clients and servers send |
 //! | `rows` | rows of `bets.csv` and of agencies' files |
 //! | `lines` | the form of log lines |
@@ -27,6 +28,7 @@ mod client;
 mod conn;
 pub mod disk;
 mod lines;
+pub mod link;
 mod messages;
 pub mod peer;
 mod ports;

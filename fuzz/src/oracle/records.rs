@@ -13,6 +13,8 @@ pub const HALF: usize = 64;
 pub const UNIT: usize = 32;
 /// The offsets of the halves of the head.
 pub const HEADS: [usize; 2] = [512, 576];
+/// The place of the mark after a failed sync.
+const MARK: usize = 640;
 /// The offset of the first slot.
 pub const SLOTS: usize = 4096;
 /// The offset of the first unit.
@@ -97,8 +99,10 @@ const MOST_COMMITS: u64 = u64::MAX / 2;
 
 /// The valid halves of the head.
 pub fn heads(books: &[u8]) -> Vec<Head> {
+    let mark = if bytes_at(books, MARK, HALF).iter().any(|&byte| byte != 0) { 4 } else { 0 };
     let read = |body: &[u8]| {
-        let head = Head { seq: number(&body[..8]), committed: number(&body[8..16]), flags: number(&body[16..20]) & 7 };
+        let flags = number(&body[16..20]) & 7 | mark;
+        let head = Head { seq: number(&body[..8]), committed: number(&body[8..16]), flags };
         (head.seq <= MOST_COMMITS).then_some(head)
     };
     HEADS.iter().filter_map(|&at| record(&bytes_at(books, at, HALF), read).valid()).collect()
