@@ -13,6 +13,7 @@
 //! | the storage is broken | |
 //! | log lines were lost | |
 //! | the data lock is held for too long | |
+//! | a request is refused: is a log line wanted? | log it, or count it only |
 //! | | stop |
 
 use std::io;
@@ -42,6 +43,54 @@ pub enum Report {
     LockHeld,
     /// The child gives up its claim of the agency, and may claim it again. Everything that it wrote is stored.
     Released(AgencyId),
+    /// The child refuses its client for this reason. Answered by [`Order::Log`] or [`Order::Count`].
+    Refused(Reason),
+}
+
+/// Why a child refuses its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The client gets this code.
+    Code(u8),
+    /// The connection closes without a code.
+    Cut(Cut),
+}
+
+/// Why a connection is closed inside a message or an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Cut {
+    /// The connection failed.
+    #[error("the connection was lost inside a message")]
+    Lost,
+    /// The client ended its side of the stream.
+    #[error("the connection ended in the middle of a message")]
+    Ended,
+    /// MESSAGE_TIMEOUT passed.
+    #[error("the message was not complete in time")]
+    Late,
+    /// The client takes no byte of its answer within MESSAGE_TIMEOUT.
+    #[error("the client takes no byte of its answer")]
+    Unread,
+}
+
+impl Reason {
+    /// The number of a cut is this plus its place in [`Reason::CUTS`].
+    const FIRST_CUT: u32 = 256;
+    const CUTS: [Cut; 4] = [Cut::Lost, Cut::Ended, Cut::Late, Cut::Unread];
+
+    fn number(self) -> u32 {
+        match self {
+            Self::Code(code) => code.into(),
+            Self::Cut(cut) => Self::FIRST_CUT + cut as u32,
+        }
+    }
+
+    fn from_number(number: u32) -> Option<Self> {
+        match number.checked_sub(Self::FIRST_CUT) {
+            None => u8::try_from(number).ok().map(Self::Code),
+            Some(place) => Self::CUTS.get(place as usize).copied().map(Self::Cut),
+        }
+    }
 }
 
 /// From the parent to a child.
@@ -61,6 +110,10 @@ pub enum Order {
     NotDrawn,
     /// Finish the current message, then end.
     Stop,
+    /// Log the refusal.
+    Log,
+    /// Do not log the refusal: the parent has counted it.
+    Count,
 }
 
 /// Whether the server still takes bets of an agency.
@@ -83,6 +136,7 @@ impl Message for Report {
             Self::Slot(agency) => (6, agency.get()),
             Self::LockHeld => (7, 0),
             Self::Released(agency) => (8, agency.get()),
+            Self::Refused(reason) => (10, reason.number()),
         };
         packet[0] = kind;
         packet[1..5].copy_from_slice(&number.to_ne_bytes());
@@ -102,6 +156,7 @@ impl Message for Report {
             6 => agency.map(Self::Slot),
             7 => Some(Self::LockHeld),
             8 => agency.map(Self::Released),
+            10 => Reason::from_number(number).map(Self::Refused),
             _ => None,
         }
     }
@@ -117,6 +172,8 @@ impl Message for Order {
             Self::NotDrawn => 5,
             Self::Stop => 6,
             Self::NoSlot => 7,
+            Self::Log => 11,
+            Self::Count => 12,
             Self::Slot(number) => {
                 packet[1..5].copy_from_slice(&number.to_ne_bytes());
                 packet[0] = 8;
@@ -135,6 +192,8 @@ impl Message for Order {
             [5] => Some(Self::NotDrawn),
             [6] => Some(Self::Stop),
             [7] => Some(Self::NoSlot),
+            [11] => Some(Self::Log),
+            [12] => Some(Self::Count),
             [8, number @ ..] => Some(Self::Slot(u32::from_ne_bytes(number.try_into().ok()?))),
             _ => None,
         }
@@ -186,6 +245,16 @@ impl ParentEnd {
     /// Sends [`Order::Stop`].
     pub fn stop(&self) -> io::Result<()> {
         self.0.send(&Order::Stop)
+    }
+
+    /// Sends [`Order::Log`].
+    pub fn log_refusal(&self) -> io::Result<()> {
+        self.0.send(&Order::Log)
+    }
+
+    /// Sends [`Order::Count`].
+    pub fn count_refusal(&self) -> io::Result<()> {
+        self.0.send(&Order::Count)
     }
 
     /// Takes the next report. Fails as [`Link::receive`] does.
@@ -248,6 +317,11 @@ impl ChildEnd {
         self.0.send(&Report::LockHeld)
     }
 
+    /// Sends [`Report::Refused`].
+    pub fn report_refused(&self, reason: Reason) -> io::Result<()> {
+        self.0.send(&Report::Refused(reason))
+    }
+
     /// Takes the next order. Fails as [`Link::receive`] does.
     pub fn next_order(&self) -> io::Result<Incoming<Order>> {
         self.0.receive()
@@ -276,13 +350,15 @@ mod tests {
         let agency = AgencyId::new(u32::MAX).unwrap();
         let of_agency = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         let others = [Report::StorageBroken, Report::LinesLost(0), Report::LockHeld, Report::Released(agency)];
-        for report in of_agency.into_iter().chain(others) {
+        let cuts = Reason::CUTS.map(Reason::Cut).map(Report::Refused);
+        let refused = [0, 1, 255].map(Reason::Code).map(Report::Refused).into_iter().chain(cuts);
+        for report in of_agency.into_iter().chain(others).chain(refused) {
             child.0.send(&report).unwrap();
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
         let slots = [Order::Slot(0), Order::Slot(u32::MAX), Order::NoSlot];
-        let others = [Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop];
+        let others = [Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop, Order::Log, Order::Count];
         for order in granted.into_iter().chain(slots).chain(others) {
             parent.0.send(&order).unwrap();
             assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
@@ -302,9 +378,11 @@ mod tests {
         child.report_lines_lost(9).unwrap();
         child.report_lock_held().unwrap();
         child.release(agency).unwrap();
+        child.report_refused(Reason::Cut(Cut::Late)).unwrap();
         let reports = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         let others = [Report::StorageBroken, Report::LinesLost(9), Report::LockHeld, Report::Released(agency)];
-        for report in reports.into_iter().chain(others) {
+        let refused = [Report::Refused(Reason::Cut(Cut::Late))];
+        for report in reports.into_iter().chain(others).chain(refused) {
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         assert_eq!(parent.next_report().unwrap(), Incoming::Nothing);
@@ -317,9 +395,11 @@ mod tests {
         parent.announce_draw().unwrap();
         parent.announce_no_draw().unwrap();
         parent.stop().unwrap();
+        parent.log_refusal().unwrap();
+        parent.count_refusal().unwrap();
         let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
         let others = [Order::Busy, Order::Slot(7), Order::NoSlot, Order::Drawn, Order::NotDrawn, Order::Stop];
-        for order in granted.into_iter().chain(others) {
+        for order in granted.into_iter().chain(others).chain([Order::Log, Order::Count]) {
             assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
         }
         assert_eq!(child.next_order().unwrap(), Incoming::Nothing);
@@ -336,6 +416,7 @@ mod tests {
             &[6, 0, 0, 0, 0],
             &[8, 0, 0, 0, 0],
             &[9, 0, 0, 0, 1],
+            &[10, 4, 1, 0, 0],
         ] {
             assert_eq!(Report::decode(packet), None, "{packet:?}");
         }

@@ -11,7 +11,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `line`, `children`, `unread`, `listener` | how a server ends; connections that wait; the table of children; ends that could not be read; the listening socket |
+//! | `error`, `line`, `children`, `unread`, `listener`, `refusals` | how a server ends; connections that wait; the table of children; ends that could not be read; the listening socket; how many refusals are logged |
 //! | `claims`, `waiters`, `standstill`, `drawing` | who holds which agency; who waits for the draw; whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
 //! | `data_lock` | looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
@@ -25,6 +25,7 @@ mod error;
 mod line;
 mod listener;
 mod parent;
+mod refusals;
 mod standstill;
 mod startup;
 mod unread;

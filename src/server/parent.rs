@@ -17,6 +17,7 @@ use super::data_lock;
 use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
+use super::refusals::{Refusals, Word};
 use super::standstill::Standstill;
 use super::unread::Unread;
 use super::waiters::{Queued, Waiters};
@@ -26,7 +27,7 @@ use crate::draw::Ledger;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
-use crate::messages::{self, Intake, ParentEnd, Report};
+use crate::messages::{self, Intake, ParentEnd, Reason, Report};
 use crate::session::{Common, Given, Session};
 use crate::signals;
 use crate::storage::{Slots, Store};
@@ -74,6 +75,7 @@ pub struct Server {
     slots: Rc<Slots>,
     drawing: Drawing,
     standstill: Standstill,
+    refusals: Refusals,
     phase: Phase,
     log_watched: bool,
 }
@@ -137,6 +139,7 @@ impl Server {
             slots: Rc::new(slots),
             drawing: Drawing::new(),
             standstill: Standstill::default(),
+            refusals: Refusals::default(),
             phase: Phase::Serving { listener },
             log_watched: false,
             common: Rc::new(common),
@@ -169,7 +172,8 @@ impl Server {
 
     /// Closes links and files, and logs each.
     pub fn close(self) {
-        let Self { store, common, children, .. } = self;
+        let Self { store, common, children, mut refusals, .. } = self;
+        refusals.close();
         drop(children);
         event!(Info, "close_links", success);
         drop(store);
@@ -195,8 +199,8 @@ impl Server {
             Phase::Stopping { until, .. } | Phase::Killing { until, .. } => [Some(*until), None],
         };
         let [claims, waiters] = [self.claims.deadline(), self.waiters.deadline()];
-        let others = [claims, waiters, self.standstill.deadline(), self.unread.deadline(), self.sweep];
-        [phase, draw].into_iter().chain(others).flatten().min()
+        let others = [claims, waiters, self.standstill.deadline(), self.unread.deadline(), self.refusals.deadline()];
+        [phase, draw, self.sweep].into_iter().chain(others).flatten().min()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -216,6 +220,7 @@ impl Server {
         if self.sweep.is_some_and(|due| due <= now) {
             self.sweep(now);
         }
+        self.refusals.expire(now);
         self.unread.due(now).into_iter().for_each(|agency| self.adopt_end(agency));
         self.hold_draw_if_due();
     }
@@ -328,6 +333,15 @@ impl Server {
             Report::StorageBroken => self.break_down(),
             Report::LinesLost(lines) => logging::add_lost(lines),
             Report::LockHeld => self.standstill.report(Instant::now()),
+            Report::Refused(reason) => self.count_refusal(token, reason),
+        }
+    }
+
+    fn count_refusal(&mut self, token: Token, reason: Reason) {
+        let Some(child) = self.children.get(token) else { return };
+        match self.refusals.add(child.peer, reason, Instant::now()) {
+            Word::Log => self.send(token, ParentEnd::log_refusal),
+            Word::Count => self.send(token, ParentEnd::count_refusal),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::bet::AgencyId;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
-use crate::messages::{ChildEnd, Intake, Order};
+use crate::messages::{ChildEnd, Cut, Intake, Order, Reason};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Generation, Malformed, Request, detect, encoder};
 use crate::storage::{self, Slot, Slots, Store, Stored};
@@ -92,7 +92,7 @@ impl Session {
             }
         };
         match close {
-            Close::PeerClosed if self.decoder.mid_message() => Close::Cut("the connection was lost inside a message"),
+            Close::PeerClosed if self.decoder.mid_message() => Close::Cut(Cut::Lost),
             close => close,
         }
     }
@@ -107,7 +107,7 @@ impl Session {
         match self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))? {
             Wake::ClientReady => self.take_bytes(),
             Wake::StopRequested | Wake::Ordered(_) => Ok(()),
-            Wake::TimedOut if self.decoder.mid_message() => Err(Close::Cut("the message was not complete in time")),
+            Wake::TimedOut if self.decoder.mid_message() => Err(Close::Cut(Cut::Late)),
             Wake::TimedOut => Err(Close::Idle),
         }
     }
@@ -133,9 +133,7 @@ impl Session {
     fn end_of_stream(&mut self) -> Result<(), Close> {
         match self.decoder.end_of_stream() {
             Ok(Some(request)) => self.answer(&request),
-            Ok(None) if self.decoder.mid_message() => {
-                Err(Close::Cut("the connection ended in the middle of a message"))
-            }
+            Ok(None) if self.decoder.mid_message() => Err(Close::Cut(Cut::Ended)),
             Ok(None) => Err(Close::PeerClosed),
             Err(malformed) => Err(self.refuse_malformed(malformed)),
         }
@@ -206,9 +204,13 @@ impl Session {
         self.refuse(&summary, &Refusal::because(Code::ProtocolBroken, malformed))
     }
 
-    /// Logs the refusal, and sends its code. Returns the reason to close.
+    /// Logs the refusal if the parent does not only count it, and sends its code. Returns the reason to close.
+    /// [`Code::Stopping`] is not a failure: only the closing of its connection is logged.
     fn refuse(&mut self, summary: &Summary, refusal: &Refusal) -> Close {
-        journal::refused(self.peer, summary, refusal);
+        let code = refusal.code;
+        if code != Code::Stopping && self.connection.is_to_be_logged(Reason::Code(code as u8)) {
+            journal::refused(self.peer, summary, refusal);
+        }
         match self.send(&Answer::Confirmation(Err(refusal.code))) {
             Ok(()) if refusal.code == Code::Stopping => Close::Stopping,
             Ok(()) => Close::Refused,
@@ -366,7 +368,9 @@ impl Session {
 
     /// Logs the reason to close, and lets the client read its last answer. Reports lost log lines to the parent.
     fn close(&mut self, close: &Close) {
-        journal::closed(self.peer, close, self.decoder.announced());
+        if close.cut().is_none_or(|cut| self.connection.is_to_be_logged(cut)) {
+            journal::closed(self.peer, close, self.decoder.announced());
+        }
         if matches!(close, Close::Spent | Close::Refused | Close::Stopping) {
             self.connection.linger();
         }

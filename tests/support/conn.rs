@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt};
 
 use super::{PATIENCE, ask, batch_of, end};
 
@@ -18,6 +18,14 @@ impl Conn {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self::patient(stream)
+    }
+
+    /// Connects from the address 127.0.0.`source`: the server counts the refusals of each address separately.
+    pub fn from(source: u8, port: u16) -> Self {
+        let stream = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, source, 0)).unwrap();
+        connect(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
+        Self::patient(stream.into())
     }
 
     /// Connects with a small receive buffer, which takes hardly more from the server than the test reads: for clients
