@@ -54,7 +54,7 @@ impl Session {
             peer,
             slots,
             assigned: None,
-            admission: Admission::new(ledger),
+            admission: Admission::new(ledger, common.config.untyped),
             decoder: Decoder::new(),
             group: Group::default(),
             deadline: Instant::now() + common.config.message_timeout,
@@ -174,7 +174,8 @@ impl Session {
     fn store_group(&mut self) -> Result<(), Close> {
         let group = std::mem::take(&mut self.group);
         let (Some(agency), [first, ..]) = (group.agency(), group.messages()) else { return Ok(()) };
-        match self.slot(agency).and_then(|slot| self.with_store(|store| store.store(slot, group.rows()))) {
+        let stored = self.slot(agency);
+        match stored.and_then(|slot| self.with_store(|store| store.store(slot, group.rows(), group.origin()))) {
             Ok(()) => {}
             Err(Outcome::Refuse(refusal)) => return Err(self.refuse(&Summary::of_bets(*first, group.rows()), &refusal)),
             Err(Outcome::Close(close)) => return Err(close),
@@ -344,7 +345,8 @@ impl Session {
         Ok(Answer::Tally { agency: agency.get(), tally, ended: has_ended || intake == Intake::Ended })
     }
 
-    /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3. After a failed
+    /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3, and so are
+    /// untyped bets of an agency with typed ones. After a failed
     /// sync no process may acknowledge anything: the connection closes without an answer, and the parent stops the
     /// server. Every other error is code 4.
     fn with_store<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
@@ -354,6 +356,7 @@ impl Session {
         let store = store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
         call(store).map_err(|e| match e {
             storage::Error::Ended => Code::AlreadyEnded.into(),
+            storage::Error::HasTyped => Refusal::because(Code::AlreadyEnded, e).into(),
             storage::Error::Sync { .. } => {
                 event!(Critical, "sync", fail, error = e);
                 // If this report fails, the exit code of the child still informs the parent.
