@@ -45,6 +45,20 @@ generar-compose.sh: warning: $missing of $clients agency files are missing in .d
 TEXT
 }
 
+# The log of a container is kept by the engine: at least the last 50 MB, in files of 10 MB, of which the oldest is dropped.
+limits() { # MEMORY PROCESSES
+  cat <<YAML
+    mem_limit: $1
+    pids_limit: $2
+    logging:
+      driver: json-file
+      options:
+        max-size: 10m
+        max-file: "6"
+YAML
+}
+
+# MAX_CONNECTIONS is 1024 by default: as many children, 64 processes more for the rest, and 1 MiB for each of them.
 server() {
   cat <<YAML
 # Written by generar-compose.sh: change that script, not this file.
@@ -62,6 +76,7 @@ services:
       - $base/server/config.ini:/config.ini:$options
     # above SHUTDOWN_GRACE (5s), within which the server ends its children itself
     stop_grace_period: 9s
+$(limits 2g 1280)
     cap_drop:
       - ALL
     security_opt:
@@ -106,6 +121,7 @@ $(image_of_client "$1")
       - $base/client/config.yaml:/config.yaml:$options
       - $base/.data:/.data:$options
     read_only: true
+$(limits 256m 32)
     cap_drop:
       - ALL
     security_opt:

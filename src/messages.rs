@@ -14,6 +14,7 @@
 //! | log lines were lost | |
 //! | the data lock is held for too long | |
 //! | the client has sent garbage | |
+//! | a request is refused: is a log line wanted? | log it, or count it only |
 //! | | stop |
 //! | | leave: a connection without a seat |
 //! | | yield: another connection claims the agency |
@@ -47,6 +48,54 @@ pub enum Report {
     Released(AgencyId),
     /// The client has sent bytes that are no message, so its connection ends. Counts once.
     Garbage,
+    /// The child refuses its client for this reason. Answered by [`Order::Log`] or [`Order::Count`].
+    Refused(Reason),
+}
+
+/// Why a child refuses its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The client gets this code.
+    Code(u8),
+    /// The connection closes without a code.
+    Cut(Cut),
+}
+
+/// Why a connection is closed inside a message or an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Cut {
+    /// The connection failed.
+    #[error("the connection was lost inside a message")]
+    Lost,
+    /// The client ended its side of the stream.
+    #[error("the connection ended in the middle of a message")]
+    Ended,
+    /// MESSAGE_TIMEOUT passed.
+    #[error("the message was not complete in time")]
+    Late,
+    /// The client takes no byte of its answer within MESSAGE_TIMEOUT.
+    #[error("the client takes no byte of its answer")]
+    Unread,
+}
+
+impl Reason {
+    /// The number of a cut is this plus its place in [`Reason::CUTS`].
+    const FIRST_CUT: u32 = 256;
+    const CUTS: [Cut; 4] = [Cut::Lost, Cut::Ended, Cut::Late, Cut::Unread];
+
+    fn number(self) -> u32 {
+        match self {
+            Self::Code(code) => code.into(),
+            Self::Cut(cut) => Self::FIRST_CUT + cut as u32,
+        }
+    }
+
+    fn from_number(number: u32) -> Option<Self> {
+        match number.checked_sub(Self::FIRST_CUT) {
+            None => u8::try_from(number).ok().map(Self::Code),
+            Some(place) => Self::CUTS.get(place as usize).copied().map(Self::Cut),
+        }
+    }
 }
 
 /// From the parent to a child.
@@ -70,6 +119,10 @@ pub enum Order {
     Leave(Dismissal),
     /// Another connection claims the agency. If the client is silent, give way to it.
     Yield,
+    /// Log the refusal.
+    Log,
+    /// Do not log the refusal: the parent has counted it.
+    Count,
 }
 
 /// Why a connection without a seat must leave.
@@ -102,6 +155,7 @@ impl Message for Report {
             Self::LockHeld => (7, 0),
             Self::Released(agency) => (8, agency.get()),
             Self::Garbage => (9, 0),
+            Self::Refused(reason) => (10, reason.number()),
         };
         packet[0] = kind;
         packet[1..5].copy_from_slice(&number.to_ne_bytes());
@@ -122,6 +176,7 @@ impl Message for Report {
             7 => Some(Self::LockHeld),
             8 => agency.map(Self::Released),
             9 => Some(Self::Garbage),
+            10 => Reason::from_number(number).map(Self::Refused),
             _ => None,
         }
     }
@@ -137,6 +192,8 @@ impl Message for Order {
             Self::NotDrawn => 5,
             Self::Stop => 6,
             Self::NoSlot => 7,
+            Self::Log => 11,
+            Self::Count => 12,
             Self::Yield => 10,
             Self::Leave(why) => {
                 packet[1] = match why {
@@ -167,6 +224,8 @@ impl Message for Order {
             [9, 1] => Some(Self::Leave(Dismissal::Room)),
             [9, 2] => Some(Self::Leave(Dismissal::Age)),
             [10] => Some(Self::Yield),
+            [11] => Some(Self::Log),
+            [12] => Some(Self::Count),
             [8, number @ ..] => Some(Self::Slot(u32::from_ne_bytes(number.try_into().ok()?))),
             _ => None,
         }
@@ -228,6 +287,16 @@ impl ParentEnd {
     /// Sends [`Order::Yield`].
     pub fn ask_to_yield(&self) -> io::Result<()> {
         self.0.send(&Order::Yield)
+    }
+
+    /// Sends [`Order::Log`].
+    pub fn log_refusal(&self) -> io::Result<()> {
+        self.0.send(&Order::Log)
+    }
+
+    /// Sends [`Order::Count`].
+    pub fn count_refusal(&self) -> io::Result<()> {
+        self.0.send(&Order::Count)
     }
 
     /// Takes the next report. Fails as [`Link::receive`] does.
@@ -295,6 +364,11 @@ impl ChildEnd {
         self.0.send(&Report::Garbage)
     }
 
+    /// Sends [`Report::Refused`].
+    pub fn report_refused(&self, reason: Reason) -> io::Result<()> {
+        self.0.send(&Report::Refused(reason))
+    }
+
     /// Takes the next order. Fails as [`Link::receive`] does.
     pub fn next_order(&self) -> io::Result<Incoming<Order>> {
         self.0.receive()
@@ -323,14 +397,16 @@ mod tests {
         let agency = AgencyId::new(u32::MAX).unwrap();
         let of_agency = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         let others = [Report::StorageBroken, Report::LinesLost(0), Report::LockHeld, Report::Released(agency)];
-        for report in of_agency.into_iter().chain(others).chain([Report::Garbage]) {
+        let cuts = Reason::CUTS.map(Reason::Cut).map(Report::Refused);
+        let refused = [0, 1, 255].map(Reason::Code).map(Report::Refused).into_iter().chain(cuts);
+        for report in of_agency.into_iter().chain(others).chain([Report::Garbage]).chain(refused) {
             child.0.send(&report).unwrap();
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
         let slots = [Order::Slot(0), Order::Slot(u32::MAX), Order::NoSlot];
         let leave = [Dismissal::Room, Dismissal::Age].map(Order::Leave);
-        let others = [Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop, Order::Yield];
+        let others = [Order::Busy, Order::Drawn, Order::NotDrawn, Order::Stop, Order::Yield, Order::Log, Order::Count];
         for order in granted.into_iter().chain(slots).chain(leave).chain(others) {
             parent.0.send(&order).unwrap();
             assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
@@ -351,9 +427,11 @@ mod tests {
         child.report_lock_held().unwrap();
         child.release(agency).unwrap();
         child.report_garbage().unwrap();
+        child.report_refused(Reason::Cut(Cut::Late)).unwrap();
         let reports = [Report::Claim(agency), Report::Slot(agency), Report::AwaitDraw(agency), Report::Ended(agency)];
         let others = [Report::StorageBroken, Report::LinesLost(9), Report::LockHeld, Report::Released(agency)];
-        for report in reports.into_iter().chain(others).chain([Report::Garbage]) {
+        let last = [Report::Garbage, Report::Refused(Reason::Cut(Cut::Late))];
+        for report in reports.into_iter().chain(others).chain(last) {
             assert_eq!(parent.next_report().unwrap(), Incoming::Message(report));
         }
         assert_eq!(parent.next_report().unwrap(), Incoming::Nothing);
@@ -368,9 +446,11 @@ mod tests {
         parent.stop().unwrap();
         parent.dismiss(Dismissal::Age).unwrap();
         parent.ask_to_yield().unwrap();
+        parent.log_refusal().unwrap();
+        parent.count_refusal().unwrap();
         let granted = [Intake::Open, Intake::Ended].map(Order::Granted);
         let others = [Order::Busy, Order::Slot(7), Order::NoSlot, Order::Drawn, Order::NotDrawn, Order::Stop];
-        let last = [Order::Leave(Dismissal::Age), Order::Yield];
+        let last = [Order::Leave(Dismissal::Age), Order::Yield, Order::Log, Order::Count];
         for order in granted.into_iter().chain(others).chain(last) {
             assert_eq!(child.next_order().unwrap(), Incoming::Message(order));
         }
@@ -387,6 +467,7 @@ mod tests {
             &[5, 0, 0, 0, 0, 0],
             &[6, 0, 0, 0, 0],
             &[8, 0, 0, 0, 0],
+            &[10, 4, 1, 0, 0],
             &[13, 0, 0, 0, 1],
         ] {
             assert_eq!(Report::decode(packet), None, "{packet:?}");

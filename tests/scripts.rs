@@ -86,6 +86,13 @@ fn a_compose_file_has_the_requested_number_of_clients() {
             assert_eq!(service["image"], if name == "server" { "server:latest" } else { "client:latest" });
         }
         assert_eq!(compose["networks"]["testing_net"]["ipam"]["config"][0]["subnet"], "172.25.125.0/24");
+        for (name, service) in &services {
+            let (memory, processes) = if name == "server" { ("2g", 1280) } else { ("256m", 32) };
+            assert_eq!((&service["mem_limit"], &service["pids_limit"]), (&memory.into(), &processes.into()), "{name}");
+            let log = &service["logging"];
+            assert_eq!((&log["driver"], &log["options"]["max-size"]), (&"json-file".into(), &"10m".into()), "{name}");
+            assert_eq!(log["options"]["max-file"], "6", "five full files are 50 MB");
+        }
         assert_environments(&services, clients);
         assert_volumes(&services);
         let builds = services.values().filter(|service| !service["build"].is_null()).count();

@@ -19,7 +19,7 @@ use nix::unistd;
 use support::*;
 
 /// Every key whose value can be wrong: wrong values, and words of the allowed ones.
-const WRONG: [(&str, &[&str], &str); 17] = [
+const WRONG: [(&str, &[&str], &str); 18] = [
     (
         "SERVER_PORT",
         &["65536", "-1", "+1", "12a45", "0x10", "12345 # the port", "1 2", "99999999999999999999"],
@@ -43,6 +43,7 @@ const WRONG: [(&str, &[&str], &str); 17] = [
     ("DRAW_WAIT", &["5", "never", "-1s"], "forever or a duration like 5s"),
     ("SHUTDOWN_GRACE", &["5", "forever", "99999999999999999999h"], "a duration like 5s"),
     ("DURABILITY", &["all", "END", "batch,end"], "process, end or batch"),
+    ("UNTYPED", &["yes", "ON", "0"], "on or off"),
     ("LOG_TARGET", &["file", "stdout,syslog", "/dev/null"], "stdout, syslog or both"),
     ("STORAGE_FILEPATH", &[], "a path"),
 ];
@@ -197,7 +198,7 @@ fn a_file_may_hold_every_key() {
         "# every key\n[DEFAULT]\nserver_port: 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 3\nLOGGING_LEVEL = DEBUG\n\
          CLIENT_AMOUNT = 1\nSTORAGE_FILEPATH = store/rows.csv\n; numbers\nLOTTERY_WINNER_NUMBER = 42\nMAX_CONNECTIONS = 2\n\
          MAX_PER_SOURCE = 2\nPENALTY = 1s\n\
-         IDLE_TIMEOUT = 1h\nMESSAGE_TIMEOUT = 1m30s\nNEWCOMER_TIMEOUT = 1m\nDRAW_WAIT = 0s\nSHUTDOWN_GRACE = 600s\nDURABILITY = batch\n\
+         IDLE_TIMEOUT = 1h\nMESSAGE_TIMEOUT = 1m30s\nNEWCOMER_TIMEOUT = 1m\nDRAW_WAIT = 0s\nSHUTDOWN_GRACE = 600s\nDURABILITY = batch\nUNTYPED = off\n\
          LOG_TARGET = both\nSYSLOG_SOCKET = {}\n",
         syslog.display()
     );

@@ -379,7 +379,7 @@ fn every_interface_is_the_default_and_ipv4_peers_stay_ipv4() {
     let server = Server::start(2);
     assert_eq!(echo_to("127.0.0.1", &server), "127.0.0.1");
     if TcpListener::bind("[::1]:0").is_err() {
-        return eprintln!("SKIPPED: every_interface_is_the_default_and_ipv4_peers_stay_ipv4: no IPv6 on this machine");
+        return skipped("every_interface_is_the_default_and_ipv4_peers_stay_ipv4", "no IPv6 on this machine");
     }
     assert_eq!(echo_to("::1", &server), "::1");
 }

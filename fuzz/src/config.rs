@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use loteria::config::server::{Config, KEYS, MaxConnections};
+use loteria::config::server::{Config, KEYS, MaxConnections, Untyped};
 use loteria::config::{Error, client, parse_duration};
 use loteria::durability::Durability;
 use loteria::logging::{Level, value};
@@ -122,6 +122,7 @@ fn server_has(config: &Config, keys: &Settings) {
         Durability::Batch => "batch",
     };
     assert_eq!(durability, text("DURABILITY", "end"));
+    assert_eq!(config.untyped == Untyped::On, text("UNTYPED", "on") == "on");
     for (key, default, found) in [
         ("PENALTY", "off", config.penalty),
         ("IDLE_TIMEOUT", "120s", Some(config.idle_timeout)),
@@ -157,6 +158,7 @@ fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
         "DRAW_WAIT" => value == "forever" || seconds(value).is_some(),
         "PENALTY" => value == "off" || seconds(value).is_some(),
         "DURABILITY" => ["process", "end", "batch"].contains(&value),
+        "UNTYPED" => ["on", "off"].contains(&value),
         "LOG_TARGET" => ["stdout", "syslog", "both"].contains(&value),
         _ => true,
     }

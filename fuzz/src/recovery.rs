@@ -12,12 +12,12 @@ use loteria::durability::Durability;
 use loteria::row::Rows;
 use loteria::storage::lifelock::{LifeLock, Lockout, MissingBets};
 use loteria::storage::start::{self, Adopted};
-use loteria::storage::{Error, Paths, Store, Stored};
+use loteria::storage::{Error, Origin, Paths, Store, Stored};
 
 use super::oracle::csv;
 use super::oracle::records::page_after;
 use super::oracle::seal;
-use super::oracle::start::{Decision, Files, decide};
+use super::oracle::start::{Decision, Files, decide, has_typed};
 use super::scratch;
 
 /// Separates the files of an input. Never part of valid UTF-8.
@@ -164,10 +164,13 @@ fn adopts(paths: &Paths, files: &Files, decision: &Decision, durability: Durabil
     assert!(decision.rows.keys().chain(decision.ended.keys()).all(|&agency| adopted.slots.of(agency).is_some()));
     let terms = decision.drawn.as_ref().map(|drawn| drawn.terms);
     assert_eq!((adopted.drawn, store.result().unwrap()), (terms, terms));
+    let books = fs::read(&paths.books).unwrap();
     for slot in adopted.slots.iter() {
         let (tally, has_ended) = (decision.rows.get(&slot.agency), decision.ended.contains_key(&slot.agency));
         let expected = Stored { tally: tally.copied().unwrap_or_default(), has_ended };
         assert_eq!(store.stored(slot).unwrap(), expected, "{slot:?}");
+        let typed = has_typed(files.books.as_deref(), slot.agency, expected.tally);
+        assert_eq!(has_typed(Some(&books), slot.agency, expected.tally), typed, "{slot:?}");
         let documents = decision.drawn.as_ref().and_then(|drawn| drawn.documents(slot.number as usize, slot.agency));
         assert_eq!(store.winners(slot).unwrap(), documents, "{slot:?}");
     }
@@ -189,13 +192,13 @@ fn accepts_more(paths: &Paths, store: &Store, mut adopted: Adopted, files: &File
     let slot = adopted.slots.assign(agency).unwrap();
     let bet = Bet::new(agency, ["Ana, \"La\"".as_bytes(), "Díaz".as_bytes()], 1, b"2000-02-29", 7574).unwrap();
     if decision.drawn.is_some() {
-        assert!(matches!(store.store(slot, &Rows::from_iter([&bet])), Err(Error::Ended)));
+        assert!(matches!(store.store(slot, &Rows::from_iter([&bet]), Origin::Typed), Err(Error::Ended)));
         store.end(slot).unwrap();
         return file_is(&paths.bets, Some(&files.bets[..decision.committed]));
     }
-    store.store(slot, &Rows::from_iter([&bet])).unwrap();
+    store.store(slot, &Rows::from_iter([&bet]), Origin::Typed).unwrap();
     store.end(slot).unwrap();
-    assert!(matches!(store.store(slot, &Rows::from_iter([&bet])), Err(Error::Ended)));
+    assert!(matches!(store.store(slot, &Rows::from_iter([&bet]), Origin::Typed), Err(Error::Ended)));
     let all = [&files.bets[..decision.committed], &csv::row(&bet)].concat();
     file_is(&paths.bets, Some(&all));
     let (_, rows) = super::oracle::start::run(&all);

@@ -32,7 +32,7 @@ const ADDRESSES: &str = "all, or one to eight different IP addresses, like 127.0
 const KUBERNETES: &str =
     "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
-pub const KEYS: [&str; 19] = [
+pub const KEYS: [&str; 20] = [
     "SERVER_PORT",
     "LISTEN_ADDRESS",
     "SERVER_IP",
@@ -50,6 +50,7 @@ pub const KEYS: [&str; 19] = [
     "DRAW_WAIT",
     "SHUTDOWN_GRACE",
     "DURABILITY",
+    "UNTYPED",
     "LOG_TARGET",
     "SYSLOG_SOCKET",
 ];
@@ -109,6 +110,17 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// DURABILITY: when data is synced.
     pub durability: Durability,
+    /// UNTYPED: whether bets without a type byte are taken.
+    pub untyped: Untyped,
+}
+
+/// Whether single bets and untyped batches are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untyped {
+    /// They are.
+    On,
+    /// They are refused.
+    Off,
 }
 
 impl Config {
@@ -161,6 +173,11 @@ impl Config {
                 "process" => Some(Durability::Process),
                 "end" => Some(Durability::End),
                 "batch" => Some(Durability::Batch),
+                _ => None,
+            })?,
+            untyped: set.get("UNTYPED", Untyped::On, "on or off", |text| match text {
+                "on" => Some(Untyped::On),
+                "off" => Some(Untyped::Off),
                 _ => None,
             })?,
         })
@@ -261,7 +278,7 @@ mod tests {
     fn defaults_are_as_documented() {
         let config = from(&[]).unwrap();
         assert_eq!((config.port, config.listen_backlog, config.client_amount), (12345, 5, 5));
-        assert_eq!((config.winning_number, config.draw_wait), (7574, None));
+        assert_eq!((config.winning_number, config.draw_wait, config.untyped), (7574, None, Untyped::On));
         assert_eq!((config.max_per_source, config.penalty), (0, None));
         assert_eq!(config.max_connections, MaxConnections::Default(1024));
         assert_eq!(from(&[("CLIENT_AMOUNT", "2000")]).unwrap().max_connections.get(), 2064);
@@ -305,6 +322,7 @@ mod tests {
             ("NEWCOMER_TIMEOUT", "0s"),
             ("DRAW_WAIT", "never"),
             ("DURABILITY", "all"),
+            ("UNTYPED", "no"),
             ("LOG_TARGET", "file"),
             ("STORAGE_FILEPATH", ""),
         ] {

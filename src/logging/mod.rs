@@ -30,7 +30,7 @@ mod stdout;
 mod syslog;
 mod zone;
 
-pub use escape::value;
+pub use escape::{shortened, value};
 pub use level::Level;
 pub use lines::LINE_MAX;
 pub use logger::{

@@ -41,7 +41,9 @@ impl Facts<'_> {
             Report::Claim(agency) | Report::Slot(agency) if !self.is_own(agency) => Err("it named a second agency"),
             Report::Claim(agency) | Report::Slot(agency) | Report::AwaitDraw(agency) => self.takes_part(agency),
             Report::Released(agency) | Report::Ended(agency) => self.holds(agency),
-            Report::StorageBroken | Report::LinesLost(_) | Report::LockHeld | Report::Garbage => Ok(()),
+            Report::StorageBroken | Report::LinesLost(_) | Report::LockHeld | Report::Garbage | Report::Refused(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -62,6 +64,7 @@ impl Facts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::Reason;
     use std::time::Instant;
 
     const OWN: Token = Token(1);
@@ -102,7 +105,8 @@ mod tests {
     fn reports_that_only_count_are_always_believed() {
         let (ledger, claims) = (Ledger::new(1), Claims::new());
         let facts = Facts { ledger: &ledger, claims: &claims, token: OWN, agency: None };
-        for report in [Report::StorageBroken, Report::LinesLost(u32::MAX), Report::LockHeld, Report::Garbage] {
+        let refused = Report::Refused(Reason::Code(6));
+        for report in [Report::StorageBroken, Report::LinesLost(u32::MAX), Report::LockHeld, Report::Garbage, refused] {
             assert_eq!(facts.check(report), Ok(()));
         }
     }

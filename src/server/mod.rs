@@ -11,7 +11,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `line`, `budget`, `sources`, `unread`, `listener` | how a server ends; connections that wait; how many reports of a child are read in a second; how many connections each source has, and its penalty; ends that could not be read; the listening socket |
+//! | `error`, `line`, `budget`, `sources`, `refusals`, `unread`, `listener` | how a server ends; connections that wait; how many reports of a child are read in a second; how many connections each source has, and its penalty; how many refusals are logged; ends that could not be read; the listening socket |
 //! | `children`, `claims`, `newcomers`, `waiters`, `standstill`, `drawing` | the table of children; who holds which agency; who has a seat, and who must leave; who waits for the draw; whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
 //! | `belief`, `data_lock` | which reports are believed; looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
@@ -28,6 +28,7 @@ mod line;
 mod listener;
 mod newcomers;
 mod parent;
+mod refusals;
 mod sources;
 mod standstill;
 mod startup;

@@ -20,6 +20,7 @@ use super::drawing::{Attempt, Drawing};
 use super::error::{Error, system};
 use super::listener::Listener;
 use super::newcomers::Newcomers;
+use super::refusals::{Refusals, Word};
 use super::sources::{Refused, Sources};
 use super::standstill::Standstill;
 use super::unread::Unread;
@@ -30,7 +31,7 @@ use crate::draw::Ledger;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
-use crate::messages::{self, Dismissal, Intake, ParentEnd, Report};
+use crate::messages::{self, Dismissal, Intake, ParentEnd, Reason, Report};
 use crate::session::{Common, Given, Session};
 use crate::signals;
 use crate::storage::{Slots, Store};
@@ -83,6 +84,7 @@ pub struct Server {
     slots: Rc<Slots>,
     drawing: Drawing,
     standstill: Standstill,
+    refusals: Refusals,
     phase: Phase,
     log_watched: bool,
 }
@@ -160,6 +162,7 @@ impl Server {
             slots: Rc::new(slots),
             drawing: Drawing::new(),
             standstill: Standstill::default(),
+            refusals: Refusals::default(),
             phase: Phase::Serving { listener },
             log_watched: false,
             common: Rc::new(common),
@@ -192,7 +195,8 @@ impl Server {
 
     /// Closes links and files, and logs each.
     pub fn close(self) {
-        let Self { store, common, children, .. } = self;
+        let Self { store, common, children, mut refusals, .. } = self;
+        refusals.close();
         drop(children);
         event!(Info, "close_links", success);
         drop(store);
@@ -220,7 +224,7 @@ impl Server {
         let [claims, waiters] = [self.claims.deadline(), self.waiters.deadline()];
         let [newcomers, resting] = [self.newcomers.deadline(), self.resting.deadline()];
         let [standstill, unread] = [self.standstill.deadline(), self.unread.deadline()];
-        let others = [claims, waiters, newcomers, resting, standstill, unread, self.sweep];
+        let others = [claims, waiters, newcomers, resting, standstill, unread, self.refusals.deadline(), self.sweep];
         [phase, draw].into_iter().chain(others).flatten().min()
     }
 
@@ -252,6 +256,7 @@ impl Server {
         if self.sweep.is_some_and(|due| due <= now) {
             self.sweep(now);
         }
+        self.refusals.expire(now);
         for agency in self.unread.due(now) {
             self.adopt_end(agency);
         }
@@ -416,6 +421,15 @@ impl Server {
                 self.sources.penalize(child.peer, Instant::now());
             }
             Report::Garbage => {}
+            Report::Refused(reason) => self.count_refusal(token, reason),
+        }
+    }
+
+    fn count_refusal(&mut self, token: Token, reason: Reason) {
+        let Some(child) = self.children.get(token) else { return };
+        match self.refusals.add(child.peer, reason, Instant::now()) {
+            Word::Log => self.send(token, ParentEnd::log_refusal),
+            Word::Count => self.send(token, ParentEnd::count_refusal),
         }
     }
 

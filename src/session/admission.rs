@@ -2,12 +2,13 @@
 //!
 //! Owns the table of requirements. Used by [`super::serve`]. Pure: the decision depends only on the ledger that the
 //! session inherited (number of agencies, draw held or not) and on the claim that the session holds. For bets the
-//! decision is not final: the storage reads the agency's slot under the data lock, before it appends.
+//! decision is not final: the storage reads the agency's slot under the data lock, before it appends. There it also refuses
+//! untyped bets of an agency that has typed ones (3).
 //!
 //! | request | requires, in the order of the checks |
 //! |---|---|
 //! | echo | – |
-//! | single bet, untyped batch | known agency (2), valid bets (1), open intake (3) |
+//! | single bet, untyped batch | untyped bets on (6), known agency (2), valid bets (1), open intake (3); the storage: no typed bets (3) |
 //! | typed batch, message 1 | known agency (2), no other claim (6), claim (5), valid bets (1), open intake (3) |
 //! | end, message 1 with count 0 | known agency (2), no other claim (6), claim (5) |
 //! | winners, message 3 | known agency (2), no other claim (6) |
@@ -20,6 +21,7 @@
 use super::group::Message;
 use super::outcome::Refusal;
 use crate::bet::{AgencyId, InvalidBet};
+use crate::config::server::Untyped;
 use crate::draw::Ledger;
 use crate::messages::Intake;
 use crate::protocol::{Code, Form, Request};
@@ -28,6 +30,8 @@ use crate::row::Rows;
 /// Something that a request requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Requirement {
+    /// UNTYPED is on.
+    UntypedOn,
     /// The agency takes part: its number is from 1 to N.
     KnownAgency,
     /// The connection has not claimed another agency.
@@ -40,13 +44,15 @@ enum Requirement {
     OpenIntake,
 }
 
-use Requirement::{HoldsClaim, KnownAgency, NoOtherClaim, OpenIntake, ValidBets};
+use Requirement::{HoldsClaim, KnownAgency, NoOtherClaim, OpenIntake, UntypedOn, ValidBets};
 
 /// The requirements of `request`, in the order of the checks. This is the table above, as code.
 fn requirements(request: &Request) -> &'static [Requirement] {
     match request {
         Request::Echo(_) => &[],
-        Request::Bets { form: Form::Single | Form::UntypedBatch, .. } => &[KnownAgency, ValidBets, OpenIntake],
+        Request::Bets { form: Form::Single | Form::UntypedBatch, .. } => {
+            &[UntypedOn, KnownAgency, ValidBets, OpenIntake]
+        }
         Request::Bets { form: Form::TypedBatch, .. } => &[KnownAgency, NoOtherClaim, HoldsClaim, ValidBets, OpenIntake],
         Request::End { .. } => &[KnownAgency, NoOtherClaim, HoldsClaim],
         Request::Winners { .. } => &[KnownAgency, NoOtherClaim],
@@ -107,13 +113,14 @@ pub enum Admitted<'r> {
 #[derive(Debug)]
 pub struct Admission {
     ledger: Ledger,
+    untyped: Untyped,
     claim: Claim,
 }
 
 impl Admission {
     /// The state of a new connection, which holds no claim.
-    pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, claim: Claim::None }
+    pub fn new(ledger: Ledger, untyped: Untyped) -> Self {
+        Self { ledger, untyped, claim: Claim::None }
     }
 
     /// The agency that the session must claim before [`Admission::admit`]. `None` if `request` requires no claim, if
@@ -175,6 +182,10 @@ impl Admission {
     fn check(&self, requirement: Requirement, request: &Request) -> Result<(), Refusal> {
         let agency = agency(request);
         match (requirement, self.claim) {
+            (UntypedOn, _) if self.untyped == Untyped::Off => {
+                let why = "single bets and untyped batches are off (UNTYPED=off)";
+                Err(Refusal::because(Code::ProtocolBroken, why))
+            }
             (KnownAgency, _) => self.known(agency).map(drop),
             (NoOtherClaim, Claim::Held { agency: held, .. }) if held.get() != agency => {
                 let why = format!("a message for agency {agency} on the connection of agency {held}");
@@ -183,7 +194,7 @@ impl Admission {
             (HoldsClaim, Claim::None) => Err(Code::ConnectedElsewhere.into()),
             (ValidBets, _) => rows(request).map_or(Ok(()), |rows| valid(rows).map(drop)),
             (OpenIntake, _) if self.intake() == Intake::Ended && has_bets(request) => Err(Code::AlreadyEnded.into()),
-            (NoOtherClaim | HoldsClaim | OpenIntake, _) => Ok(()),
+            (UntypedOn | NoOtherClaim | HoldsClaim | OpenIntake, _) => Ok(()),
         }
     }
 
@@ -248,7 +259,7 @@ mod tests {
         if drawn {
             ledger.record_draw();
         }
-        Admission { ledger, claim }
+        Admission { ledger, untyped: Untyped::On, claim }
     }
 
     fn bets(form: Form, agency: u32, rows: Result<Rows, InvalidBet>) -> Request {
@@ -320,7 +331,7 @@ mod tests {
 
     #[test]
     fn admitted_requests_carry_their_agency_and_its_intake() {
-        let (mut admission, agency) = (Admission::new(Ledger::new(AGENCIES)), id(2));
+        let (mut admission, agency) = (Admission::new(Ledger::new(AGENCIES), Untyped::On), id(2));
         for intake in [Intake::Open, Intake::Ended] {
             admission.hold(agency, intake);
             for (request, admitted) in [
@@ -344,8 +355,17 @@ mod tests {
     }
 
     #[test]
+    fn untyped_bets_that_are_off_get_code_6_before_all_else() {
+        let held = Claim::Held { agency: id(1), intake: Intake::Open };
+        let admission = Admission { untyped: Untyped::Off, ..admission(false, held) };
+        let codes: Vec<_> = requests(1).iter().map(|request| code(&admission, request)).collect();
+        assert_eq!(codes, [6, 6, 0, 6, 6, 1, 0, 0, 0]);
+        assert_eq!(code(&admission, &bets(Form::Single, 0, Ok(some(1)))), 6);
+    }
+
+    #[test]
     fn a_held_draw_closes_the_intake_without_a_claim() {
-        let mut admission = Admission::new(Ledger::new(AGENCIES));
+        let mut admission = Admission::new(Ledger::new(AGENCIES), Untyped::On);
         let single = bets(Form::Single, 1, Ok(some(1)));
         assert!(!admission.is_drawn());
         assert_eq!(code(&admission, &single), 0);

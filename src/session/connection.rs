@@ -2,6 +2,7 @@
 //!
 //! Owns the client's socket, the child's end of the link, and the signals. Used by the session. Knows no message.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -14,7 +15,7 @@ use ipc::signals::SignalSource;
 
 use super::outcome::Close;
 use super::wire;
-use crate::messages::{ChildEnd, Dismissal, Order};
+use crate::messages::{ChildEnd, Cut, Dismissal, Order, Reason};
 
 /// How long a closing connection goes on reading, so that no reset destroys its last answer.
 const LINGER: Duration = Duration::from_secs(1);
@@ -22,6 +23,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const SHORT_LINGER: Duration = Duration::from_millis(50);
 /// How long a client must have been silent if its connection gives way to another one of the same agency.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How long a refusal waits for the parent's word whether it is to be logged. Then it is logged.
+const WORD_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The end of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +50,15 @@ pub struct Connection {
     dismissed: Option<Dismissal>,
     /// When the client last sent a byte, or took one.
     heard: Instant,
+    /// Orders that came while the connection waited for [`Order::Log`] or [`Order::Count`].
+    kept: VecDeque<Order>,
 }
 
 impl Connection {
     /// Takes over an accepted connection.
     pub fn new(client: TcpStream, link: Rc<ChildEnd>, signals: SignalSource) -> Self {
-        Self { client, link, signals, stopping: false, dismissed: None, heard: Instant::now() }
+        let (dismissed, kept, heard) = (None, VecDeque::new(), Instant::now());
+        Self { client, link, signals, stopping: false, dismissed, heard, kept }
     }
 
     /// The child's end of the link.
@@ -104,6 +110,30 @@ impl Connection {
     /// [`Close::Dismissed`] after [`Order::Leave`], unless the client is ready; [`Close::Replaced`] after [`Order::Yield`] if
     /// the wait is for the client, and the client is silent; [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
     pub fn wait(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
+        match self.kept.pop_front() {
+            Some(order) => Ok(Wake::Ordered(order)),
+            None => self.wait_for_news(events, deadline),
+        }
+    }
+
+    /// Whether the refusal of the client for `reason` is to be logged, or the parent counts it. Without the parent's word it
+    /// is logged. A stop that comes meanwhile is noted, and any other order is kept for the next wait.
+    pub fn is_to_be_logged(&mut self, reason: Reason) -> bool {
+        let deadline = Instant::now() + WORD_PATIENCE;
+        if self.link.report_refused(reason).is_err() {
+            return true;
+        }
+        loop {
+            match self.wait_for_news(None, Some(deadline)) {
+                Ok(Wake::Ordered(Order::Count)) => return false,
+                Ok(Wake::Ordered(Order::Log) | Wake::TimedOut) | Err(_) => return true,
+                Ok(Wake::Ordered(order)) => self.kept.push_back(order),
+                Ok(Wake::StopRequested | Wake::ClientReady) => {}
+            }
+        }
+    }
+
+    fn wait_for_news(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
         loop {
             let mut fds = [
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
@@ -144,6 +174,8 @@ impl Connection {
         while Instant::now() < deadline {
             match self.wait(Some(PollFlags::POLLIN), Some(deadline)) {
                 Ok(Wake::ClientReady) if !matches!(wire::read(&self.client, &mut discarded), Ok(Some(0)) | Err(_)) => {}
+                // The parent's word on a refusal comes too late.
+                Ok(Wake::Ordered(Order::Log | Order::Count)) => {}
                 // A stop may come twice: from a terminal and from the parent.
                 Ok(Wake::StopRequested) if wire::peek(&self.client).is_some() => {}
                 _ => return,
@@ -156,7 +188,7 @@ impl Connection {
             match self.wait(Some(PollFlags::POLLOUT), Some(deadline))? {
                 Wake::ClientReady => return Ok(()),
                 Wake::StopRequested | Wake::Ordered(_) => {}
-                Wake::TimedOut => return Err(Close::Cut("the client takes no byte of its answer")),
+                Wake::TimedOut => return Err(Close::Cut(Cut::Unread)),
             }
         }
     }
@@ -178,5 +210,46 @@ impl Connection {
             Incoming::Nothing => Ok(None),
             Incoming::Closed => Err(Close::Failed(io::Error::other("the parent is gone"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use ipc::signals::Signal;
+
+    use super::*;
+    use crate::messages::{self, Intake, ParentEnd};
+
+    fn connection() -> (Connection, ParentEnd) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (parent, child) = messages::link().unwrap();
+        (Connection::new(client, Rc::new(child), SignalSource::subscribe(&[Signal::SIGURG]).unwrap()), parent)
+    }
+
+    #[test]
+    fn orders_before_the_word_on_a_refusal_are_kept() {
+        let (mut connection, parent) = connection();
+        parent.announce_draw().unwrap();
+        parent.grant_claim(Intake::Open).unwrap();
+        parent.stop().unwrap();
+        parent.count_refusal().unwrap();
+        assert!(!connection.is_to_be_logged(Reason::Code(6)));
+        assert!(connection.is_stopping());
+        for order in [Order::Drawn, Order::Granted(Intake::Open)] {
+            assert_eq!(connection.wait(None, None).unwrap(), Wake::Ordered(order));
+        }
+        parent.log_refusal().unwrap();
+        assert!(connection.is_to_be_logged(Reason::Code(6)));
+    }
+
+    #[test]
+    fn without_a_word_of_the_parent_a_refusal_is_logged() {
+        let (mut connection, parent) = connection();
+        assert!(connection.is_to_be_logged(Reason::Cut(Cut::Late)));
+        drop(parent);
+        assert!(connection.is_to_be_logged(Reason::Cut(Cut::Late)));
     }
 }

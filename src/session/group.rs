@@ -7,7 +7,7 @@
 use crate::bet::AgencyId;
 use crate::protocol::Form;
 use crate::row::Rows;
-use crate::storage::LARGEST_GROUP;
+use crate::storage::{LARGEST_GROUP, Origin};
 
 /// A group with more bytes than this takes no further message. The rows of one more message still fit into
 /// [`LARGEST_GROUP`]: those of the largest batch, 255 bets with two names of 29 quotes each, have 42,585 bytes.
@@ -40,6 +40,12 @@ impl Group {
     /// The messages, in order.
     pub fn messages(&self) -> &[Message] {
         &self.messages
+    }
+
+    /// The kind of its messages. A client sends only one kind.
+    pub fn origin(&self) -> Origin {
+        let is_typed = self.messages.iter().any(|(form, _)| *form == Form::TypedBatch);
+        if is_typed { Origin::Typed } else { Origin::Untyped }
     }
 
     /// The rows of all messages.

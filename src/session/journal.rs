@@ -8,7 +8,7 @@ use crate::bet::AgencyId;
 use crate::event;
 use crate::logging::{self, Level};
 use crate::messages::Dismissal;
-use crate::protocol::{Code, Form, Request};
+use crate::protocol::{Form, Request};
 use crate::row::Rows;
 
 /// The fields of a request that the line of its refusal carries.
@@ -56,9 +56,9 @@ impl Summary {
     }
 }
 
-/// Logs the text of an echo.
+/// Logs the text of an echo, in at most twice as many bytes: a client cannot fill the log faster than it sends.
 pub fn echo(ip: IpAddr, text: &str) {
-    event!(Info, "receive_message", success, ip = ip, msg = text);
+    event!(Info, "receive_message", success, ip = ip, msg = logging::shortened(text, 2 * text.len()));
 }
 
 /// Logs stored bets, before the acknowledgements are sent: a client that has an acknowledgement finds the line. `rows` are
@@ -87,11 +87,8 @@ pub fn ended(agency: AgencyId) {
     event!(Info, "fin_apuestas", success, agencia = agency);
 }
 
-/// Logs a refusal. [`Code::Stopping`] is not a failure: only the closing of its connection is logged.
+/// Logs a refusal.
 pub fn refused(ip: IpAddr, summary: &Summary, refusal: &Refusal) {
-    if refusal.code == Code::Stopping {
-        return;
-    }
     let (codigo, error) = (refusal.code as u8, refusal.reason());
     match summary {
         Summary::Single { document, number } => {

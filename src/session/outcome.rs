@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::messages::Dismissal;
+use crate::messages::{Cut, Dismissal, Reason};
 use crate::protocol::Code;
 
 /// How a request ends that is not carried out.
@@ -64,7 +64,7 @@ pub enum Close {
     /// The client closed between messages, or is gone.
     PeerClosed,
     /// The client closed, or was silent for too long, in the middle of a message or of an answer.
-    Cut(&'static str),
+    Cut(Cut),
     /// The client was silent for IDLE_TIMEOUT between messages.
     Idle,
     /// The client's generation sends one message, and it has been answered.
@@ -83,6 +83,13 @@ pub enum Close {
     StorageBroken,
     /// The connection or the link failed.
     Failed(io::Error),
+}
+
+impl Close {
+    /// The reason of a cut.
+    pub fn cut(&self) -> Option<Reason> {
+        if let Self::Cut(cut) = self { Some(Reason::Cut(*cut)) } else { None }
+    }
 }
 
 impl From<io::Error> for Close {

@@ -21,7 +21,7 @@ use crate::bet::AgencyId;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
-use crate::messages::{ChildEnd, Intake, Order};
+use crate::messages::{ChildEnd, Cut, Intake, Order, Reason};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Generation, Malformed, Request, detect, encoder};
 use crate::storage::{self, Slot, Slots, Store, Stored};
@@ -56,7 +56,7 @@ impl Session {
             peer,
             slots,
             assigned: None,
-            admission: Admission::new(ledger),
+            admission: Admission::new(ledger, common.config.untyped),
             questions: Questions::new(Instant::now()),
             decoder: Decoder::new(),
             group: Group::default(),
@@ -95,7 +95,7 @@ impl Session {
             }
         };
         match close {
-            Close::PeerClosed if self.decoder.mid_message() => Close::Cut("the connection was lost inside a message"),
+            Close::PeerClosed if self.decoder.mid_message() => Close::Cut(Cut::Lost),
             close => close,
         }
     }
@@ -110,7 +110,7 @@ impl Session {
         match self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))? {
             Wake::ClientReady => self.take_bytes(),
             Wake::StopRequested | Wake::Ordered(_) => Ok(()),
-            Wake::TimedOut if self.decoder.mid_message() => Err(Close::Cut("the message was not complete in time")),
+            Wake::TimedOut if self.decoder.mid_message() => Err(Close::Cut(Cut::Late)),
             Wake::TimedOut => Err(Close::Idle),
         }
     }
@@ -136,9 +136,7 @@ impl Session {
     fn end_of_stream(&mut self) -> Result<(), Close> {
         match self.decoder.end_of_stream() {
             Ok(Some(request)) => self.answer(&request),
-            Ok(None) if self.decoder.mid_message() => {
-                Err(Close::Cut("the connection ended in the middle of a message"))
-            }
+            Ok(None) if self.decoder.mid_message() => Err(Close::Cut(Cut::Ended)),
             Ok(None) => Err(Close::PeerClosed),
             Err(malformed) => Err(self.refuse_malformed(malformed)),
         }
@@ -179,7 +177,8 @@ impl Session {
     fn store_group(&mut self) -> Result<(), Close> {
         let group = std::mem::take(&mut self.group);
         let (Some(agency), [first, ..]) = (group.agency(), group.messages()) else { return Ok(()) };
-        match self.slot(agency).and_then(|slot| self.with_store(|store| store.store(slot, group.rows()))) {
+        let stored = self.slot(agency);
+        match stored.and_then(|slot| self.with_store(|store| store.store(slot, group.rows(), group.origin()))) {
             Ok(()) => {}
             Err(Outcome::Refuse(refusal)) => return Err(self.refuse(&Summary::of_bets(*first, group.rows()), &refusal)),
             Err(Outcome::Close(close)) => return Err(close),
@@ -211,9 +210,13 @@ impl Session {
         self.refuse(&summary, &Refusal::because(Code::ProtocolBroken, malformed))
     }
 
-    /// Logs the refusal, and sends its code. Returns the reason to close.
+    /// Logs the refusal if the parent does not only count it, and sends its code. Returns the reason to close.
+    /// [`Code::Stopping`] is not a failure: only the closing of its connection is logged.
     fn refuse(&mut self, summary: &Summary, refusal: &Refusal) -> Close {
-        journal::refused(self.peer, summary, refusal);
+        let code = refusal.code;
+        if code != Code::Stopping && self.connection.is_to_be_logged(Reason::Code(code as u8)) {
+            journal::refused(self.peer, summary, refusal);
+        }
         match self.send(&Answer::Confirmation(Err(refusal.code))) {
             Ok(()) if refusal.code == Code::Stopping => Close::Stopping,
             Ok(()) => Close::Refused,
@@ -371,7 +374,8 @@ impl Session {
         Ok(Answer::Tally { agency: agency.get(), tally, ended: has_ended || intake == Intake::Ended })
     }
 
-    /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3. After a failed
+    /// Calls the storage, and turns its errors into outcomes. A recorded end of the agency is code 3, and so are
+    /// untyped bets of an agency with typed ones. After a failed
     /// sync no process may acknowledge anything: the connection closes without an answer, and the parent stops the
     /// server. Every other error is code 4.
     fn with_store<T>(&mut self, call: impl FnOnce(&Store) -> storage::Result<T>) -> Result<T, Outcome> {
@@ -381,6 +385,7 @@ impl Session {
         let store = store.as_ref().map_err(|e| Refusal::because(Code::StorageFailed, e))?;
         call(store).map_err(|e| match e {
             storage::Error::Ended => Code::AlreadyEnded.into(),
+            storage::Error::HasTyped => Refusal::because(Code::AlreadyEnded, e).into(),
             storage::Error::Sync { .. } => {
                 event!(Critical, "sync", fail, error = e);
                 // If this report fails, the exit code of the child still informs the parent.
@@ -395,7 +400,9 @@ impl Session {
 
     /// Logs the reason to close, and lets the client read its last answer. Reports lost log lines to the parent.
     fn close(&mut self, close: &Close) {
-        journal::closed(self.peer, close, self.decoder.announced());
+        if close.cut().is_none_or(|cut| self.connection.is_to_be_logged(cut)) {
+            journal::closed(self.peer, close, self.decoder.announced());
+        }
         if matches!(close, Close::Spent | Close::Refused | Close::Stopping | Close::DismissedWithAnswer(_)) {
             self.connection.linger();
         }

@@ -58,6 +58,8 @@ pub struct Decision {
     pub missing: Vec<(Slot, Unit)>,
     /// The terms of the draw, if it is held.
     pub drawn: Option<Terms>,
+    /// The agencies whose rows all came in untyped messages, as the books prove it.
+    pub untyped: HashSet<AgencyId>,
     /// Offset in `draw` of an unfinished result, which the start removes.
     pub unfinished: Option<u64>,
 }
@@ -74,11 +76,13 @@ pub fn decide(on_disk: &OnDisk<'_>, stop: StopCheck<'_>) -> Result<Decision> {
     match (header, books, draw) {
         (Some(header), Some(books), Some(draw)) => {
             let books = Books::read(paths, books, header)?;
-            match boot.is_some() && header.boot == boot {
+            let decision = match boot.is_some() && header.boot == boot {
                 true if !books.head()?.is_doubtful => in_this_boot(on_disk, &books, draw, stop),
                 true => in_another_boot(on_disk, Some(&books), draw, books.committed(len)?.min(len), stop),
                 false => in_another_boot(on_disk, Some(&books), draw, len, stop),
-            }
+            }?;
+            let untyped = books.untyped(&decision.tallies);
+            Ok(Decision { untyped, ..decision })
         }
         (_, Some(_), None) => Err(Error::damaged(&paths.draw, Defect::Missing)),
         (_, _, Some(draw)) => in_another_boot(on_disk, None, draw, len, stop),
@@ -303,6 +307,12 @@ impl<'a> Books<'a> {
     fn durable_ends(&self) -> impl Iterator<Item = AgencyId> {
         let durable = self.slots.iter().flat_map(|pair| pair.valid()).filter(|entry| entry.is_durable);
         durable.map(|entry| entry.agency).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The agencies whose rows all came in untyped messages. An entry of other rows proves nothing.
+    fn untyped(&self, tallies: &Tallies) -> HashSet<AgencyId> {
+        let proves = |entry: &Entry| !entry.has_typed && entry.tally == tallies.of(entry.agency);
+        self.entries().map(|(_, entry)| entry).filter(proves).map(|entry| entry.agency).collect()
     }
 
     /// The slots of all agencies that have an entry.

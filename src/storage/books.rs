@@ -155,19 +155,22 @@ pub struct Entry {
     pub is_closed: bool,
     /// The end is durable.
     pub is_durable: bool,
+    /// Some rows came in typed batches. Never cleared.
+    pub has_typed: bool,
 }
 
 impl Entry {
     const CLOSED: u32 = 1;
     const DURABLE: u32 = 2;
+    const TYPED: u32 = 4;
 
     /// The entry of an agency without rows.
     pub fn empty(agency: AgencyId) -> Self {
-        Self { seq: 0, end: 0, tally: Tally::default(), agency, is_closed: false, is_durable: false }
+        Self { seq: 0, end: 0, tally: Tally::default(), agency, is_closed: false, is_durable: false, has_typed: false }
     }
 
     fn flags(&self) -> u32 {
-        flag(self.is_closed, Self::CLOSED) | flag(self.is_durable, Self::DURABLE)
+        flag(self.is_closed, Self::CLOSED) | flag(self.is_durable, Self::DURABLE) | flag(self.has_typed, Self::TYPED)
     }
 }
 
@@ -180,8 +183,10 @@ impl Record<HALF_LEN> for Entry {
     fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let (seq, end, count, crc) = (from.u64()?, from.u64()?, from.u64()?, from.u32()?);
         let (agency, flags) = (AgencyId::new(from.u32()?)?, from.u32()?);
-        let [is_closed, is_durable] = [Self::CLOSED, Self::DURABLE].map(|flag| flags & flag != 0);
-        (seq <= MOST_COMMITS).then_some(Self { seq, end, tally: Tally { count, crc }, agency, is_closed, is_durable })
+        let [is_closed, is_durable, has_typed] =
+            [Self::CLOSED, Self::DURABLE, Self::TYPED].map(|flag| flags & flag != 0);
+        let tally = Tally { count, crc };
+        (seq <= MOST_COMMITS).then_some(Self { seq, end, tally, agency, is_closed, is_durable, has_typed })
     }
 }
 
@@ -394,9 +399,10 @@ mod tests {
         for (is_cut, is_drawn, is_doubtful) in [(false, true, false), (true, false, true)] {
             record::assert_every_bit_counts(Head { seq: 9, committed: 1 << 40, is_cut, is_drawn, is_doubtful });
         }
-        for (is_closed, is_durable) in [(false, false), (true, false), (true, true)] {
+        for (is_closed, is_durable, has_typed) in [(false, false, true), (true, false, false), (true, true, true)] {
             let tally = Tally { count: 1 << 33, crc: 0x1234_5678 };
-            record::assert_every_bit_counts(Entry { seq: 3, end: 99, tally, agency: agency(7), is_closed, is_durable });
+            let entry = Entry { is_closed, is_durable, has_typed, ..Entry::empty(agency(7)) };
+            record::assert_every_bit_counts(Entry { seq: 3, end: 99, tally, ..entry });
         }
     }
 

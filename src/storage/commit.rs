@@ -46,6 +46,15 @@ const MARK_PAUSE: Duration = Duration::from_millis(100);
 /// How long a process waits for the data lock before it reports the wait ([`super::Store::on_long_wait`]).
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
+/// The kind of messages that bets came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Typed batches. Their client counts the rows of its agency to go on after them.
+    Typed,
+    /// A single bet, or an untyped batch.
+    Untyped,
+}
+
 /// The files of a process that holds the data lock. Dropping this value releases the lock.
 #[derive(Debug)]
 pub struct Locked<'a> {
@@ -98,9 +107,9 @@ impl<'a> Locked<'a> {
     /// Returns where they end in `bets.csv`.
     ///
     /// # Errors
-    /// [`Error::Ended`] if the agency has ended, or the draw has been held; the errors of [`Locked::recovered_head`];
-    /// [`Error::Io`] if a system call fails. After any error, no bet of the group counts.
-    pub fn append(&self, slot: Slot, rows: &Rows) -> Result<u64> {
+    /// [`Error::Ended`] if the agency has ended, or the draw has been held; [`Error::HasTyped`] if the rows are untyped, and
+    /// the agency has typed ones; the errors of [`Locked::recovered_head`]; [`Error::Io`] if a system call fails. After any error, no bet of the group counts.
+    pub fn append(&self, slot: Slot, rows: &Rows, origin: Origin) -> Result<u64> {
         let bytes = rows.bytes();
         debug_assert!(bytes.len() as u64 <= LARGEST_GROUP);
         let (heads, head) = self.recovered()?;
@@ -109,8 +118,12 @@ impl<'a> Locked<'a> {
         if before.is_closed || head.is_drawn {
             return Err(Error::Ended);
         }
+        if before.has_typed && origin == Origin::Untyped {
+            return Err(Error::HasTyped);
+        }
+        let has_typed = before.has_typed || origin == Origin::Typed;
         let head_after = head.next(head.committed + bytes.len() as u64);
-        let mut entry = Entry { seq: head_after.seq, end: head_after.committed, ..before };
+        let mut entry = Entry { seq: head_after.seq, end: head_after.committed, has_typed, ..before };
         entry.tally.add_rows(bytes, rows.count());
         let Files { bets, books, paths, .. } = self.files;
         let written = (&*bets)

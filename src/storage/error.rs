@@ -85,6 +85,12 @@ pub enum Error {
     /// The agency has ended: no more bets are stored for it.
     #[error("the agency has already ended")]
     Ended,
+    /// The bets are untyped, and the agency has bets of typed batches: its client would count bets that it has not sent, and
+    /// could not resume.
+    #[error(
+        "the agency has bets of typed batches, and only typed batches may follow: otherwise its client cannot resume"
+    )]
+    HasTyped,
     /// A stop was requested while the start read the bets.
     #[error("stopped on request")]
     Stopped,

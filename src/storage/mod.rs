@@ -68,7 +68,7 @@ mod survey;
 mod tallies;
 mod writeback;
 
-pub use commit::LARGEST_GROUP;
+pub use commit::{LARGEST_GROUP, Origin};
 pub use error::{Defect, Error, Result};
 pub use files::Location;
 pub use holding::hold;

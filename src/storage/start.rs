@@ -228,6 +228,8 @@ fn make_books(
             tally,
             is_closed: has_ended,
             is_durable: has_ended,
+            // Without proof: an untyped bet after typed ones does more harm than its refusal.
+            has_typed: tally.count > 0 && !decision.untyped.contains(&slot.agency),
             ..Entry::empty(slot.agency)
         };
         (has_ended || tally.count > 0).then_some((slot.number, entry))

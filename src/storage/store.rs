@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::books::{self, Entry};
-use super::commit::{self, Locked};
+use super::commit::{self, Locked, Origin};
 use super::draw_file::{self, Unit};
 use super::error::{Error, Result};
 use super::files::{Files, Location, LongWait};
@@ -60,13 +60,14 @@ impl Store {
     /// them, nor does a power cut at [`Durability::Batch`].
     ///
     /// # Errors
-    /// [`Error::Ended`] if the agency has ended; [`Error::Sync`], after which the bets may be stored all the same; other
+    /// [`Error::Ended`] if the agency has ended; [`Error::HasTyped`] for untyped rows of an agency that has typed ones;
+    /// [`Error::Sync`], after which the bets may be stored all the same; other
     /// errors of [`Error`], after which no bet of the group counts.
-    pub fn store(&self, slot: Slot, rows: &Rows) -> Result<()> {
+    pub fn store(&self, slot: Slot, rows: &Rows, origin: Origin) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
-        let end = self.lock()?.append(slot, rows)?;
+        let end = self.lock()?.append(slot, rows, origin)?;
         writeback::after_append(&self.files.bets, end - rows.bytes().len() as u64..end, self.durability);
         self.sync_from(Durability::Batch, &self.files.bets, &self.files.paths.bets)
     }

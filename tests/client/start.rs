@@ -19,8 +19,8 @@ fn wrong_settings_are_one_line_on_stderr_and_exit_code_2() {
         (ClientSetup::new("bet"), "NOMBRE"),
         (ClientSetup::new("draw").argument("--config").argument("none.yaml"), "none.yaml"),
         (ClientSetup::new("draw").file("c.yaml", "lop:\n  amount: 1\n").argument("--config").argument("c.yaml"), "lop"),
-        (ClientSetup::new("draw").file("c.yaml", "\"l\\rp\": 1\n").argument("--config").argument("c.yaml"), "l\\u{d}p"),
-        (ClientSetup::new("draw").argument("--config").argument("n\n.yaml"), "n\\u{a}.yaml"),
+        (ClientSetup::new("draw").file("c.yaml", "\"l\\rp\": 1\n").argument("--config").argument("c.yaml"), "l\\x0dp"),
+        (ClientSetup::new("draw").argument("--config").argument("n\n.yaml"), "n\\x0a.yaml"),
         (ClientSetup::new("draw").argument("--confg"), "--confg"),
         (ClientSetup::new("draw").argument("surplus"), "surplus"),
     ];

@@ -21,14 +21,14 @@ fn books_and_draw_have_the_described_layout() {
         let (head, _) = books().head();
         assert_eq!((head.committed, head.flags), (server.bets().len() as u64, 0));
         let (slot, _) = books().slot(2);
-        assert_eq!((slot.seq, slot.end), (head.seq, head.committed));
+        assert_eq!((slot.seq, slot.end, slot.flags), (head.seq, head.committed, TYPED));
         let (count, ended, crc) = server.tally(2);
         assert_eq!((slot.count, slot.is_closed(), slot.crc), (count, ended, crc));
         assert_eq!((books().number_of(2), count), (1, 5 * batches));
     }
     assert_eq!(server.store(&end(2)), 0);
     let (slot, _) = books().slot(2);
-    assert!(slot.is_closed() && slot.is_durable());
+    assert_eq!(slot.flags, CLOSED | DURABLE | TYPED);
     assert_eq!(draw().unit(1), Some(Unit { agency: 2, count: slot.count, crc: slot.crc }));
     assert_eq!((draw().unit(0), draw().held()), (None, None));
 

@@ -170,7 +170,7 @@ fn a_batch_cut_anywhere_stores_nothing_and_logs_its_count() {
     let server = Server::start(1);
     let whole = batch(1, &[bet(), bet()]);
     for cut in 0..whole.len() {
-        assert_eq!(answer_at_end(&server, &whole[..cut]), b"", "cut at {cut}");
+        assert_eq!(from_many(&server, cut).send(&whole[..cut]).finish().rest(), b"", "cut at {cut}");
     }
     server.await_childless();
     assert_eq!(server.rows().len(), 0);
@@ -230,7 +230,8 @@ fn random_bytes_are_answered_with_an_error_and_store_nothing() {
         // Text is an echo, and an unknown type is an error. So most inputs begin like messages.
         noise[0] = [random.u8(..), 0, 1, 3, 6][n % 5];
         let log = server.log().len();
-        assert_eq!(answer_at_end(&server, &noise), answer_to_noise(&noise), "{noise:?}");
+        let answer = from_many(&server, n).send(&noise).finish().rest();
+        assert_eq!(answer, answer_to_noise(&noise), "{noise:?}");
         server.await_childless();
         assert_eq!(lines_of_messages(&server.log()[log..]), 1, "{noise:?}");
     }

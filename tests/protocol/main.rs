@@ -12,6 +12,7 @@ mod codes;
 mod echo;
 mod framing;
 mod log;
+mod refusals;
 mod scene;
 mod single_bets;
 mod untyped_batches;

@@ -21,6 +21,13 @@ pub fn answer_at_end(server: &Server, bytes: &[u8]) -> Vec<u8> {
     server.connect().send(bytes).finish().rest()
 }
 
+/// The connection number `n` of a test that looks at the line of each refusal: few of them come from one source,
+/// so all of them are logged.
+#[track_caller]
+pub fn from_many(server: &Server, n: usize) -> Conn {
+    Conn::from(1 + (n / 15) as u8, server.port())
+}
+
 pub fn bet() -> Bet<'static> {
     Bet::default()
 }

@@ -80,3 +80,16 @@ fn an_incomplete_single_bet_stores_nothing() {
     server.await_childless();
     server.stop();
 }
+
+#[test]
+fn with_untyped_off_only_typed_bets_are_taken() {
+    let server = Setup::new(1).set("UNTYPED", "off").start();
+    for message in [bet().single(1), bet().single(9), untyped_batch(1, &[bet()]), untyped_batch(1, &[])] {
+        assert_eq!(answer(&server, &message), [6]);
+    }
+    assert_eq!(answer(&server, b"hola\n"), b"hola\n");
+    assert_eq!(server.connect().send(&batch(1, &[bet()])).ack(), 0);
+    assert_eq!(server.rows().len(), 1);
+    let log = server.stop();
+    assert_eq!(log.matches("codigo: 6 | error: single bets and untyped batches are off (UNTYPED=off)").count(), 4);
+}

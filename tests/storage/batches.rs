@@ -73,7 +73,7 @@ fn message_7_counts_the_rows_of_every_form_of_one_agency() {
     let server = Server::start(3);
     assert_eq!(server.tally(1), (0, false, 0));
     // zlib's CRC-32 of the row, computed with Python
-    assert_eq!(server.store(&batch(1, &[bet()])), 0);
+    assert_eq!(server.connect().send(&bet().single(1)).rest(), [0]);
     assert_eq!(server.bets(), b"1,Ana,Paz,30904465,1999-03-17,1\r\n");
     assert_eq!(server.tally(1), (1, false, 0xb7e5_f50f));
     for n in 0..5 {

@@ -12,6 +12,7 @@ mod bytes;
 mod foreign;
 mod groups;
 mod lock;
+mod origins;
 mod recovery;
 mod repair;
 mod restarts;

@@ -47,6 +47,8 @@ pub const DOUBTFUL: u32 = 4;
 pub const CLOSED: u32 = 1;
 /// The end is durable. A flag of a slot.
 pub const DURABLE: u32 = 2;
+/// The agency has bets of typed batches. A flag of a slot.
+pub const TYPED: u32 = 4;
 
 /// Half of the head: the committed length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,14 @@ impl Conn {
         Self::patient(stream)
     }
 
+    /// Connects from the address 127.0.0.`source`: the server counts the refusals of each address separately.
+    pub fn from(source: u8, port: u16) -> Self {
+        let stream = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, source, 0)).unwrap();
+        connect(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
+        Self::patient(stream.into())
+    }
+
     /// Connects with a small receive buffer, which takes hardly more from the server than the test reads: for clients
     /// that read slowly, or never.
     pub fn narrow(port: u16) -> Self {

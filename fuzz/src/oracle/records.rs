@@ -119,7 +119,7 @@ pub struct Half {
     pub tally: Tally,
     /// The agency.
     pub agency: AgencyId,
-    /// 1: closed; 2: the end is durable.
+    /// 1: closed; 2: the end is durable; 4: has typed bets.
     pub flags: u64,
 }
 
@@ -133,7 +133,7 @@ pub fn slots(books: &[u8]) -> Vec<Vec<Half>> {
             end: number(&body[8..16]),
             tally: Tally { count: number(&body[16..24]), crc: u32_of(&body[24..28]) },
             agency: AgencyId::new(u32_of(&body[28..32]))?,
-            flags: number(&body[32..36]) & 3,
+            flags: number(&body[32..36]) & 7,
         })
     };
     let halves =

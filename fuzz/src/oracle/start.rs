@@ -228,3 +228,11 @@ impl Decision {
         Some(self)
     }
 }
+
+/// Whether a start keeps untyped bets away from an agency with these rows: `books` do not prove that all are untyped.
+pub fn has_typed(books: Option<&[u8]>, agency: AgencyId, rows: Tally) -> bool {
+    let newest = |pair: Vec<Half>| pair.into_iter().max_by_key(|half| (half.seq, half.flags));
+    let slots = books.map(records::slots).into_iter().flatten().filter_map(newest);
+    let mut own = slots.filter(|half| half.agency == agency);
+    rows.count > 0 && !own.any(|half| half.tally == rows && half.flags & 4 == 0)
+}
