@@ -69,5 +69,6 @@ pub mod link;
 pub mod lock;
 pub mod nursery;
 pub mod process;
+pub mod sandbox;
 pub mod signals;
 pub mod writeback;

@@ -27,7 +27,7 @@ const TIMEOUTS: &str = "a duration from 10ms to 2562047h, like 5s or 1m30s";
 const KUBERNETES: &str =
     "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     "SERVER_PORT",
     "SERVER_IP",
     "SERVER_LISTEN_BACKLOG",
@@ -43,7 +43,19 @@ pub const KEYS: [&str; 15] = [
     "DURABILITY",
     "LOG_TARGET",
     "SYSLOG_SOCKET",
+    "SANDBOX",
 ];
+
+/// Whether the processes give up what they do not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandboxing {
+    /// As far as the kernel has the means.
+    On,
+    /// Completely; otherwise the server does not start.
+    Require,
+    /// Not at all.
+    Off,
+}
 
 /// Most children that are alive at the same time; above CLIENT_AMOUNT, except for a default that has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +104,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// DURABILITY: when data is synced.
     pub durability: Durability,
+    /// SANDBOX: whether the processes give up what they do not need.
+    pub sandbox: Sandboxing,
 }
 
 impl Config {
@@ -137,6 +151,12 @@ impl Config {
                 "process" => Some(Durability::Process),
                 "end" => Some(Durability::End),
                 "batch" => Some(Durability::Batch),
+                _ => None,
+            })?,
+            sandbox: set.get("SANDBOX", Sandboxing::On, "on, require or off", |text| match text {
+                "on" => Some(Sandboxing::On),
+                "require" => Some(Sandboxing::Require),
+                "off" => Some(Sandboxing::Off),
                 _ => None,
             })?,
         })
@@ -233,6 +253,7 @@ mod tests {
             ("DURABILITY", "all"),
             ("LOG_TARGET", "file"),
             ("STORAGE_FILEPATH", ""),
+            ("SANDBOX", "yes"),
         ] {
             let error = from(&[(key, bad)]).unwrap_err();
             assert!(error.starts_with(&format!("{key}: {bad:?} is not allowed, it must be ")), "{error}");

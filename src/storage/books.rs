@@ -14,6 +14,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops;
 use std::os::unix::fs::FileExt;
 
 use super::boot::Boot;
@@ -208,6 +209,12 @@ impl PairOffset {
     /// The offset of the first half.
     pub fn at(self) -> u64 {
         self.0
+    }
+
+    /// The place of both halves.
+    pub fn place(self) -> ops::Range<u32> {
+        let at = u32::try_from(self.0).expect("books have at most 128 MB");
+        at..at + PAIR_LEN as u32
     }
 }
 
