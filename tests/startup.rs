@@ -19,7 +19,7 @@ use nix::unistd;
 use support::*;
 
 /// Every key whose value can be wrong: wrong values, and words of the allowed ones.
-const WRONG: [(&str, &[&str], &str); 13] = [
+const WRONG: [(&str, &[&str], &str); 14] = [
     (
         "SERVER_PORT",
         &["65536", "-1", "+1", "12a45", "0x10", "12345 # the port", "1 2", "99999999999999999999"],
@@ -37,6 +37,7 @@ const WRONG: [(&str, &[&str], &str); 13] = [
     ("DURABILITY", &["all", "END", "batch,end"], "process, end or batch"),
     ("LOG_TARGET", &["file", "stdout,syslog", "/dev/null"], "stdout, syslog or both"),
     ("STORAGE_FILEPATH", &[], "a path"),
+    ("SANDBOX", &["yes", "ON", "required"], "on, require or off"),
 ];
 
 #[test]
@@ -189,7 +190,7 @@ fn a_file_may_hold_every_key() {
         "# every key\n[DEFAULT]\nserver_port: 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 3\nLOGGING_LEVEL = DEBUG\n\
          CLIENT_AMOUNT = 1\nSTORAGE_FILEPATH = store/rows.csv\n; numbers\nLOTTERY_WINNER_NUMBER = 42\nMAX_CONNECTIONS = 2\n\
          IDLE_TIMEOUT = 1h\nMESSAGE_TIMEOUT = 1m30s\nDRAW_WAIT = 0s\nSHUTDOWN_GRACE = 600s\nDURABILITY = batch\n\
-         LOG_TARGET = both\nSYSLOG_SOCKET = {}\n",
+         LOG_TARGET = both\nSYSLOG_SOCKET = {}\nSANDBOX = off\n",
         syslog.display()
     );
     write_file(&setup.path("all.ini"), text);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use loteria::config::server::{Config, KEYS, MaxConnections};
+use loteria::config::server::{Config, KEYS, MaxConnections, Sandboxing};
 use loteria::config::{Error, client, parse_duration};
 use loteria::durability::Durability;
 use loteria::logging::{Level, value};
@@ -121,6 +121,12 @@ fn server_has(config: &Config, keys: &Settings) {
         Durability::Batch => "batch",
     };
     assert_eq!(durability, text("DURABILITY", "end"));
+    let sandbox = match config.sandbox {
+        Sandboxing::On => "on",
+        Sandboxing::Require => "require",
+        Sandboxing::Off => "off",
+    };
+    assert_eq!(sandbox, text("SANDBOX", "on"));
     for (key, default, found) in [
         ("IDLE_TIMEOUT", "120s", Some(config.idle_timeout)),
         ("MESSAGE_TIMEOUT", "30s", Some(config.message_timeout)),
@@ -151,6 +157,7 @@ fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
         "SHUTDOWN_GRACE" => seconds(value).is_some(),
         "DRAW_WAIT" => value == "forever" || seconds(value).is_some(),
         "DURABILITY" => ["process", "end", "batch"].contains(&value),
+        "SANDBOX" => ["on", "require", "off"].contains(&value),
         "LOG_TARGET" => ["stdout", "syslog", "both"].contains(&value),
         _ => true,
     }

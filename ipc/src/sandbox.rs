@@ -93,6 +93,12 @@ impl Sandbox {
         (Self { is_on: true, landlock, has_seccomp }, missing)
     }
 
+    /// The same steps without filters of system calls, as on a kernel that does not have them.
+    #[must_use]
+    pub fn without_seccomp(self) -> Self {
+        Self { has_seccomp: false, ..self }
+    }
+
     /// The step of the parent, after it has opened its files: it and its children can gain no privileges, and make only the
     /// system calls that they need. Others return ENOSYS, and those that only an attacker makes kill the process.
     ///

@@ -67,7 +67,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// SANDBOX=require, and the kernel or the container lacks a part of the sandbox.
-    #[error("SANDBOX: require is not possible, this kernel or container lacks {missing}; set it to on to leave that out")]
+    #[error(
+        "SANDBOX: require is not possible, this kernel or container lacks {missing}; set it to on to leave that out"
+    )]
     Sandbox {
         /// The parts.
         missing: String,

@@ -113,13 +113,8 @@ const NEEDED_OLDER: &[c_long] = &[
 const NEEDED_OLDER: &[c_long] = &[];
 
 /// Calls that neither parent nor child makes, whatever library they use.
-const HOSTILE: &[c_long] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-];
+const HOSTILE: &[c_long] =
+    &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev];
 
 /// Calls that a child does not make after it has opened its files.
 const OF_PARENT: &[c_long] = &[

@@ -139,7 +139,8 @@ impl Check<'_> {
             }
             Self::IsNot(argument, values) => {
                 let last = values.len() - 1;
-                let equal = |(at, &value): (usize, &u32)| jump(libc::BPF_JEQ, value, short(last - at), u8::from(at == last));
+                let equal =
+                    |(at, &value): (usize, &u32)| jump(libc::BPF_JEQ, value, short(last - at), u8::from(at == last));
                 [load(low(argument))].into_iter().chain(values.iter().enumerate().map(equal)).chain([failed]).collect()
             }
             Self::Has(argument, bits) => vec![load(low(argument)), jump(libc::BPF_JSET, bits, 1, 0), failed],
@@ -160,7 +161,10 @@ impl Check<'_> {
 /// Allows a pwrite64 inside of the place; otherwise goes on after these instructions.
 fn inside(descriptor: u32, place: &Range<u32>) -> BpfProgram {
     let len = place.end - place.start;
-    assert!(len.is_power_of_two() && place.start.is_multiple_of(len), "a place has the form that the filter can compare");
+    assert!(
+        len.is_power_of_two() && place.start.is_multiple_of(len),
+        "a place has the form that the filter can compare"
+    );
     let [fd, count, offset] = [low(0), low(2), low(3)];
     vec![
         load(fd),
