@@ -3,7 +3,7 @@
 //! Owns the steps, and the question what the kernel has for them: Landlock, seccomp, and limits of resources. A program
 //! calls [`Sandbox::probe`] at its start, [`Sandbox::begin`] in the parent before the first fork, [`Sandbox::close`] in
 //! each child before it reads a byte that somebody else has written, and [`Sandbox::narrow`] when the child knows which
-//! bytes it may write. `sandbox::calls` has the lists of system calls, `sandbox::filter` the instructions.
+//! bytes it may write. The module `calls` has the lists of system calls, `filter` the instructions.
 //!
 //! Invariants:
 //!
@@ -21,9 +21,6 @@
 //! A tracer skips a call by replacing its number by -1. The kernel then asks the filters about -1. They answer ENOSYS, so the
 //! process goes on with the result that the tracer sets.
 
-mod calls;
-mod filter;
-
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -35,6 +32,11 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd;
+
+pub use calls::Files;
+
+use crate::calls::{self, of_child, of_parent, of_writer};
+use crate::filter::{self, Filter};
 
 /// The newest version of Landlock whose rights are taken: files, TCP, signals, and sockets with abstract names. Later
 /// ones concern the sockets of files, which a log may use.
@@ -59,17 +61,6 @@ enum Landlock {
     Missing,
     Partial,
     Full,
-}
-
-/// The open files to which a process may write.
-#[derive(Debug, Clone, Copy)]
-pub struct Files<'a> {
-    /// Open for appending: the process may append to it.
-    pub appended: BorrowedFd<'a>,
-    /// The process may cut `appended`, but no byte before this offset.
-    pub kept: u64,
-    /// The process may write anywhere in these, until [`Sandbox::narrow`]; it cannot cut them.
-    pub written: [BorrowedFd<'a>; 2],
 }
 
 impl Sandbox {
@@ -109,7 +100,7 @@ impl Sandbox {
             return Ok(());
         }
         prctl::set_no_new_privs()?;
-        self.install(calls::of_parent)
+        self.install(of_parent)
     }
 
     /// The steps of a child that has opened its files: limits, Landlock without any rule, and a filter that removes what
@@ -129,7 +120,7 @@ impl Sandbox {
         let limit = lowest_free()?.max(LEAST_DESCRIPTORS);
         setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;
         prctl::set_dumpable(false)?;
-        self.install(|| calls::of_child(files))
+        self.install(|| of_child(files))
     }
 
     /// The last step of a child: from now on it can write only to `places` of the files that it [could](Files::written)
@@ -138,10 +129,10 @@ impl Sandbox {
     /// # Errors
     /// Any error of prctl(2) or seccomp(2).
     pub fn narrow(self, places: &[(BorrowedFd<'_>, Range<u32>)]) -> io::Result<()> {
-        if self.is_on { self.install(|| calls::of_writer(places)) } else { Ok(()) }
+        if self.is_on { self.install(|| of_writer(places)) } else { Ok(()) }
     }
 
-    fn install(self, filter: impl FnOnce() -> filter::Filter) -> io::Result<()> {
+    fn install(self, filter: impl FnOnce() -> Filter) -> io::Result<()> {
         if self.has_seccomp { filter().install() } else { Ok(()) }
     }
 

@@ -1,6 +1,6 @@
 //! Which system calls a server's parent and its children may make.
 //!
-//! Owns the lists. Used by [`super::Sandbox`]. A call that is in no list returns ENOSYS, as on a kernel that does not
+//! Owns the lists. Used by [`crate::sandbox`]. A call that is in no list returns ENOSYS, as on a kernel that does not
 //! have it: libraries then use another one, and the parent does not die because a new version of glibc tries a new call.
 
 use std::ops::Range;
@@ -8,9 +8,19 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc::{self, c_long};
 
-use super::Files;
-use super::filter::Check::{AtLeast, Has, Is, IsNot, Lacks};
-use super::filter::{ALLOW, FORBIDDEN, Filter, KILL, NOT_IMPLEMENTED};
+use crate::filter::Check::{AtLeast, Has, Is, IsNot, Lacks};
+use crate::filter::{ALLOW, FORBIDDEN, Filter, KILL, NOT_IMPLEMENTED};
+
+/// The open files to which a process may write.
+#[derive(Debug, Clone, Copy)]
+pub struct Files<'a> {
+    /// Open for appending: the process may append to it.
+    pub appended: BorrowedFd<'a>,
+    /// The process may cut `appended`, but no byte before this offset.
+    pub kept: u64,
+    /// The process may write anywhere in these, until [`Sandbox::narrow`](crate::sandbox::Sandbox::narrow); it cannot cut them.
+    pub written: [BorrowedFd<'a>; 2],
+}
 
 /// Calls that the parent, its children and the libraries of both make.
 const NEEDED: &[c_long] = &[
