@@ -180,7 +180,12 @@ const ESCAPES: &[(&str, Attempt, Expected)] = &[
     ("accept", |scene| call(libc::SYS_accept4, &[Scene::fd(&scene.listener)]), Killed),
     (
         "make a link",
-        |_| call(libc::SYS_socketpair, &[libc::AF_UNIX.into(), libc::SOCK_STREAM.into(), 0, address(&mut [0; 2])]),
+        |_| {
+            call(
+                libc::SYS_socketpair,
+                &[libc::AF_UNIX.into(), libc::SOCK_STREAM.into(), 0, [0i32; 2].as_mut_ptr() as c_long],
+            )
+        },
         Killed,
     ),
     (
@@ -225,7 +230,7 @@ const ESCAPES: &[(&str, Attempt, Expected)] = &[
     ("allow core dumps", |_| call(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE.into(), 1]), Killed),
     ("outlive the parent", |_| call(libc::SYS_prctl, &[libc::PR_SET_PDEATHSIG.into(), 0]), Killed),
     ("read limits", |_| call(libc::SYS_prlimit64, &[0, 0, 0, 0]), Killed),
-    ("make a pipe", |_| call(libc::SYS_pipe2, &[address(&mut [0; 2])]), Killed),
+    ("make a pipe", |_| call(libc::SYS_pipe2, &[[0i32; 2].as_mut_ptr() as c_long]), Killed),
     ("make a file in memory", |_| call(libc::SYS_memfd_create, &[address(path("x").as_bytes())]), NOTHING),
 ];
 
@@ -313,7 +318,7 @@ const NEVER: &[(&str, Attempt, Expected)] = &[
 fn whole() -> Option<Sandbox> {
     let (sandbox, missing) = Sandbox::probe();
     if !missing.is_empty() {
-        println!("SKIPPED: the kernel lacks {}", missing.join(", "));
+        eprintln!("SKIPPED: the kernel lacks {}", missing.join(", "));
     }
     missing.is_empty().then_some(sandbox)
 }
