@@ -19,7 +19,7 @@ use nix::unistd;
 use support::*;
 
 /// Every key whose value can be wrong: wrong values, and words of the allowed ones.
-const WRONG: [(&str, &[&str], &str); 18] = [
+const WRONG: [(&str, &[&str], &str); 19] = [
     (
         "SERVER_PORT",
         &["65536", "-1", "+1", "12a45", "0x10", "12345 # the port", "1 2", "99999999999999999999"],
@@ -46,6 +46,7 @@ const WRONG: [(&str, &[&str], &str); 18] = [
     ("UNTYPED", &["yes", "ON", "0"], "on or off"),
     ("LOG_TARGET", &["file", "stdout,syslog", "/dev/null"], "stdout, syslog or both"),
     ("STORAGE_FILEPATH", &[], "a path"),
+    ("SANDBOX", &["yes", "ON", "required"], "on, require or off"),
 ];
 
 #[test]
@@ -199,7 +200,7 @@ fn a_file_may_hold_every_key() {
          CLIENT_AMOUNT = 1\nSTORAGE_FILEPATH = store/rows.csv\n; numbers\nLOTTERY_WINNER_NUMBER = 42\nMAX_CONNECTIONS = 2\n\
          MAX_PER_SOURCE = 2\nPENALTY = 1s\n\
          IDLE_TIMEOUT = 1h\nMESSAGE_TIMEOUT = 1m30s\nNEWCOMER_TIMEOUT = 1m\nDRAW_WAIT = 0s\nSHUTDOWN_GRACE = 600s\nDURABILITY = batch\nUNTYPED = off\n\
-         LOG_TARGET = both\nSYSLOG_SOCKET = {}\n",
+         LOG_TARGET = both\nSYSLOG_SOCKET = {}\nSANDBOX = off\n",
         syslog.display()
     );
     write_file(&setup.path("all.ini"), text);

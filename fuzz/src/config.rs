@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use loteria::config::server::{Config, KEYS, MaxConnections, Untyped};
+use loteria::config::server::{Config, KEYS, MaxConnections, Sandboxing, Untyped};
 use loteria::config::{Error, client, parse_duration};
 use loteria::durability::Durability;
 use loteria::logging::{Level, value};
@@ -123,6 +123,12 @@ fn server_has(config: &Config, keys: &Settings) {
     };
     assert_eq!(durability, text("DURABILITY", "end"));
     assert_eq!(config.untyped == Untyped::On, text("UNTYPED", "on") == "on");
+    let sandbox = match config.sandbox {
+        Sandboxing::On => "on",
+        Sandboxing::Require => "require",
+        Sandboxing::Off => "off",
+    };
+    assert_eq!(sandbox, text("SANDBOX", "on"));
     for (key, default, found) in [
         ("PENALTY", "off", config.penalty),
         ("IDLE_TIMEOUT", "120s", Some(config.idle_timeout)),
@@ -159,6 +165,7 @@ fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
         "PENALTY" => value == "off" || seconds(value).is_some(),
         "DURABILITY" => ["process", "end", "batch"].contains(&value),
         "UNTYPED" => ["on", "off"].contains(&value),
+        "SANDBOX" => ["on", "require", "off"].contains(&value),
         "LOG_TARGET" => ["stdout", "syslog", "both"].contains(&value),
         _ => true,
     }

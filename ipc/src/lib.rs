@@ -2,7 +2,7 @@
 //!
 //! This crate is the mechanism of such a server. It never knows what a bet, an agency or a draw is. All `unsafe`
 //! blocks of the workspace are in it: they fork, end a child, reap, ask for or set the action of a signal, close or move
-//! descriptors by their numbers, and give the kernel an advice.
+//! descriptors by their numbers, give the kernel an advice, and ask it for an action of filters.
 //!
 //! ```text
 //!    parent process                                       child process
@@ -12,6 +12,7 @@
 //!    signals::SignalSource (SIGTERM, SIGCHLD)             signals::SignalSource (its own)
 //!    events::Poller (epoll, many descriptors)             events::wait (poll, a few descriptors)
 //!    holders::holder (who has the lock)                   lock::exclusive (flock, on a file that it opened)
+//!    sandbox::Sandbox::begin (before the first fork)      sandbox::Sandbox::close, narrow (before it parses bytes)
 //!    process::reap_child ◀──── SIGCHLD, exit code ─────── the end of run
 //! ```
 //!
@@ -29,9 +30,13 @@
 //! | [`events`] | poll, epoll and deadlines | reads, writes or closes a descriptor that it watches |
 //! | [`lock`] | flock with a bounded wait | opens a file |
 //! | [`holders`] | which process holds a lock | takes a lock, or signals a process |
+//! | [`sandbox`] | what a process gives up before it parses bytes | gives anything back |
+//! | `calls` | the system calls that parent and children may make | interprets a result |
+//! | `filter` | instructions for the kernel's filter | knows which call is which |
 //! | [`writeback`] | the early start of writes to the disk | replaces a sync |
 //!
-//! [`nursery`] uses [`process`], and both use [`signals`] and [`descriptors`]. [`link`] uses [`descriptors`]. No other module
+//! [`nursery`] uses [`process`], and both use [`signals`] and [`descriptors`]. [`link`] uses [`descriptors`].
+//! [`sandbox`] uses `calls`, and both use `filter`. No other module
 //! uses another one.
 //!
 //! # Traps of a forking server
@@ -57,17 +62,22 @@
 //! | SIGCHLDs merge | [`process::reap`](process::reap#trap-sigchlds-merge) | `exits::merged_sigchlds_report_each_child_once` |
 //! | nix does not know real-time signals | [`process::Exit`](process::Exit::KilledByRealTimeSignal) | `exits::real_time_signal_is_reported_for_the_right_child` |
 //! | the end of a link and SIGCHLD come in either order | [`link`](link#trap-the-end-of-a-link-and-sigchld-come-in-either-order) | `links::end_of_a_link_may_come_before_the_exit`, `links::messages_stay_in_order_and_outlive_their_sender` |
+//! | a file has more doors than one | [`sandbox`](sandbox#trap-a-file-has-more-doors-than-one) | `sandbox::writes_elsewhere_fail` |
+//! | a skipped call is filtered again | [`sandbox`](sandbox#trap-a-skipped-call-is-filtered-again) | `sandbox::escapes_fail` |
 //! | ECONNRESET comes before the last messages | [`link::Link::receive`](link::Link::receive) | `links::messages_of_a_killed_peer_arrive_before_the_end` |
 //!
 //! Two more traps lie outside this crate, and the program must avoid them. A `syslog` connection fixes the pid when it
 //! is opened, so a child must open its own. Counters and results that outlive a child belong in the parent or in a file.
 
+mod calls;
 pub mod descriptors;
 pub mod events;
+mod filter;
 pub mod holders;
 pub mod link;
 pub mod lock;
 pub mod nursery;
 pub mod process;
+pub mod sandbox;
 pub mod signals;
 pub mod writeback;

@@ -32,7 +32,7 @@ const ADDRESSES: &str = "all, or one to eight different IP addresses, like 127.0
 const KUBERNETES: &str =
     "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
-pub const KEYS: [&str; 20] = [
+pub const KEYS: [&str; 21] = [
     "SERVER_PORT",
     "LISTEN_ADDRESS",
     "SERVER_IP",
@@ -53,7 +53,19 @@ pub const KEYS: [&str; 20] = [
     "UNTYPED",
     "LOG_TARGET",
     "SYSLOG_SOCKET",
+    "SANDBOX",
 ];
+
+/// Whether the processes give up what they do not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandboxing {
+    /// As far as the kernel has the means.
+    On,
+    /// Completely; otherwise the server does not start.
+    Require,
+    /// Not at all.
+    Off,
+}
 
 /// Most children that are alive at the same time; above CLIENT_AMOUNT, except for a default that has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +124,8 @@ pub struct Config {
     pub durability: Durability,
     /// UNTYPED: whether bets without a type byte are taken.
     pub untyped: Untyped,
+    /// SANDBOX: whether the processes give up what they do not need.
+    pub sandbox: Sandboxing,
 }
 
 /// Whether single bets and untyped batches are taken.
@@ -178,6 +192,12 @@ impl Config {
             untyped: set.get("UNTYPED", Untyped::On, "on or off", |text| match text {
                 "on" => Some(Untyped::On),
                 "off" => Some(Untyped::Off),
+                _ => None,
+            })?,
+            sandbox: set.get("SANDBOX", Sandboxing::On, "on, require or off", |text| match text {
+                "on" => Some(Sandboxing::On),
+                "require" => Some(Sandboxing::Require),
+                "off" => Some(Sandboxing::Off),
                 _ => None,
             })?,
         })
@@ -325,6 +345,7 @@ mod tests {
             ("UNTYPED", "no"),
             ("LOG_TARGET", "file"),
             ("STORAGE_FILEPATH", ""),
+            ("SANDBOX", "yes"),
         ] {
             let error = from(&[(key, bad)]).unwrap_err();
             assert!(error.starts_with(&format!("{key}: {bad:?} is not allowed, it must be ")), "{error}");

@@ -40,9 +40,11 @@ pub fn start(level: Level, targets: &Targets) -> io::Result<()> {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             event!(Critical, "panic", fail, error = message, place = place);
         }));
+        // Reads the zone now. A process that has closed its sandbox could not.
+        let utc_offset = zone::offset();
         if let Some(tz) = zone::not_understood() {
             let aviso = "TZ is not understood, the times of the log have another offset from UTC";
-            event!(Warning, "config", in_progress, aviso = aviso, tz = tz, utc_offset = zone::offset());
+            event!(Warning, "config", in_progress, aviso = aviso, tz = tz, utc_offset = utc_offset);
         }
     }
     Ok(())

@@ -67,6 +67,14 @@ pub enum Error {
         /// The setting.
         path: PathBuf,
     },
+    /// SANDBOX=require, and the kernel or the container lacks a part of the sandbox.
+    #[error(
+        "SANDBOX: require is not possible, this kernel or container lacks {missing}; set it to on to leave that out"
+    )]
+    Sandbox {
+        /// The parts.
+        missing: String,
+    },
     /// A system call failed that the server cannot do without.
     #[error("{action}: {source}")]
     System {
@@ -83,9 +91,10 @@ impl Error {
         match self {
             Self::Stopped => ExitStatus::Done,
             Self::Storage(_) | Self::StorageBroken => ExitStatus::StorageBroken,
-            Self::Descriptors { .. } | Self::DescriptorsOfAgencies { .. } | Self::StorageName { .. } => {
-                ExitStatus::WrongUse
-            }
+            Self::Descriptors { .. }
+            | Self::DescriptorsOfAgencies { .. }
+            | Self::StorageName { .. }
+            | Self::Sandbox { .. } => ExitStatus::WrongUse,
             Self::Locked { .. } | Self::Listen { .. } | Self::System { .. } => ExitStatus::Failed,
         }
     }

@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 use ipc::descriptors::FIRST_PARKED;
 use ipc::events::{self, PollFd, PollFlags};
 use ipc::nursery::{MOST_HELD, Nursery};
+use ipc::sandbox::Sandbox;
 use ipc::signals::{Signal, SignalSource};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::{Error, system};
 use super::listener::Listener;
 use super::parent::Server;
-use crate::config::server::{Config, MaxConnections};
+use crate::config::server::{Config, MaxConnections, Sandboxing};
 use crate::draw::Ledger;
 use crate::event;
 use crate::session::Common;
@@ -57,12 +58,13 @@ pub enum Purpose {
 /// Runs the four steps of the module's documentation. Returns a server that listens.
 ///
 /// # Errors
-/// [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS, and
+/// [`Error::Sandbox`] if SANDBOX=require and the kernel lacks a part of the sandbox; [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS, and
 /// [`Error::DescriptorsOfAgencies`] if it is too low for the agencies; [`Error::StorageName`] if two files of the lottery
 /// would have the same path; [`Error::Locked`] if another server still holds the life lock after 5 s; [`Error::Listen`]
 /// if the port cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`] after a stop signal;
 /// [`Error::System`] if any other system call fails.
 pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result<Server, Error> {
+    let sandbox = probe_sandbox(config.sandbox)?;
     let room_for_new_children = fit_into_descriptor_limit(&mut config)?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
     let paths = paths_of(&config)?;
@@ -81,8 +83,25 @@ pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result
         ledger.record_draw();
     }
     let nursery = Nursery::new(room_for_new_children).map_err(system("pipe"))?;
-    let common = Common { config, location, life_lock };
+    let common = Common { config, location, life_lock, sandbox };
+    // The files are made and the port is bound. No client can connect before this.
+    sandbox.begin().map_err(system("seccomp"))?;
     Server::listen(common, (listener, nursery), store, (ledger, slots), [stop, child_ended])
+}
+
+/// Asks what the kernel has for a sandbox; logs a warning if something is missing and may be.
+fn probe_sandbox(wanted: Sandboxing) -> Result<Sandbox, Error> {
+    if wanted == Sandboxing::Off {
+        return Ok(Sandbox::OFF);
+    }
+    let (sandbox, missing) = Sandbox::probe();
+    let missing = missing.join(", ");
+    match wanted {
+        Sandboxing::Require if !missing.is_empty() => return Err(Error::Sandbox { missing }),
+        _ if missing.is_empty() => {}
+        _ => event!(Warning, "sandbox", in_progress, missing = missing),
+    }
+    Ok(sandbox)
 }
 
 /// The command `--repair`: makes a plan, carries it out, and adopts the files as a start does. Binds no port.

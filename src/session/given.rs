@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use ipc::nursery::Parting;
 use ipc::process::Handover;
+use ipc::sandbox::Sandbox;
 
 use crate::config::server::Config;
 use crate::draw::Ledger;
@@ -39,6 +40,8 @@ pub struct Common {
     pub location: Location,
     /// Locked until the last process closes it: while a child of this server lives, no other server starts.
     pub life_lock: LifeLock,
+    /// What a session gives up before it parses a byte.
+    pub sandbox: Sandbox,
 }
 
 impl Handover for Given {

@@ -122,6 +122,7 @@ pub fn closed(ip: IpAddr, close: &Close, announced: Option<u8>) {
         }
         (Close::Cut(why), None) => event!(Error, "receive_message", fail, ip = ip, error = why),
         (Close::Failed(e), _) => event!(Error, "close_connection", fail, ip = ip, error = e),
+        (Close::Unsafe(e), _) => event!(Error, "sandbox", fail, ip = ip, error = e),
         (Close::Stopping, _) => event!(Info, "close_connection", success, ip = ip),
         (Close::Idle, _) => left(ip, "sin mensajes durante IDLE_TIMEOUT"),
         (Close::Dismissed(why) | Close::DismissedWithAnswer(why), _) => match why {

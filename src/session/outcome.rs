@@ -81,6 +81,8 @@ pub enum Close {
     Replaced,
     /// A sync failed.
     StorageBroken,
+    /// A step of the sandbox failed: this process must parse no byte.
+    Unsafe(io::Error),
     /// The connection or the link failed.
     Failed(io::Error),
 }

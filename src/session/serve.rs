@@ -37,6 +37,8 @@ pub struct Session {
     slots: Rc<Slots>,
     /// A slot that the parent has assigned since then.
     assigned: Option<Slot>,
+    /// The slot outside of which this process can write no tally and no end.
+    confined: Option<Slot>,
     admission: Admission,
     questions: Questions,
     decoder: Decoder,
@@ -56,6 +58,7 @@ impl Session {
             peer,
             slots,
             assigned: None,
+            confined: None,
             admission: Admission::new(ledger, common.config.untyped),
             questions: Questions::new(Instant::now()),
             decoder: Decoder::new(),
@@ -65,21 +68,24 @@ impl Session {
         };
         let close = session.prepare().map_or_else(|close| close, |()| session.converse());
         session.close(&close);
-        if let Close::StorageBroken = close { ExitStatus::StorageBroken } else { ExitStatus::Done }
+        match close {
+            Close::StorageBroken => ExitStatus::StorageBroken,
+            Close::Unsafe(_) => ExitStatus::NotSetUp,
+            _ => ExitStatus::Done,
+        }
     }
 
-    /// Waits for the first byte, and does everything that the conversation will need from outside of this process: from then
-    /// on, bytes of the client are parsed. A connection that ends, or stays silent, before its first byte is left to
-    /// [`Session::converse`].
+    /// Waits for the first byte, does everything that the conversation will need from outside of this process, and closes
+    /// the sandbox: from then on, bytes of the client are parsed. A connection that ends, or stays silent, before its first
+    /// byte is left to [`Session::converse`], without files.
     fn prepare(&mut self) -> Result<(), Close> {
-        let Wake::ClientReady = self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))? else {
-            return Ok(());
-        };
-        let Some(first) = self.connection.first_byte() else { return Ok(()) };
-        if detect::generation(first) != Generation::Echo {
+        let wake = self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))?;
+        let first = if wake == Wake::ClientReady { self.connection.first_byte() } else { None };
+        if first.is_some_and(|first| detect::generation(first) != Generation::Echo) {
             self.store = Some(open_store(&self.common, self.connection.link().clone()));
         }
-        Ok(())
+        let files = self.store.as_ref().and_then(|store| store.as_ref().ok()).map(Store::writable);
+        self.common.sandbox.close(files).map_err(Close::Unsafe)
     }
 
     /// Serves requests until there is a reason to close the connection. Returns the reason.
@@ -287,8 +293,18 @@ impl Session {
         self.slots.of(agency).or(self.assigned.filter(|slot| slot.agency == agency))
     }
 
-    /// The slot of `agency`. Asks the parent if the agency was new after the fork, which needs CLIENT_AMOUNT=0.
+    /// The slot of `agency`. From now on, this process can write to no other one.
     fn slot(&mut self, agency: AgencyId) -> Result<Slot, Outcome> {
+        let slot = self.find_slot(agency)?;
+        if let (None, Some(Ok(store))) = (self.confined, &self.store) {
+            self.common.sandbox.narrow(&store.places(slot)).map_err(Close::Unsafe)?;
+            self.confined = Some(slot);
+        }
+        Ok(slot)
+    }
+
+    /// The slot of `agency`. Asks the parent if the agency was new after the fork, which needs CLIENT_AMOUNT=0.
+    fn find_slot(&mut self, agency: AgencyId) -> Result<Slot, Outcome> {
         if let Some(slot) = self.known_slot(agency) {
             return Ok(slot);
         }

@@ -15,6 +15,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops;
 use std::os::unix::fs::FileExt;
 
 use super::boot::Boot;
@@ -206,7 +207,7 @@ pub struct PairOffset(u64);
 
 impl PairOffset {
     /// The head.
-    const HEAD: Self = Self(HEAD_AT);
+    pub const HEAD: Self = Self(HEAD_AT);
 
     /// Slot `number`.
     pub fn slot(number: u32) -> Self {
@@ -216,6 +217,12 @@ impl PairOffset {
     /// The offset of the first half.
     pub fn at(self) -> u64 {
         self.0
+    }
+
+    /// The place of both halves.
+    pub fn place(self) -> ops::Range<u32> {
+        let at = u32::try_from(self.0).expect("books have at most 128 MB");
+        at..at + PAIR_LEN as u32
     }
 }
 
@@ -299,6 +306,12 @@ impl Pair<Head> {
         }
         Ok(pair)
     }
+}
+
+/// The place of the mark.
+pub fn place_of_mark() -> ops::Range<u32> {
+    let at = u32::try_from(MARK_AT).expect("it is in the first page");
+    at..at + HALF_LEN as u32
 }
 
 /// Marks the head as doubtful. Needs no lock: all processes write the same bytes, and nobody removes the mark. A mark that is

@@ -14,6 +14,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops;
 use std::os::unix::fs::FileExt;
 
 use super::reader::Range;
@@ -182,6 +183,12 @@ impl Unit {
     /// The error of pwrite(2).
     pub fn write(&self, draw: &File, number: u32) -> io::Result<()> {
         draw.write_all_at(&record::sealed(self), unit_at(number))
+    }
+
+    /// The place of the unit of slot `number`.
+    pub fn place(number: u32) -> ops::Range<u32> {
+        let at = u32::try_from(unit_at(number)).expect("the units have at most 32 MB");
+        at..at + LEN as u32
     }
 }
 

@@ -1,9 +1,13 @@
 //! The verbs that sessions, the draw and the parent use, and when data is made durable.
 
 use std::fs::File;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use super::books::{self, Entry};
+use ipc::sandbox;
+
+use super::books::{self, Entry, PairOffset};
 use super::commit::{self, Locked, Origin};
 use super::draw_file::{self, Unit};
 use super::error::{Error, Result};
@@ -53,6 +57,21 @@ impl Store {
     /// The file that carries the data lock.
     pub fn data_lock(&self) -> &File {
         &self.files.books
+    }
+
+    /// What a session may do to the files: append bets, cut them no shorter than they are committed now, and write to
+    /// `books` and `draw`. If the committed length cannot be read, the session cuts nothing, because it recovers nothing.
+    pub fn writable(&self) -> sandbox::Files<'_> {
+        let Files { bets, books, draw, .. } = &self.files;
+        let kept = commit::newest_head(&self.files).map_or(u64::MAX, |head| head.committed);
+        sandbox::Files { appended: bets.as_fd(), kept, written: [books.as_fd(), draw.as_fd()], locked: books.as_fd() }
+    }
+
+    /// The places in `books` and `draw` to which the session of `slot` writes: the head, the mark, its slot, its unit.
+    pub fn places(&self, slot: Slot) -> [(BorrowedFd<'_>, Range<u32>); 4] {
+        let [books, draw] = [self.files.books.as_fd(), self.files.draw.as_fd()];
+        let [head, own] = [PairOffset::HEAD, PairOffset::slot(slot.number)].map(PairOffset::place);
+        [(books, head), (books, books::place_of_mark()), (books, own), (draw, Unit::place(slot.number))]
     }
 
     /// Stores `rows`, a group of bets of the agency of `slot`, all or none; at most

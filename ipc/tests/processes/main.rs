@@ -15,6 +15,7 @@ mod locks;
 mod map;
 mod nursery;
 mod orphans;
+mod sandbox;
 mod signals;
 mod support;
 
@@ -100,6 +101,14 @@ const TESTS: &[(&str, fn())] = &tests! {
         send_to_a_closed_peer_fails_without_sigpipe,
         full_link_fails_instead_of_blocking,
         invalid_packet_is_an_error_and_hides_no_later_message,
+    }
+    sandbox {
+        work_of_a_server_goes_on,
+        panic_is_101,
+        escapes_fail,
+        writes_elsewhere_fail,
+        landlock_alone_closes_files_network_and_processes,
+        process_that_is_off_gives_up_nothing,
     }
     echo {
         clients_at_once_get_their_bytes_back,

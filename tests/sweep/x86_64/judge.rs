@@ -125,9 +125,17 @@ fn ending(aim: Aim, hit: Hit, (pid, role, exit): (i32, Role, Exit), played: &Pla
     demand(exit == Exit::Code(0) || logged, &format!("no line reports that {role:?} {pid} ended with {exit:?}"))
 }
 
-/// A child that would outlive its parent, or still has foreign descriptors, does not serve.
+/// A child that would outlive its parent, still has foreign descriptors, or has no sandbox does not serve.
 fn untied(aim: Aim, hit: Hit, played: &Played) -> Verdict {
-    let sets_up = [libc::SYS_prctl, libc::SYS_getdents64].contains(&aim.call) && aim.role != Role::Parent;
+    const SETTING_UP: [i64; 6] = [
+        libc::SYS_prctl,
+        libc::SYS_getdents64,
+        libc::SYS_prlimit64,
+        libc::SYS_seccomp,
+        libc::SYS_landlock_create_ruleset,
+        libc::SYS_landlock_restrict_self,
+    ];
+    let sets_up = SETTING_UP.contains(&aim.call) && aim.role != Role::Parent;
     let given_up = Exit::Code(ipc::process::NOT_SET_UP.into());
     let served = !played.trace.ends.iter().any(|&(pid, _, exit)| (pid, exit) == (hit.pid, given_up));
     let failed = sets_up && matches!(aim.fault, Fault::Error(_));

@@ -36,8 +36,6 @@ pub enum On {
     Release,
     /// A duplicate of a descriptor.
     Duplicate,
-    /// The tie of a child to its parent.
-    Tie,
 }
 
 /// How a call fails.
@@ -132,7 +130,16 @@ const FAILING: &[Row] = &[
     Row(libc::SYS_clone, "clone", On::Any, &[EAGAIN, ENOMEM], How::Undone),
     Row(libc::SYS_clone3, "clone3", On::Any, &[EAGAIN], How::Undone),
     Row(libc::SYS_waitid, "waitid", On::Any, &[EINTR], How::Undone),
-    Row(libc::SYS_prctl, "prctl", On::Tie, &[EPERM], How::Undone),
+    Row(libc::SYS_prctl, "prctl", On::Any, &[EPERM], How::Undone),
+    Row(libc::SYS_seccomp, "seccomp", On::Any, &[EINVAL, ENOMEM], How::Undone),
+    Row(
+        libc::SYS_landlock_create_ruleset,
+        "landlock_create_ruleset",
+        On::Any,
+        &[EMFILE, ENOMEM, EOPNOTSUPP],
+        How::Undone,
+    ),
+    Row(libc::SYS_landlock_restrict_self, "landlock_restrict_self", On::Any, &[E2BIG], How::Undone),
     Row(libc::SYS_kill, "kill", On::Any, &[EPERM], How::Undone),
 ];
 
@@ -201,7 +208,6 @@ pub fn on(pid: i32, call: c_long, args: [u64; 4]) -> On {
         libc::SYS_flock if has(1, libc::LOCK_UN) => On::Release,
         libc::SYS_epoll_ctl if args[1] == libc::EPOLL_CTL_DEL as u64 => On::Release,
         libc::SYS_fcntl if args[1] == libc::F_DUPFD_CLOEXEC as u64 => On::Duplicate,
-        libc::SYS_prctl if args[0] == libc::PR_SET_PDEATHSIG as u64 => On::Tie,
         libc::SYS_recvfrom | libc::SYS_sendto => match opened(pid, args[0]) {
             Some(target) if target.starts_with("pipe:") => On::Pipe,
             // Connections are non-blocking already, and have no such flag at each call.
