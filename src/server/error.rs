@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::exit_code::ExitStatus;
 use crate::storage;
+use crate::tls;
 
 /// Why a server does not start, or no longer runs.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,9 @@ pub enum Error {
         /// The setting.
         path: PathBuf,
     },
+    /// A file of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// A system call failed that the server cannot do without.
     #[error("{action}: {source}")]
     System {
@@ -82,7 +86,7 @@ impl Error {
         match self {
             Self::Stopped => ExitStatus::Done,
             Self::Storage(_) | Self::StorageBroken => ExitStatus::StorageBroken,
-            Self::Descriptors { .. } | Self::DescriptorsOfAgencies { .. } | Self::StorageName { .. } => {
+            Self::Descriptors { .. } | Self::DescriptorsOfAgencies { .. } | Self::StorageName { .. } | Self::Tls(_) => {
                 ExitStatus::WrongUse
             }
             Self::Locked { .. } | Self::Listen { .. } | Self::System { .. } => ExitStatus::Failed,

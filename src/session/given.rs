@@ -13,6 +13,7 @@ use crate::logging;
 use crate::messages::ChildEnd;
 use crate::storage::lifelock::LifeLock;
 use crate::storage::{Location, Slots};
+use crate::tls::server::Acceptor;
 
 /// Everything that a session gets from the parent.
 pub struct Given {
@@ -39,6 +40,8 @@ pub struct Common {
     pub location: Location,
     /// Locked until the last process closes it: while a child of this server lives, no other server starts.
     pub life_lock: LifeLock,
+    /// Accepts TLS; `None` if the settings turn it off.
+    pub tls: Option<Acceptor>,
 }
 
 impl Handover for Given {

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::protocol::Code;
+use crate::tls::{Broken, server};
 
 /// How a request ends that is not carried out.
 #[derive(Debug)]
@@ -74,8 +75,20 @@ pub enum Close {
     Stopping,
     /// A sync failed.
     StorageBroken,
+    /// TLS failed: the handshake, or a record after it. The client has been told why.
+    Tls(String),
     /// The connection or the link failed.
     Failed(io::Error),
+}
+
+impl From<Broken> for Close {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Socket(e) => e.into(),
+            Broken::Tls(e) => Self::Tls(server::reason(&e)),
+            Broken::NotTls => Self::Tls("the first byte is not one of TLS".to_owned()),
+        }
+    }
 }
 
 impl From<io::Error> for Close {

@@ -10,13 +10,14 @@ use std::time::Instant;
 use ipc::events::{HANGUP, PollFlags};
 use ipc::signals::SignalSource;
 
-use super::admission::{Admission, Admitted};
+use super::admission::{Admission, Admitted, Speaker};
 use super::connection::{Connection, Wake};
 use super::given::{Common, Given};
 use super::group::Group;
 use super::journal::{self, Summary};
 use super::outcome::{Close, Outcome, Refusal};
 use crate::bet::AgencyId;
+use crate::config::server::Plaintext;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
@@ -24,6 +25,7 @@ use crate::messages::{ChildEnd, Intake, Order};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Generation, Malformed, Request, detect, encoder};
 use crate::storage::{self, Slot, Slots, Store, Stored};
+use crate::tls;
 
 /// One connection, and the state that its child keeps for it.
 pub struct Session {
@@ -54,7 +56,7 @@ impl Session {
             peer,
             slots,
             assigned: None,
-            admission: Admission::new(ledger),
+            admission: Admission::new(ledger, speaker_without_tls(&common)),
             decoder: Decoder::new(),
             group: Group::default(),
             deadline: Instant::now() + common.config.message_timeout,
@@ -73,7 +75,15 @@ impl Session {
             return Ok(());
         };
         let Some(first) = self.connection.first_byte() else { return Ok(()) };
-        if detect::generation(first) != Generation::Echo {
+        let is_tls = match &self.common.tls {
+            Some(acceptor) if first == tls::FIRST_BYTE => {
+                self.connection.start_tls(acceptor)?;
+                true
+            }
+            _ => false,
+        };
+        // TLS hides what the client wants.
+        if is_tls || detect::generation(first) != Generation::Echo {
             self.store = Some(open_store(&self.common, self.connection.link().clone()));
         }
         Ok(())
@@ -107,17 +117,30 @@ impl Session {
         match self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))? {
             Wake::ClientReady => self.take_bytes(),
             Wake::StopRequested | Wake::Ordered(_) => Ok(()),
-            Wake::TimedOut if self.decoder.mid_message() => Err(Close::Cut("the message was not complete in time")),
-            Wake::TimedOut => Err(Close::Idle),
+            Wake::TimedOut => Err(self.late()),
+        }
+    }
+
+    /// The deadline has passed.
+    fn late(&self) -> Close {
+        match (self.connection.is_handshaking(), self.decoder.mid_message()) {
+            (true, _) => Close::Tls("the TLS handshake was not complete in time".to_owned()),
+            (false, true) => Close::Cut("the message was not complete in time"),
+            (false, false) => Close::Idle,
         }
     }
 
     fn take_bytes(&mut self) -> Result<(), Close> {
         let between_messages = !self.decoder.mid_message();
         match self.connection.read(self.decoder.space())? {
+            // A client may send bytes of TLS for ever that hold no message.
+            None if Instant::now() >= self.deadline => Err(self.late()),
             None => Ok(()),
             Some(0) => self.end_of_stream(),
             Some(len) => {
+                if self.connection.is_tls() && self.decoder.generation().is_none() {
+                    self.identify()?;
+                }
                 // The first message keeps its deadline, which counts from accept. Each later message gets its deadline
                 // with its first bytes.
                 if between_messages && self.decoder.generation().is_some() {
@@ -129,8 +152,24 @@ impl Session {
         }
     }
 
+    /// The handshake has ended, and the first bytes of a message have arrived.
+    fn identify(&mut self) -> Result<(), Close> {
+        let agency = self.connection.agency();
+        let agency = agency.ok_or_else(|| Close::Tls("the client has proved no agency".to_owned()))?;
+        journal::proved(self.peer, agency);
+        self.admission.restrict(Speaker::Agency(agency));
+        Ok(())
+    }
+
     /// Handles the client's end of stream, which may complete a request: an echo without its line feed.
     fn end_of_stream(&mut self) -> Result<(), Close> {
+        if self.connection.is_handshaking() {
+            return Err(Close::Tls("the connection ended inside the TLS handshake".to_owned()));
+        }
+        if self.connection.is_truncated() {
+            // The end may be forged: it completes no message.
+            return Err(Close::PeerClosed);
+        }
         match self.decoder.end_of_stream() {
             Ok(Some(request)) => self.answer(&request),
             Ok(None) if self.decoder.mid_message() => {
@@ -203,7 +242,13 @@ impl Session {
 
     fn refuse_malformed(&mut self, malformed: Malformed) -> Close {
         let summary = Summary::of_fragment(self.decoder.announced());
-        self.refuse(&summary, &Refusal::because(Code::ProtocolBroken, malformed))
+        let refusal = match malformed {
+            Malformed::UnknownType(tls::FIRST_BYTE) if !self.connection.is_tls() => {
+                Refusal::because(Code::ProtocolBroken, format_args!("{malformed}: a TLS client, and TLS is off"))
+            }
+            malformed => Refusal::because(Code::ProtocolBroken, malformed),
+        };
+        self.refuse(&summary, &refusal)
     }
 
     /// Logs the refusal, and sends its code. Returns the reason to close.
@@ -367,14 +412,23 @@ impl Session {
     /// Logs the reason to close, and lets the client read its last answer. Reports lost log lines to the parent.
     fn close(&mut self, close: &Close) {
         journal::closed(self.peer, close, self.decoder.announced());
-        if matches!(close, Close::Spent | Close::Refused | Close::Stopping) {
-            self.connection.linger();
+        match close {
+            Close::Spent | Close::Refused | Close::Stopping | Close::Tls(_) => self.connection.linger(),
+            _ => self.connection.close_tls(Instant::now()),
         }
         let lost = logging::take_lost();
         if lost > 0 {
             // If the parent is gone, no process is left to log the number.
             let _ = self.connection.link().report_lines_lost(lost);
         }
+    }
+}
+
+/// Who a client without TLS may be.
+fn speaker_without_tls(common: &Common) -> Speaker {
+    match &common.config.tls {
+        Some(tls) if tls.plaintext == Plaintext::EchoOnly => Speaker::EchoOnly,
+        _ => Speaker::Anyone,
     }
 }
 
