@@ -78,9 +78,9 @@ pub fn reason(error: &rustls::Error) -> String {
     match error {
         NoCertificatesPresented => "the client has no certificate".to_owned(),
         InvalidCertificate(defect) => format!("the client's certificate was refused: {}", certificate(defect)),
-        AlertReceived(AlertDescription::UnknownCA | AlertDescription::BadCertificate) => {
-            "the client does not trust the server's certificate, or expects another name in it".to_owned()
-        }
+        AlertReceived(
+            AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::DecryptError,
+        ) => "the client does not trust the server's certificate, or expects another name in it".to_owned(),
         AlertReceived(AlertDescription::CertificateExpired) => {
             "the client refused the server's certificate: it has expired or is not valid yet".to_owned()
         }
