@@ -324,6 +324,7 @@ fn error_of(broken: Broken, peer: SocketAddr) -> Error {
 mod tests {
     use super::*;
     use crate::protocol::{Answer, Code, typed};
+    use std::io::Write;
     use std::net::TcpListener;
 
     /// More bytes than the socket buffers of both ends hold.
