@@ -7,8 +7,8 @@ use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, version};
 
 use super::file::{Error, File};
-use super::stream::{Broken, Stream};
-use super::{name, provider};
+use super::name;
+use super::stream::{Broken, Stream, provider};
 use crate::bet::AgencyId;
 
 /// The name of a server in its certificate.

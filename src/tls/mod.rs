@@ -25,17 +25,6 @@ mod stream;
 mod verifier;
 mod wire;
 
-use std::sync::Arc;
-
-use rustls::crypto::{CryptoProvider, ring};
-
 pub use self::file::{Error, File};
-pub use self::stream::{Broken, Stream};
+pub use self::stream::{Broken, FIRST_BYTE, Stream};
 pub use self::wire::Wire;
-
-/// The first byte of a TLS connection: a record of type handshake.
-pub const FIRST_BYTE: u8 = 0x16;
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}

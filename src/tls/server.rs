@@ -6,10 +6,10 @@ use rustls::server::{NoServerSessionStorage, ServerConnection, WebPkiClientVerif
 use rustls::{AlertDescription, CertificateError, ServerConfig, version};
 
 use super::file::{Error, File};
-use super::stream::{Broken, Stream};
+use super::name;
+use super::stream::{Broken, Stream, provider};
 use super::verifier::AgencyVerifier;
 use super::wire::Wire;
-use super::{name, provider};
 use crate::bet::AgencyId;
 
 /// The server's files.

@@ -7,15 +7,24 @@
 //! [`Stream::has_unread`].
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
 
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::{Connection, Error};
 
+/// The first byte of a TLS connection: a record of type handshake.
+pub const FIRST_BYTE: u8 = 0x16;
 /// Most plaintext that waits for its encryption, and most encrypted bytes that wait for the socket.
 const UNSENT_MAX: usize = 64 * 1024;
 /// Most reads of the socket in one call: a client that sends records without content must not keep the caller from its
 /// deadlines.
 const READS_MAX: usize = 16;
+
+/// The algorithms of both sides.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
 
 /// Why a connection cannot be used any more.
 #[derive(Debug)]

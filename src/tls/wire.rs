@@ -8,8 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustls::pki_types::CertificateDer;
 
-use super::FIRST_BYTE;
-use super::stream::{Broken, Stream};
+use super::stream::{Broken, FIRST_BYTE, Stream};
 
 /// The first byte of a peer that refuses the handshake: a record of type alert.
 const ALERT: u8 = 0x15;
