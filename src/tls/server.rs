@@ -25,7 +25,8 @@ pub struct Files {
     pub revoked: Option<File>,
 }
 
-/// Accepts TLS connections of agencies. Starts no thread and has no descriptor, so it may be used after a fork.
+/// Accepts TLS connections of agencies. It may be used after a fork: it starts no thread, has no descriptor, and takes every
+/// random number from the kernel, so no two children have the same.
 #[derive(Debug, Clone)]
 pub struct Acceptor(Arc<ServerConfig>);
 
