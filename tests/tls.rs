@@ -510,14 +510,15 @@ fn many_batches_in_few_records_are_all_answered() {
     let pki = Pki::new();
     let server = pki.setup(1).set("IDLE_TIMEOUT", "600s").set("LOGGING_LEVEL", "INFO").start();
     let mut client = pki.connect(&server, &pki.agency(1));
-    for size in [1, 5, 60, 255] {
-        // The socket is empty while most of these bytes are still decrypted and unread.
-        client.send(&batch_of(1, size, 1).repeat(40));
-        for _ in 0..40 {
+    // The first is one record, and more than the first buffer of the session: the socket is empty while its second half is
+    // decrypted and unread.
+    for (size, times) in [(60, 9), (1, 40), (5, 40), (60, 40), (255, 40)] {
+        client.send(&batch_of(1, size, 1).repeat(times));
+        for _ in 0..times {
             assert_eq!(client.take(), [2, 0]);
         }
     }
-    assert_eq!(server.rows().len(), 40 * (1 + 5 + 60 + 255));
+    assert_eq!(server.rows().len(), 60 * 9 + 40 * (1 + 5 + 60 + 255));
     server.stop();
 }
 
