@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-docker fuzz chaos sweep test-faults model stress mutants lint bench bench-full dataset picture ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: help build run certs certs-program test test-docker fuzz chaos sweep test-faults model stress mutants lint bench bench-full dataset picture ramas docker-image docker-compose-up docker-compose-down docker-compose-logs
 
 # where cargo puts the programs
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
 # the targets of `make fuzz`, and the seconds for each
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= decoder recovery agency_file config
+FUZZ_TARGETS ?= decoder recovery agency_file config tls
 SCRIPTS := generar-compose.sh validar-echo-server.sh $(wildcard scripts/*.sh)
 
 # Dozens of test programs link much faster without the optimization of whole programs.
@@ -18,8 +18,14 @@ help: ## Lists the targets
 build: ## Compiles server, client and dataset for this machine
 	cargo build --release --locked
 
-run: build ## Runs a server and five agencies as local processes; ends by itself with a table
-	@scripts/run.sh
+run: build $(if $(TLS),certs-program) ## Runs a server and five agencies as local processes; ends by itself with a table (TLS=1: over TLS)
+	@TLS=$(TLS) scripts/run.sh
+
+certs: ## Makes certificates for development in .data/certs (CERTS_ARGS='--help' for other folders, agencies, names)
+	cargo run --release --locked -q -p certs -- $(CERTS_ARGS)
+
+certs-program:
+	cargo build --release --locked -p certs
 
 test: ## Runs every test that needs no Docker
 	cargo test --release --locked --workspace

@@ -258,6 +258,11 @@ def config():
         'bom': b'\xef\xbb\xbf# c\nid: 1\n', 'brackets': b'# [a] {b}\n' * 40 + b'id: 1\ndata: {path: "' + b'[' * 64 + b'"}\n',
         'directives': b'%TAG !a! x\n' * 65 + b'---\nid: 1\n', 'comments': b'# [a] {b}\n' * 40 + b'id: 1\n',
     }
+    ini['tls'] = b'[DEFAULT]\nTLS = required\nTLS_CERTIFICATE = a\nTLS_KEY = b\nTLS_AGENCY_CA = c\n'
+    ini['tls-part'] = b'[DEFAULT]\nTLS_KEY = b\n'
+    ini['tls-word'] = b'[DEFAULT]\nTLS = on\n'
+    yaml['tls'] = b'id: 1\ntls: {ca: a, certificate: b, key: c, serverName: d}\n'
+    yaml['tls-part'] = b'id: 1\ntls: {ca: a}\n'
     durations = ['0', '0s', '5s', '150ms', '1m30s', '1.5h', '.5s', '5.s', '.s', '1..5s', '3us', '3µs', '3μs', '7ns', '-5s', '5', 's', '5 s', '1e3s',
                  '18446744073709551615s', '18446744073709551616s', '5124095576030431h15m', '0.0000000001s', '1h1h', '99999999999999999999h', '５s']
     for kind, cases in (('i', ini), ('y', yaml), ('d', {str(n): text.encode() for n, text in enumerate(durations)})):
@@ -265,8 +270,30 @@ def config():
             put('config', f'{kind}-{name}', kind.encode() + text)
 
 
+# ---- tls ----
+
+def record(kind, body, version=b'\3\3'):
+    return bytes([kind]) + version + struct.pack('>H', len(body)) + body
+
+
+def tls():
+    hello = b'\1\0\0\x2a\3\3' + bytes(32) + b'\0\0\2\x13\1\1\0\0\0'
+    cases = {
+        'empty': b'', 'version': b'\3\1', 'length': b'\3\1\0', 'no-body': b'\3\1\0\0', 'cut': b'\3\1\2\0' + bytes(20),
+        'hello': record(22, hello)[1:], 'hello-twice': record(22, hello)[1:] + record(22, hello),
+        'split-hello': record(22, hello[:9])[1:] + record(22, hello[9:]), 'alert': record(22, hello)[1:] + record(21, b'\2\x28'),
+        'warnings': b'\3\1\0\1\1' + record(21, b'\1\0') * 30, 'change': b'\3\1\0\1\1' + record(20, b'\1') * 30,
+        'long-message': record(22, b'\1\xff\xff\xff' + bytes(500))[1:], 'long-record': b'\3\3\xff\xff' + bytes(600),
+        'data': b'\3\1\0\1\1' + record(23, bytes(64)), 'empty-records': record(23, b'') * 50, 'batch': b'\1' + u32(1) + b'\1' + bet(),
+        'text': b'hola\n',
+    }
+    for name, stream in cases.items():
+        put('tls', name, b'\xff' + stream)
+        put('tls', f'{name}-in-pieces', b'\2' + stream)
+
+
 if __name__ == '__main__':
     for old in CORPUS.glob('*/seed-*'):
         old.unlink()
-    for make in (decoder, recovery, agency_file, config):
+    for make in (decoder, recovery, agency_file, config, tls):
         make()

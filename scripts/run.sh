@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Plays one whole lottery on this machine: a server on a free port and five agencies with the files in .data. Prints
 # all log lines as `docker compose logs` does, then a table. Exit code 0 only if every process ended with 0. Leaves no
-# process and no file, not even after Ctrl-C. Needs the release build (`make run` builds it first).
+# process and no file, not even after Ctrl-C. Needs the release build (`make run` builds it first). With TLS=1, everything
+# runs over TLS, with certificates that are made for this run.
 set -u
 trap 'exit 130' HUP INT TERM # until the first process starts
 cd "$(dirname "$0")/.." || exit 1
 
 agencies=5
 bin=${CARGO_TARGET_DIR:-target}/release
+tls=${TLS-}
+unset TLS # the server has a setting of this name
 listen_limit=30 # seconds within which the server must log its port
 stop_limit=10   # seconds within which all processes must end after the request to stop: above SHUTDOWN_GRACE (5 s)
 
@@ -66,15 +69,20 @@ level() { # WANTED
 }
 
 start_server() {
+  local keys=()
+  [[ -z $tls ]] || keys=(TLS=required TLS_CERTIFICATE="$run/server.pem" TLS_KEY="$run/server.key" TLS_AGENCY_CA="$run/ca.pem")
   start server env SERVER_PORT=0 CLIENT_AMOUNT="$agencies" STORAGE_FILEPATH="$run/bets.csv" LOG_TARGET=stdout \
-    LOGGING_LEVEL="$(level "${LOGGING_LEVEL-}")" "$bin/server" --config config/server.ini
+    LOGGING_LEVEL="$(level "${LOGGING_LEVEL-}")" "${keys[@]}" "$bin/server" --config config/server.ini
 }
 
 start_clients() {
-  local id
+  local id keys
   for ((id = 1; id <= agencies; id++)); do
+    keys=()
+    [[ -z $tls ]] || keys=(CLI_TLS_CA="$run/ca.pem" CLI_TLS_CERTIFICATE="$run/agency-$id.pem" CLI_TLS_KEY="$run/agency-$id.key")
     start "client$id" env CLI_ID="$id" CLI_MODE=draw CLI_SERVER_ADDRESS="127.0.0.1:$port" \
-      CLI_DATA_PATH=".data/agency-$id.csv" CLI_LOG_LEVEL="$(level "${CLI_LOG_LEVEL-}")" "$bin/client" --config config/client.yaml
+      CLI_DATA_PATH=".data/agency-$id.csv" CLI_LOG_LEVEL="$(level "${CLI_LOG_LEVEL-}")" "${keys[@]}" \
+      "$bin/client" --config config/client.yaml
     clients=$((clients + 1))
   done
 }
@@ -168,12 +176,15 @@ table() {
   '
 }
 
-for program in "$bin/server" "$bin/client"; do
+for program in "$bin/server" "$bin/client" ${tls:+"$bin/certs"}; do
   [[ -x $program ]] || { complain "$program is missing: run \`make build\` first"; exit 1; }
 done
 run=${TMPDIR:-/tmp}/loteria-run.$$.$RANDOM$RANDOM
 trap 'kill -KILL "${pid[@]}" 2>/dev/null; rm -rf "$run"' EXIT
 mkdir -m 700 "$run" || { trap - EXIT; exit 1; }
+if [[ -n $tls ]]; then
+  "$bin/certs" --agencies "$agencies" --days 1 --out "$run" >/dev/null || exit 1
+fi
 trap interrupt HUP INT TERM
 trap 'failed=1' PIPE # so that the script stops all in order even if nobody reads its output
 mkfifo "$run/events"

@@ -27,7 +27,7 @@
 //! |---|---|
 //! | [`plain`] | names without special characters |
 //! | [`bet`], [`logging`], [`tcp`], [`durability`], [`exit_code`], [`signals`] | valid bets; log lines; socket options; levels of durability; the table of exit codes; signals that stop a program |
-//! | [`row`], [`messages`], [`cli`] | a bet as a row of `bets.csv`; messages between child and parent; command lines |
+//! | [`row`], [`messages`], [`cli`], [`tls`] | a bet as a row of `bets.csv`; messages between child and parent; command lines; certificates, and sockets with and without TLS |
 //! | [`draw`], [`protocol`], [`config`], [`row_scan`] | the ledger and the winners; the bytes on the wire; settings; rows checked at speed |
 //! | [`storage`] | the files: a group of bets is stored whole or not at all, and every agency's tally proves its rows |
 //! | [`session`] | one connection, in its child |
@@ -58,3 +58,4 @@ pub mod session;
 pub mod signals;
 pub mod storage;
 pub mod tcp;
+pub mod tls;

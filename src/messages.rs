@@ -76,12 +76,15 @@ pub enum Cut {
     /// The client takes no byte of its answer within MESSAGE_TIMEOUT.
     #[error("the client takes no byte of its answer")]
     Unread,
+    /// TLS failed.
+    #[error("TLS failed")]
+    Tls,
 }
 
 impl Reason {
     /// The number of a cut is this plus its place in [`Reason::CUTS`].
     const FIRST_CUT: u32 = 256;
-    const CUTS: [Cut; 4] = [Cut::Lost, Cut::Ended, Cut::Late, Cut::Unread];
+    const CUTS: [Cut; 5] = [Cut::Lost, Cut::Ended, Cut::Late, Cut::Unread, Cut::Tls];
 
     fn number(self) -> u32 {
         match self {
@@ -467,7 +470,7 @@ mod tests {
             &[5, 0, 0, 0, 0, 0],
             &[6, 0, 0, 0, 0],
             &[8, 0, 0, 0, 0],
-            &[10, 4, 1, 0, 0],
+            &[10, 5, 1, 0, 0],
             &[13, 0, 0, 0, 1],
         ] {
             assert_eq!(Report::decode(packet), None, "{packet:?}");

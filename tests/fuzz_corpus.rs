@@ -38,6 +38,11 @@ fn the_agency_files_of_the_corpus_are_read_line_by_line() {
 }
 
 #[test]
+fn tls_takes_any_bytes_of_the_corpus() {
+    judge("tls", |input| fuzz::tls::check(input, &UNMEASURED));
+}
+
+#[test]
 fn corpus_settings_are_read_like_python_or_refused() {
     judge("config", fuzz::config::check);
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use loteria::config::server::{Config, KEYS, MaxConnections, Sandboxing, Untyped};
+use loteria::config::server::{Config, KEYS, MaxConnections, Plaintext, Sandboxing, Untyped};
 use loteria::config::{Error, client, parse_duration};
 use loteria::durability::Durability;
 use loteria::logging::{Level, value};
@@ -87,8 +87,19 @@ fn server(bytes: &[u8]) {
             assert_eq!(keys.get(&key), Some(&value));
             assert!(!allowed(&keys, &key, &value), "{key}: {value:?} is allowed");
         }
+        Err(Error::Missing { key, .. }) => {
+            let is_on = keys.get("TLS").is_some_and(|mode| mode != "off") || has_tls_files(&keys);
+            assert!(TLS_FILES.contains(&key.as_str()) && is_on && !keys.contains_key(&key), "{key} is not missing");
+        }
         Err(other) => panic!("{other}"),
     }
+}
+
+/// The files that TLS needs.
+const TLS_FILES: [&str; 3] = ["TLS_CERTIFICATE", "TLS_KEY", "TLS_AGENCY_CA"];
+
+fn has_tls_files(keys: &Settings) -> bool {
+    keys.keys().any(|key| key.starts_with("TLS_"))
 }
 
 /// Every key of `keys` has the same value in `config`, and every other key its default.
@@ -116,6 +127,13 @@ fn server_has(config: &Config, keys: &Settings) {
     assert_eq!(config.log_targets.stdout, targets != "syslog");
     let socket = (targets != "stdout").then(|| text("SYSLOG_SOCKET", "/dev/log").into());
     assert_eq!(config.log_targets.syslog, socket);
+    let mode = text("TLS", if has_tls_files(keys) { "optional" } else { "off" });
+    let tls = config.tls.as_ref().map_or("off", |tls| match tls.plaintext {
+        Plaintext::Everything => "optional",
+        Plaintext::EchoOnly => "required",
+    });
+    assert_eq!(tls, mode);
+    assert!(config.tls.is_none() || TLS_FILES.iter().all(|key| keys.contains_key(*key)));
     let durability = match config.durability {
         Durability::Process => "process",
         Durability::End => "end",
@@ -157,6 +175,8 @@ fn allowed(keys: &Settings, key: &str, value: &str) -> bool {
         }
         "LOGGING_LEVEL" => is_level(value),
         "STORAGE_FILEPATH" => !value.is_empty(),
+        "TLS" => ["off", "optional", "required"].contains(&value),
+        key if key.starts_with("TLS_") => !value.is_empty(),
         "IDLE_TIMEOUT" | "MESSAGE_TIMEOUT" | "NEWCOMER_TIMEOUT" => {
             seconds(value).is_some_and(|seconds| seconds >= LEAST_TIMEOUT)
         }
@@ -213,6 +233,8 @@ fn client_allows(keys: &Settings) -> bool {
         "data.path" => !value.is_empty(),
         "loop.period" | "log.settle" | "retry.timeout" => seconds(value).is_some_and(|seconds| seconds <= LONGEST),
         "resume" => ["true", "false"].contains(&value.as_str()),
+        // Which names a server may have is not described here.
+        key if key.starts_with("tls.") => false,
         _ => true,
     };
     id(u32::MAX) && keys.iter().all(is_allowed)
@@ -238,6 +260,8 @@ fn client_has(config: &client::Config, keys: &Settings) {
     assert_eq!(Some(config.batch_window), number("batch.window", window).filter(|&most| most > 0));
     assert_eq!(config.data_path, Path::new(&text("data.path", &format!(".data/agency-{id}.csv"))));
     assert_eq!(config.resume.to_string(), text("resume", "true"));
+    assert_eq!(config.tls.is_some(), keys.keys().any(|key| key.starts_with("tls.")));
+    assert!(config.tls.is_none() || ["tls.ca", "tls.certificate", "tls.key"].iter().all(|key| keys.contains_key(*key)));
     for (key, default, found) in [
         ("loop.period", "5s", config.loop_period),
         ("log.settle", "0s", config.log_settle),

@@ -10,6 +10,7 @@ pub mod agency_file;
 pub mod config;
 pub mod decoder;
 pub mod recovery;
+pub mod tls;
 
 mod oracle;
 mod scratch;

@@ -1,4 +1,4 @@
-//! One TCP connection to the server.
+//! One TCP connection to the server, with or without TLS.
 //!
 //! Owns the socket, the bytes that are still to be sent, and the received bytes that are not yet decoded. Used by the
 //! conversations ([`super::delivery`], [`super::winners`], [`super::untyped`], [`super::echo`]). Knows no message.
@@ -6,7 +6,7 @@
 //! The socket never blocks: every wait is a poll(2) over the socket and the signals. An answer is read even while the
 //! server does not accept the rest of a batch, because the server may already have refused it.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ use super::socket;
 use super::stop::StopSignal;
 use crate::event;
 use crate::protocol::DecodeError;
+use crate::tls::client::{self, Connector};
+use crate::tls::{Broken, Wire};
 
 /// How long the server may take for an answer that it owes at once, or to accept a byte: as long as the server gives a
 /// client (its MESSAGE_TIMEOUT).
@@ -36,6 +38,8 @@ const READ_LEN: usize = 16 * 1024;
 pub struct Dialer<'a> {
     /// host:port.
     pub address: &'a str,
+    /// Opens TLS; `None` without TLS.
+    pub tls: Option<&'a Connector>,
     /// The request to stop.
     pub stop: &'a StopSignal,
 }
@@ -47,7 +51,7 @@ pub type Decode<T> = fn(&[u8]) -> Result<(T, usize), DecodeError>;
 /// An established connection.
 #[derive(Debug)]
 pub struct Connection<'a> {
-    stream: TcpStream,
+    wire: Wire,
     peer: SocketAddr,
     dialer: Dialer<'a>,
     outgoing: Vec<u8>,
@@ -58,20 +62,21 @@ pub struct Connection<'a> {
     decoded: usize,
     received: usize,
     /// Why no more bytes will arrive. Returned once everything that arrived before has been decoded.
-    loss: Option<Lost>,
+    loss: Option<Error>,
 }
 
 impl<'a> Dialer<'a> {
     /// Connects to the first address of the name that answers.
     ///
     /// # Errors
-    /// [`Error::Lost`] with the failure of the last address; [`Error::Stopped`] after a request to stop.
+    /// [`Error::Lost`] with the failure of the last address; [`Error::Tls`] if TLS cannot begin; [`Error::Stopped`] after a
+    /// request to stop.
     pub fn connect(self) -> Result<Connection<'a>, Error> {
         event!(Debug, "connect", in_progress, server_address = self.address);
         let mut failure = None;
         for peer in resolve::resolve(self.address, self.stop)? {
             match socket::open(peer, SILENCE, self.stop) {
-                Ok(stream) => return Ok(Connection::new(stream, peer, self)),
+                Ok(stream) => return Connection::new(stream, peer, self),
                 Err(error @ Error::Lost(_)) => failure = Some(error),
                 Err(error) => return Err(error),
             }
@@ -81,10 +86,14 @@ impl<'a> Dialer<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(stream: TcpStream, peer: SocketAddr, dialer: Dialer<'a>) -> Self {
+    fn new(stream: TcpStream, peer: SocketAddr, dialer: Dialer<'a>) -> Result<Self, Error> {
+        let mut wire = Wire::plain(stream);
+        if let Some(tls) = dialer.tls {
+            wire.start_tls(tls.connect().map_err(|broken| error_of(broken, peer))?);
+        }
         event!(Debug, "connect", success, server_address = dialer.address, ip = peer.ip());
         let (outgoing, incoming) = (Vec::new(), Vec::new());
-        Self { stream, peer, dialer, outgoing, sent: 0, incoming, decoded: 0, received: 0, loss: None }
+        Ok(Self { wire, peer, dialer, outgoing, sent: 0, incoming, decoded: 0, received: 0, loss: None })
     }
 
     /// The buffer of unsent bytes. Callers append messages.
@@ -105,7 +114,7 @@ impl<'a> Connection<'a> {
     pub fn reset_when_closed(&self) {
         let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
         // If it fails, the server notices the end later.
-        let _ = setsockopt(&self.stream, sockopt::Linger, &at_once);
+        let _ = setsockopt(&self.wire, sockopt::Linger, &at_once);
     }
 
     /// The received bytes that are not a whole message yet.
@@ -117,7 +126,7 @@ impl<'a> Connection<'a> {
     /// `patience`; `None` waits without limit for the first byte of the answer.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the connection is lost; [`Error::Malformed`] if the answer is not a message;
+    /// [`Error::Lost`] if the connection is lost; [`Error::Tls`] if TLS fails; [`Error::Malformed`] if the answer is not a message;
     /// [`Error::Stopped`] after a request to stop.
     pub fn ask<T>(&mut self, question: Question, patience: Option<Duration>, decode: Decode<T>) -> Result<T, Error> {
         loop {
@@ -143,7 +152,7 @@ impl<'a> Connection<'a> {
             return Ok(Some(answer));
         }
         if let Some(loss) = self.loss.take() {
-            return Err(loss.into());
+            return Err(loss);
         }
         self.wait(patience)?;
         self.take(question, decode)
@@ -166,7 +175,7 @@ impl<'a> Connection<'a> {
                 return Ok(());
             }
             if let Some(loss) = self.loss.take() {
-                return Err(loss.into());
+                return Err(loss);
             }
             self.wait(Some(patience))?;
         }
@@ -191,18 +200,27 @@ impl<'a> Connection<'a> {
     /// server's reason.
     fn flush(&mut self) {
         while self.loss.is_none() && self.backlog() > 0 {
-            match self.stream.write(&self.outgoing[self.sent..]) {
-                Ok(len) => self.sent += len,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(source) => {
-                    while self.receive() > 0 {}
-                    self.sent = self.outgoing.len();
-                    self.loss = Some(Lost::Broken { peer: self.peer, source });
-                }
+            match self.wire.write(&self.outgoing[self.sent..]) {
+                Ok(Some(len)) => self.sent += len,
+                Ok(None) => break,
+                Err(broken) => self.cannot_send(broken),
             }
         }
+        if self.loss.is_none()
+            && let Err(broken) = self.wire.flush()
+        {
+            self.cannot_send(broken);
+        }
         self.forget_sent();
+    }
+
+    /// The socket takes no more bytes.
+    fn cannot_send(&mut self, broken: Broken) {
+        while self.receive() > 0 {}
+        self.sent = self.outgoing.len();
+        // The server's own reason is better than that of the socket.
+        let own = self.loss.take().filter(|loss| matches!(loss, Error::Tls { .. }));
+        self.loss = Some(own.unwrap_or_else(|| error_of(broken, self.peer)));
     }
 
     /// Removes sent bytes from the buffer: at no cost once all are sent, otherwise as soon as fewer bytes must move than are
@@ -214,21 +232,26 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Whether a message is partly sent or partly received. Then the server must act within [`SILENCE`].
+    /// Whether a handshake or a message is partly sent or partly received. Then the server must act within [`SILENCE`].
     fn is_mid_message(&self) -> bool {
-        self.backlog() > 0 || !self.undecoded().is_empty()
+        self.backlog() > 0 || self.wire.wants_write() || self.wire.is_handshaking() || !self.undecoded().is_empty()
     }
 
     fn backlog(&self) -> usize {
         self.outgoing.len() - self.sent
     }
 
-    /// Waits until the socket is ready, and reads once if bytes arrived.
+    /// Waits until the socket is ready, and reads once if bytes arrived. Does not wait if TLS has decrypted some already.
     fn wait(&mut self, patience: Option<Duration>) -> Result<(), Error> {
-        let writable = if self.backlog() > 0 { PollFlags::POLLOUT } else { PollFlags::empty() };
+        if self.wire.has_unread() {
+            self.receive();
+            return Ok(());
+        }
+        let is_waiting = self.backlog() > 0 || self.wire.wants_write();
+        let writable = if is_waiting { PollFlags::POLLOUT } else { PollFlags::empty() };
         let patience = patience.or(self.is_mid_message().then_some(SILENCE));
         let deadline = patience.map(|patience| Instant::now() + patience);
-        let ready = self.dialer.stop.wait(self.stream.as_fd(), PollFlags::POLLIN | writable, deadline)?;
+        let ready = self.dialer.stop.wait(self.wire.as_fd(), PollFlags::POLLIN | writable, deadline)?;
         if let Some(patience) = patience.filter(|_| ready.is_empty()) {
             return Err(Lost::Silent { peer: self.peer, patience }.into());
         }
@@ -242,19 +265,27 @@ impl<'a> Connection<'a> {
     /// not decoded yet stay in memory.
     fn receive(&mut self) -> usize {
         self.make_space();
-        loop {
-            match self.stream.read(&mut self.incoming[self.received..]) {
-                Ok(0) => self.loss = Some(Lost::Closed { peer: self.peer }),
-                Ok(len) => {
-                    self.received += len;
-                    return len;
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-                Err(source) => self.loss = Some(Lost::Broken { peer: self.peer, source }),
+        match self.wire.read(&mut self.incoming[self.received..]) {
+            Ok(Some(0)) => self.loss = Some(self.end_of_stream()),
+            Ok(Some(len)) => {
+                self.received += len;
+                return len;
             }
-            return 0;
+            Ok(None) => {}
+            Err(broken) => self.loss = Some(error_of(broken, self.peer)),
         }
+        0
+    }
+
+    /// The loss that the server's end of stream is. Without close_notify, bytes before it may be missing.
+    fn end_of_stream(&self) -> Error {
+        let peer = self.peer;
+        let why = match (self.wire.is_handshaking(), self.wire.is_truncated()) {
+            (true, _) => "it ended inside the TLS handshake",
+            (false, true) => "it ended without close_notify",
+            (false, false) => return Lost::Closed { peer }.into(),
+        };
+        Lost::Broken { peer, source: io::Error::new(ErrorKind::UnexpectedEof, why) }.into()
     }
 
     /// Moves the bytes that are not decoded yet to the front, and makes free space of [`READ_LEN`] bytes after them.
@@ -269,9 +300,23 @@ impl<'a> Connection<'a> {
 }
 
 impl Drop for Connection<'_> {
-    /// Logs the closing. The socket itself is closed right after this, when the fields are dropped.
+    /// Ends TLS, and logs the closing. The socket itself is closed right after this, when the fields are dropped.
     fn drop(&mut self) {
+        self.wire.close();
         event!(Info, "close_connection", success, server_address = self.dialer.address);
+    }
+}
+
+/// The error for a broken connection to `peer`: only a failure of the socket is temporary.
+fn error_of(broken: Broken, peer: SocketAddr) -> Error {
+    match broken {
+        Broken::Socket(source) => Lost::Broken { peer, source }.into(),
+        Broken::Tls(e) => Error::Tls { peer, reason: client::reason(&e) },
+        Broken::NotTls => {
+            let reason =
+                "it answered without TLS; unset tls.ca, tls.certificate and tls.key, or turn TLS on in the server";
+            Error::Tls { peer, reason: reason.to_owned() }
+        }
     }
 }
 
@@ -279,6 +324,7 @@ impl Drop for Connection<'_> {
 mod tests {
     use super::*;
     use crate::protocol::{Answer, Code, typed};
+    use std::io::Write;
     use std::net::TcpListener;
 
     /// More bytes than the socket buffers of both ends hold.
@@ -288,8 +334,8 @@ mod tests {
     fn pair(stop: &StopSignal) -> (Connection<'_>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = listener.local_addr().unwrap();
-        let dialer = Dialer { address: "test", stop };
-        let connection = Connection::new(socket::open(peer, SILENCE, stop).unwrap(), peer, dialer);
+        let dialer = Dialer { address: "test", tls: None, stop };
+        let connection = Connection::new(socket::open(peer, SILENCE, stop).unwrap(), peer, dialer).unwrap();
         (connection, listener.accept().unwrap().0)
     }
 

@@ -7,7 +7,6 @@ use super::delivery::{Delivered, Delivery};
 use super::error::Error;
 use super::reader::Reader;
 use super::retry::Retry;
-use super::stop::StopSignal;
 use super::winners::WinnersQuery;
 use crate::config::client::Config;
 use crate::event;
@@ -17,8 +16,8 @@ use crate::event;
 /// # Errors
 /// As [`Delivery::run`] and [`WinnersQuery::run`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read;
 /// [`Error::NoBets`] if it has rows and none of them is a bet.
-pub fn run(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
-    let dialer = Dialer { address: &config.server_address, stop };
+pub fn run(config: &Config, dialer: Dialer<'_>) -> Result<u64, Error> {
+    let stop = dialer.stop;
     let retry = Retry::new(config.retry_timeout, stop);
     let mut reader = Reader::open(config.id, &config.data_path, stop)?;
     reader.require_bets()?;

@@ -6,7 +6,6 @@ use super::connection::{Connection, Dialer, SILENCE};
 use super::error::{Error, Lost};
 use super::question::Question;
 use super::retry::Retry;
-use super::stop::StopSignal;
 use crate::config::client::Config;
 use crate::event;
 use crate::protocol::{DecodeError, echo};
@@ -16,8 +15,8 @@ use crate::protocol::{DecodeError, echo};
 /// # Errors
 /// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Malformed`] if an answer is not
 /// a line of text; [`Error::Stopped`] after a request to stop.
-pub fn run(config: &Config, stop: &StopSignal) -> Result<(), Error> {
-    let dialer = Dialer { address: &config.server_address, stop };
+pub fn run(config: &Config, dialer: Dialer<'_>) -> Result<(), Error> {
+    let stop = dialer.stop;
     let retry = Retry::new(config.retry_timeout, stop);
     for number in 1..=config.loop_amount {
         let text = format!("[CLIENT {}] Message N°{number}", config.id);

@@ -12,6 +12,7 @@ use super::question::Question;
 use crate::config;
 use crate::exit_code::ExitStatus;
 use crate::protocol::{Answer, AnswerStart, Code, Malformed};
+use crate::tls;
 
 /// Why the agency did not finish its work. The last log line shows the text.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,17 @@ pub enum Error {
     /// There is no connection, or it was lost.
     #[error(transparent)]
     Lost(#[from] Lost),
+    /// A file of TLS cannot be used.
+    #[error(transparent)]
+    TlsFile(#[from] tls::Error),
+    /// TLS failed for a reason that another connection does not change.
+    #[error("no TLS with {peer}: {reason}")]
+    Tls {
+        /// Address of the server.
+        peer: SocketAddr,
+        /// The reason, and the next step for the operator.
+        reason: String,
+    },
     /// The server refused with a code.
     #[error("{question} was refused: {code} (code {byte}){hint}", byte = *code as u8, hint = hint(*code, question))]
     Refused {
@@ -120,7 +132,7 @@ impl Error {
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Stopped => ExitStatus::Done,
-            Self::Config(_) => ExitStatus::WrongUse,
+            Self::Config(_) | Self::TlsFile(_) => ExitStatus::WrongUse,
             Self::NoBets { .. } => ExitStatus::RowsRefused,
             _ => ExitStatus::Failed,
         }
@@ -196,9 +208,11 @@ pub(super) fn describe(answer: &AnswerStart) -> &'static str {
 fn hint(code: Code, question: &Question) -> &'static str {
     match (code, question) {
         (Code::AlreadyEnded, _) => "; the server's draw is over: `server --new-draw` begins a new one",
-        (Code::InvalidBet | Code::ProtocolBroken, Question::Tally) => {
-            "; a server that knows only messages 1 to 5 needs resume set to false"
+        (Code::InvalidBet, Question::Tally) => "; a server that knows only messages 1 to 5 needs resume set to false",
+        (Code::ProtocolBroken, Question::Tally) => {
+            "; a server with TLS=required needs tls.ca, tls.certificate and tls.key, and one that knows only messages 1 to 5 needs resume set to false"
         }
+        (Code::ProtocolBroken, _) => "; a server with TLS=required needs tls.ca, tls.certificate and tls.key",
         _ => "",
     }
 }

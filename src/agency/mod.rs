@@ -54,6 +54,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use self::connection::Dialer;
 use self::error::Error;
 use self::stop::StopSignal;
 use crate::cli;
@@ -63,6 +64,7 @@ use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging::{self, Targets};
 use crate::signals;
+use crate::tls::client::Connector;
 
 /// Runs the client. `arguments` returns the settings file from the command line, or the exit code after `--help` or
 /// wrong arguments. This function subscribes to signals before it calls `arguments`.
@@ -73,7 +75,9 @@ pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> Ex
         Err(exit_code) => return exit_code,
     };
     match stop.and_then(|stop| Ok((prepare(named, &stop)?, stop))) {
-        Ok((config, stop)) => work(&config, &stop).into(),
+        Ok(((config, tls), stop)) => {
+            work(&config, Dialer { address: &config.server_address, tls: tls.as_ref(), stop: &stop }).into()
+        }
         // No last line: the settings of the log are not known.
         Err(Error::Stopped) => ExitStatus::Done.into(),
         Err(Error::Config(error)) => cli::wrong_use("client", &error),
@@ -84,18 +88,20 @@ pub fn main(arguments: impl FnOnce() -> Result<Option<PathBuf>, ExitCode>) -> Ex
     }
 }
 
-/// Reads the settings and starts the log.
-fn prepare(named: Option<PathBuf>, stop: &StopSignal) -> Result<Config, Error> {
+/// Reads the settings and the files of TLS, and starts the log.
+fn prepare(named: Option<PathBuf>, stop: &StopSignal) -> Result<(Config, Option<Connector>), Error> {
     let config = Config::load(named.as_deref(), Some(stop.as_fd())).map_err(|error| match error {
         config::Error::Stopped => Error::Stopped,
         error => Error::Config(error),
     })?;
     logging::start(config.log_level, &Targets { stdout: true, syslog: None }).map_err(Error::Log)?;
-    Ok(config)
+    let tls = config.tls.as_ref().map(|files| Connector::load(files, config.id)).transpose()?;
+    Ok((config, tls))
 }
 
 /// Runs the configured mode between the first and the last log line. Returns the exit status.
-fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
+fn work(config: &Config, dialer: Dialer<'_>) -> ExitStatus {
+    let stop = dialer.stop;
     event!(
         Info,
         "config",
@@ -108,7 +114,7 @@ fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
         mode = config.mode.as_str(),
         batch_max_amount = config.batch_max_amount,
     );
-    let result = run_mode(config, stop);
+    let result = run_mode(config, dialer);
     if result.is_ok() {
         // The pause lets a reader of many containers' logs receive all lines before the first container ends. A signal
         // ends the pause; conclude checks for it.
@@ -120,12 +126,12 @@ fn work(config: &Config, stop: &StopSignal) -> ExitStatus {
 }
 
 /// Runs the configured mode. Returns the number of rows of the agency's file that the reader refused.
-fn run_mode(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
+fn run_mode(config: &Config, dialer: Dialer<'_>) -> Result<u64, Error> {
     match &config.mode {
-        Mode::Echo => echo::run(config, stop).map(|()| 0),
-        Mode::Bet(bet) => untyped::run_bet(bet, config, stop).map(|()| 0),
-        Mode::Batch => untyped::run_batches(config, stop),
-        Mode::Draw => draw_mode::run(config, stop),
+        Mode::Echo => echo::run(config, dialer).map(|()| 0),
+        Mode::Bet(bet) => untyped::run_bet(bet, config, dialer).map(|()| 0),
+        Mode::Batch => untyped::run_batches(config, dialer),
+        Mode::Draw => draw_mode::run(config, dialer),
     }
 }
 

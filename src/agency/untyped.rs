@@ -10,7 +10,6 @@ use super::progress::Progress;
 use super::question::Question;
 use super::reader::Reader;
 use super::retry::Retry;
-use super::stop::StopSignal;
 use crate::bet::Bet;
 use crate::config::client::Config;
 use crate::event;
@@ -23,9 +22,9 @@ use crate::protocol::{Code, DecodeError, Malformed, single};
 /// [`Error::Refused`] if the server answers with an error code; [`Error::Malformed`] if its answer is not a known code;
 /// [`Error::GaveUp`] if the server cannot be reached for the configured time; [`Error::Stopped`] after a request to
 /// stop.
-pub fn run_bet(bet: &Bet<'_>, config: &Config, stop: &StopSignal) -> Result<(), Error> {
+pub fn run_bet(bet: &Bet<'_>, config: &Config, dialer: Dialer<'_>) -> Result<(), Error> {
     let message = single::encode(bet).expect("the configuration accepts names of at most 255 bytes");
-    Exchanges::new(config, stop).run(Question::Bet, &message)?;
+    Exchanges::new(config, dialer).run(Question::Bet, &message)?;
     event!(Info, "apuesta_enviada", success, dni = bet.document, numero = bet.number);
     Ok(())
 }
@@ -36,9 +35,9 @@ pub fn run_bet(bet: &Bet<'_>, config: &Config, stop: &StopSignal) -> Result<(), 
 /// # Errors
 /// The errors of [`run_bet`]; [`Error::File`] or [`Error::Directory`] if the file cannot be read; [`Error::NoBets`] if it has
 /// rows and none of them is a bet.
-pub fn run_batches(config: &Config, stop: &StopSignal) -> Result<u64, Error> {
-    let exchanges = Exchanges::new(config, stop);
-    let mut reader = Reader::open(config.id, &config.data_path, stop)?;
+pub fn run_batches(config: &Config, dialer: Dialer<'_>) -> Result<u64, Error> {
+    let exchanges = Exchanges::new(config, dialer);
+    let mut reader = Reader::open(config.id, &config.data_path, dialer.stop)?;
     reader.require_bets()?;
     let progress = Progress::of(&mut reader)?;
     let mut file = Batches::new(reader, config.batch_max_amount);
@@ -65,9 +64,8 @@ struct Exchanges<'a> {
 }
 
 impl<'a> Exchanges<'a> {
-    fn new(config: &'a Config, stop: &'a StopSignal) -> Self {
-        let dialer = Dialer { address: &config.server_address, stop };
-        Self { dialer, retry: Retry::new(config.retry_timeout, stop) }
+    fn new(config: &Config, dialer: Dialer<'a>) -> Self {
+        Self { dialer, retry: Retry::new(config.retry_timeout, dialer.stop) }
     }
 
     /// Sends `message`, each time on another connection, until the server has acknowledged it.

@@ -13,11 +13,12 @@ use super::settings::{Settings, Source};
 use super::{duration, number, yaml};
 use crate::bet::{AgencyId, Bet, Birthdate, Name, decimal};
 use crate::logging::Level;
+use crate::tls::client::{self as tls, Files};
 
 /// The file that is read if the command line names none.
 pub const DEFAULT_FILE: &str = "config/client.yaml";
 /// Every key.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 16] = [
     "id",
     "mode",
     "server.address",
@@ -30,7 +31,15 @@ pub const KEYS: [&str; 12] = [
     "data.path",
     "retry.timeout",
     "resume",
+    CA,
+    CERTIFICATE,
+    KEY,
+    SERVER_NAME,
 ];
+const CA: &str = "tls.ca";
+const CERTIFICATE: &str = "tls.certificate";
+const KEY: &str = "tls.key";
+const SERVER_NAME: &str = "tls.serverName";
 /// `batch.window` if `resume` is on: as few batches as the server needs to be busy at all times.
 const WINDOW: u32 = 16;
 /// `batch.window` if `resume` is off: then nobody can say which of several unacknowledged batches a lost connection has
@@ -95,6 +104,8 @@ pub struct Config {
     pub retry_timeout: Duration,
     /// `resume`: whether to ask for the tally on the server before sending bets.
     pub resume: bool,
+    /// The files of TLS, and the name in the server's certificate; `None` without TLS.
+    pub tls: Option<Files>,
 }
 
 impl Config {
@@ -119,10 +130,12 @@ impl Config {
         let loop_period = seconds("loop.period", 5)?;
         let resume = set.get("resume", true, "true or false", |text| text.parse().ok())?;
         let window = if resume { WINDOW } else { WINDOW_WITHOUT_RESUME };
+        let server_address = set.get("server.address", "server:12345".into(), "host:port", address)?;
         Ok(Self {
             id,
             mode,
-            server_address: set.get("server.address", "server:12345".into(), "host:port", address)?,
+            tls: tls_files(set, &server_address)?,
+            server_address,
             loop_amount: set.get("loop.amount", 5, number::ANY, number::within(0..=u32::MAX))?,
             loop_period,
             loop_period_text: set
@@ -159,6 +172,24 @@ fn address(text: &str) -> Option<String> {
         None => !host.is_empty() && !host.contains(|c: char| c == ':' || c.is_whitespace()),
     };
     is_host.then(|| text.to_owned())
+}
+
+/// TLS is on if one of its files is set; then all three must be. The default of the server's name is the host of `address`.
+fn tls_files(set: &Settings, address: &str) -> Result<Option<Files>, Error> {
+    let allowed = "a DNS name or an IP address";
+    let server_name = set.optional(SERVER_NAME, allowed, tls::server_name)?;
+    let named = [CA, CERTIFICATE, KEY].map(|key| set.file(key)).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let first = named.into_iter().flatten().next().map(|file| file.key);
+    let Some(first) = first.or(server_name.as_ref().map(|_| SERVER_NAME)) else { return Ok(None) };
+    let why = format!("{first} is set");
+    let [ca, certificate, key] = [CA, CERTIFICATE, KEY].map(|key| set.required_file(key, &why));
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    let server_name = match server_name.or_else(|| tls::server_name(host)) {
+        Some(name) => name,
+        // No certificate can have the name of such a host.
+        None => set.required(SERVER_NAME, allowed, tls::server_name)?,
+    };
+    Ok(Some(Files { ca: ca?, certificate: certificate?, key: key?, server_name }))
 }
 
 fn mode(set: &Settings, id: AgencyId) -> Result<Mode, Error> {
@@ -237,6 +268,21 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_its_three_files_and_knows_the_server_by_its_host() {
+        let all = [("id", "1"), (CA, "a"), (CERTIFICATE, "c"), (KEY, "k")];
+        let name = |more: &[(&str, &str)]| {
+            from(&[&all[..], more].concat()).unwrap().tls.unwrap().server_name.to_str().into_owned()
+        };
+        assert_eq!(name(&[]), "server");
+        assert_eq!(name(&[("server.address", "[::1]:1")]), "::1");
+        assert_eq!(name(&[("server.address", "10.0.0.1:1")]), "10.0.0.1");
+        assert_eq!(name(&[("server.address", "10.0.0.1:1"), (SERVER_NAME, "lottery.example")]), "lottery.example");
+        assert!(from(&all[..1]).unwrap().tls.is_none());
+        assert!(from(&all[..3]).unwrap_err().starts_with("tls.key is not set"));
+        assert!(from(&[("id", "1"), (SERVER_NAME, "a")]).unwrap_err().starts_with("tls.ca is not set"));
+    }
+
+    #[test]
     fn error_names_key_value_and_allowed_values() {
         assert!(from(&[]).unwrap_err().starts_with("id is not set"));
         for (key, bad) in [
@@ -252,6 +298,8 @@ mod tests {
             ("batch.maxAmount", "256"),
             ("batch.window", "0"),
             ("resume", "yes"),
+            (CA, ""),
+            (SERVER_NAME, "a b"),
         ] {
             let error = from(&[("id", "1"), (key, bad)]).unwrap_err();
             assert!(

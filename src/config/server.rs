@@ -12,6 +12,7 @@ use super::settings::{Keys, Settings, Source};
 use super::{duration, ini, number};
 use crate::durability::Durability;
 use crate::logging::{Level, Targets};
+use crate::tls::server::Files;
 
 /// The file that is read if the command line names none.
 pub const DEFAULT_FILE: &str = "config/server.ini";
@@ -32,7 +33,7 @@ const ADDRESSES: &str = "all, or one to eight different IP addresses, like 127.0
 const KUBERNETES: &str =
     "by Kubernetes for a service called server: rename the service or set enableServiceLinks to false";
 /// Every key.
-pub const KEYS: [&str; 21] = [
+pub const KEYS: [&str; 26] = [
     "SERVER_PORT",
     "LISTEN_ADDRESS",
     "SERVER_IP",
@@ -54,7 +55,34 @@ pub const KEYS: [&str; 21] = [
     "LOG_TARGET",
     "SYSLOG_SOCKET",
     "SANDBOX",
+    "TLS",
+    CERTIFICATE,
+    KEY,
+    AGENCY_CA,
+    REVOKED,
 ];
+const CERTIFICATE: &str = "TLS_CERTIFICATE";
+const KEY: &str = "TLS_KEY";
+const AGENCY_CA: &str = "TLS_AGENCY_CA";
+const REVOKED: &str = "TLS_REVOKED";
+
+/// The messages that the server accepts without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plaintext {
+    /// Every message: TLS is optional.
+    Everything,
+    /// Echoes: TLS is required for all other messages.
+    EchoOnly,
+}
+
+/// The settings of TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What is accepted without it.
+    pub plaintext: Plaintext,
+    /// The files.
+    pub files: Files,
+}
 
 /// Whether the processes give up what they do not need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +154,8 @@ pub struct Config {
     pub untyped: Untyped,
     /// SANDBOX: whether the processes give up what they do not need.
     pub sandbox: Sandboxing,
+    /// TLS and its files; `None` if it is off.
+    pub tls: Option<Tls>,
 }
 
 /// Whether single bets and untyped batches are taken.
@@ -200,6 +230,7 @@ impl Config {
                 "off" => Some(Sandboxing::Off),
                 _ => None,
             })?,
+            tls: tls(set)?,
         })
     }
 
@@ -210,6 +241,26 @@ impl Config {
         let seats = if self.client_amount == 0 { (max - max.div_ceil(8)).max(1) } else { self.client_amount };
         seats as usize
     }
+}
+
+/// TLS is off by default without its files, and optional with them. Some of the files without the others are an error.
+fn tls(set: &Settings) -> Result<Option<Tls>, Error> {
+    let mode = set.optional("TLS", "off, optional or required", |text| match text {
+        "off" => Some(None),
+        "optional" => Some(Some(Plaintext::Everything)),
+        "required" => Some(Some(Plaintext::EchoOnly)),
+        _ => None,
+    })?;
+    let revoked = set.file(REVOKED)?;
+    let named = [CERTIFICATE, KEY, AGENCY_CA].map(|key| set.file(key)).into_iter().chain([Ok(revoked.clone())]);
+    let first = named.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next();
+    let (plaintext, why) = match (mode, first) {
+        (Some(None), _) | (None, None) => return Ok(None),
+        (mode, Some(file)) => (mode.flatten().unwrap_or(Plaintext::Everything), format!("{} is set", file.key)),
+        (Some(Some(plaintext)), None) => (plaintext, "TLS is on".to_owned()),
+    };
+    let [certificate, key, agency_ca] = [CERTIFICATE, KEY, AGENCY_CA].map(|key| set.required_file(key, &why));
+    Ok(Some(Tls { plaintext, files: Files { certificate: certificate?, key: key?, agency_ca: agency_ca?, revoked } }))
 }
 
 /// The keys of an INI file, none of which is unknown.
@@ -323,6 +374,25 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_its_three_files_or_is_off() {
+        let all = [(CERTIFICATE, "c"), (KEY, "k"), (AGENCY_CA, "a")];
+        let plaintext = |file: &[(&str, &str)]| from(file).map(|config| config.tls.map(|tls| tls.plaintext));
+        assert_eq!(plaintext(&[]), Ok(None));
+        assert_eq!(plaintext(&[("TLS", "off"), (KEY, "k")]), Ok(None));
+        assert_eq!(plaintext(&all), Ok(Some(Plaintext::Everything)));
+        assert_eq!(plaintext(&[&all[..], &[("TLS", "required")]].concat()), Ok(Some(Plaintext::EchoOnly)));
+        for (file, missing) in [
+            (&[("TLS", "optional")][..], "TLS_CERTIFICATE is not set"),
+            (&[("TLS", "required")], "TLS_CERTIFICATE is not set"),
+            (&[(REVOKED, "r")], "TLS_CERTIFICATE is not set"),
+            (&all[..1], "TLS_KEY is not set"),
+            (&all[..2], "TLS_AGENCY_CA is not set"),
+        ] {
+            assert!(plaintext(file).unwrap_err().starts_with(missing), "{file:?}");
+        }
+    }
+
+    #[test]
     fn error_names_key_value_and_allowed_values() {
         for (key, bad) in [
             ("SERVER_PORT", "65536"),
@@ -346,6 +416,8 @@ mod tests {
             ("LOG_TARGET", "file"),
             ("STORAGE_FILEPATH", ""),
             ("SANDBOX", "yes"),
+            ("TLS", "on"),
+            (KEY, ""),
         ] {
             let error = from(&[(key, bad)]).unwrap_err();
             assert!(error.starts_with(&format!("{key}: {bad:?} is not allowed, it must be ")), "{error}");

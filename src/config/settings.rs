@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::file;
+use crate::tls::File;
 
 /// The keys of a settings file and their values.
 pub(super) type Keys = BTreeMap<String, String>;
@@ -94,6 +95,23 @@ impl Settings {
             variable: (self.variable)(key),
             allowed: allowed.to_owned(),
         })
+    }
+
+    /// The file that `key` names; `None` if it is not set.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for an empty path.
+    pub(super) fn file(&self, key: &'static str) -> Result<Option<File>, Error> {
+        self.optional(key, "a path", |text| (!text.is_empty()).then(|| File { key, path: text.into() }))
+    }
+
+    /// The file that `key` must name, because of `why`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if it is not set; [`Error::Value`] for an empty path.
+    pub(super) fn required_file(&self, key: &'static str, why: &str) -> Result<File, Error> {
+        let allowed = format!("a path, because {why}");
+        self.required(key, &allowed, |text| (!text.is_empty()).then(|| File { key, path: text.into() }))
     }
 
     /// The value of `key` and its origin. An empty variable counts as unset.

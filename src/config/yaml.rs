@@ -25,6 +25,7 @@ struct File {
     batch: Option<Batch>,
     data: Option<Data>,
     retry: Option<Retry>,
+    tls: Option<Tls>,
 }
 
 /// Defines a struct per section, with a method that lists its keys and values.
@@ -49,6 +50,7 @@ sections! {
     Batch { max_amount "maxAmount", window "window" }
     Data { path "path" }
     Retry { timeout "timeout" }
+    Tls { ca "ca", certificate "certificate", key "key", server_name "serverName" }
 }
 
 /// The keys that are set, as `section.key`, and their values as text. Ignores a byte order mark at the start.
@@ -68,6 +70,7 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
         ("batch.", file.batch.unwrap_or_default().keys()),
         ("data.", file.data.unwrap_or_default().keys()),
         ("retry.", file.retry.unwrap_or_default().keys()),
+        ("tls.", file.tls.unwrap_or_default().keys()),
         ("", vec![("id", file.id), ("mode", file.mode), ("resume", file.resume)]),
     ];
     let keys = sections

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::exit_code::ExitStatus;
 use crate::storage;
+use crate::tls;
 
 /// Why a server does not start, or no longer runs.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,9 @@ pub enum Error {
         /// The parts.
         missing: String,
     },
+    /// A file of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// A system call failed that the server cannot do without.
     #[error("{action}: {source}")]
     System {
@@ -94,6 +98,7 @@ impl Error {
             Self::Descriptors { .. }
             | Self::DescriptorsOfAgencies { .. }
             | Self::StorageName { .. }
+            | Self::Tls(_)
             | Self::Sandbox { .. } => ExitStatus::WrongUse,
             Self::Locked { .. } | Self::Listen { .. } | Self::System { .. } => ExitStatus::Failed,
         }

@@ -31,6 +31,7 @@ use crate::storage::lifelock::{LifeLock, Lockout, MissingBets};
 use crate::storage::repair::{self, Settings};
 use crate::storage::start::{self, Adopted};
 use crate::storage::{Paths, Store, new_draw};
+use crate::tls::server::Acceptor;
 
 /// How long to wait for the life lock. If a server was just killed, its children still hold the lock for some
 /// milliseconds.
@@ -60,13 +61,14 @@ pub enum Purpose {
 /// # Errors
 /// [`Error::Sandbox`] if SANDBOX=require and the kernel lacks a part of the sandbox; [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS, and
 /// [`Error::DescriptorsOfAgencies`] if it is too low for the agencies; [`Error::StorageName`] if two files of the lottery
-/// would have the same path; [`Error::Locked`] if another server still holds the life lock after 5 s; [`Error::Listen`]
+/// would have the same path; [`Error::Tls`] if a file of TLS cannot be used; [`Error::Locked`] if another server still holds the life lock after 5 s; [`Error::Listen`]
 /// if the port cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`] after a stop signal;
 /// [`Error::System`] if any other system call fails.
 pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result<Server, Error> {
     let sandbox = probe_sandbox(config.sandbox)?;
     let room_for_new_children = fit_into_descriptor_limit(&mut config)?;
     let child_ended = SignalSource::subscribe(&[Signal::SIGCHLD]).map_err(system("sigaction"))?;
+    let tls = config.tls.as_ref().map(|tls| Acceptor::load(&tls.files)).transpose()?;
     let paths = paths_of(&config)?;
     let missing = if purpose == Purpose::NewLottery { MissingBets::Make } else { MissingBets::Refuse };
     let mut life_lock = lock(&paths, missing, &stop)?;
@@ -83,7 +85,7 @@ pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result
         ledger.record_draw();
     }
     let nursery = Nursery::new(room_for_new_children).map_err(system("pipe"))?;
-    let common = Common { config, location, life_lock, sandbox };
+    let common = Common { config, location, life_lock, sandbox, tls };
     // The files are made and the port is bound. No client can connect before this.
     sandbox.begin().map_err(system("seccomp"))?;
     Server::listen(common, (listener, nursery), store, (ledger, slots), [stop, child_ended])

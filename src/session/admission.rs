@@ -5,6 +5,9 @@
 //! decision is not final: the storage reads the agency's slot under the data lock, before it appends. There it also refuses
 //! untyped bets of an agency that has typed ones (3).
 //!
+//! Every request but an echo first requires that the client may speak for its agency: in plaintext, that the settings do
+//! not require TLS (6); in TLS, that it is the agency of the client's certificate (2).
+//!
 //! | request | requires, in the order of the checks |
 //! |---|---|
 //! | echo | – |
@@ -26,6 +29,7 @@ use crate::draw::Ledger;
 use crate::messages::Intake;
 use crate::protocol::{Code, Form, Request};
 use crate::row::Rows;
+use crate::tls::server;
 
 /// Something that a request requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,22 +113,39 @@ pub enum Admitted<'r> {
     },
 }
 
+/// The agencies for which a client may speak. Anybody may send an echo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// For every agency: plaintext, and the settings allow it.
+    Anyone,
+    /// For none: plaintext, and the settings require TLS.
+    EchoOnly,
+    /// For the agency of its certificate.
+    Agency(AgencyId),
+}
+
 /// The state of a session that decides which requests are allowed.
 #[derive(Debug)]
 pub struct Admission {
     ledger: Ledger,
     untyped: Untyped,
+    speaker: Speaker,
     claim: Claim,
 }
 
 impl Admission {
     /// The state of a new connection, which holds no claim.
-    pub fn new(ledger: Ledger, untyped: Untyped) -> Self {
-        Self { ledger, untyped, claim: Claim::None }
+    pub fn new(ledger: Ledger, untyped: Untyped, speaker: Speaker) -> Self {
+        Self { ledger, untyped, speaker, claim: Claim::None }
+    }
+
+    /// The client has proved that it is `speaker`.
+    pub fn restrict(&mut self, speaker: Speaker) {
+        self.speaker = speaker;
     }
 
     /// The agency that the session must claim before [`Admission::admit`]. `None` if `request` requires no claim, if
-    /// the connection already holds one, or if the agency is unknown.
+    /// the connection already holds one, or if the client may not speak for the agency or it is unknown.
     pub fn to_claim(&self, request: &Request) -> Option<AgencyId> {
         let unclaimed = self.claim == Claim::None && requirements(request).contains(&HoldsClaim);
         self.known(agency(request)).ok().filter(|_| unclaimed)
@@ -198,7 +219,21 @@ impl Admission {
         }
     }
 
+    /// The known agency `agency`, for which the client may speak.
     fn known(&self, agency: u32) -> Result<AgencyId, Refusal> {
+        match self.speaker {
+            Speaker::EchoOnly => {
+                return Err(Refusal::because(
+                    Code::ProtocolBroken,
+                    "plaintext, and TLS is required for all but an echo",
+                ));
+            }
+            Speaker::Agency(own) if own.get() != agency => {
+                let why = format!("a message for agency {agency} with the certificate {}", server::name_of(own));
+                return Err(Refusal::because(Code::UnknownAgency, why));
+            }
+            Speaker::Agency(_) | Speaker::Anyone => {}
+        }
         let unknown = || Refusal::because(Code::UnknownAgency, format!("unknown agency {agency}"));
         self.ledger.knows(agency).ok_or_else(unknown)
     }
@@ -259,7 +294,7 @@ mod tests {
         if drawn {
             ledger.record_draw();
         }
-        Admission { ledger, untyped: Untyped::On, claim }
+        Admission { ledger, untyped: Untyped::On, speaker: Speaker::Anyone, claim }
     }
 
     fn bets(form: Form, agency: u32, rows: Result<Rows, InvalidBet>) -> Request {
@@ -321,6 +356,26 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_speaks_for_its_agency_only() {
+        let mut admission = admission(false, Claim::None);
+        admission.restrict(Speaker::Agency(id(2)));
+        let codes = |agency| requests(agency).iter().map(|request| code(&admission, request)).collect::<Vec<_>>();
+        assert_eq!(codes(1), [2; 9]);
+        assert_eq!(codes(2), [0, 0, 5, 1, 1, 5, 5, 0, 5]);
+        assert!(requests(1).iter().all(|request| admission.to_claim(request).is_none()));
+        assert_eq!(code(&admission, &Request::Echo("text".into())), 0);
+    }
+
+    #[test]
+    fn plaintext_is_refused_if_tls_is_required() {
+        let mut admission = admission(false, Claim::None);
+        admission.restrict(Speaker::EchoOnly);
+        assert!(requests(1).iter().all(|request| code(&admission, request) == 6));
+        assert!(requests(1).iter().all(|request| admission.to_claim(request).is_none()));
+        assert_eq!(code(&admission, &Request::Echo("text".into())), 0);
+    }
+
+    #[test]
     fn bets_require_an_open_intake_after_they_are_valid() {
         let held = Claim::Held { agency: id(1), intake: Intake::Ended };
         assert_eq!(codes(false, held, 1), [3, 3, 3, 1, 1, 1, 0, 0, 0]);
@@ -331,7 +386,7 @@ mod tests {
 
     #[test]
     fn admitted_requests_carry_their_agency_and_its_intake() {
-        let (mut admission, agency) = (Admission::new(Ledger::new(AGENCIES), Untyped::On), id(2));
+        let (mut admission, agency) = (Admission::new(Ledger::new(AGENCIES), Untyped::On, Speaker::Anyone), id(2));
         for intake in [Intake::Open, Intake::Ended] {
             admission.hold(agency, intake);
             for (request, admitted) in [
@@ -365,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_held_draw_closes_the_intake_without_a_claim() {
-        let mut admission = Admission::new(Ledger::new(AGENCIES), Untyped::On);
+        let mut admission = Admission::new(Ledger::new(AGENCIES), Untyped::On, Speaker::Anyone);
         let single = bets(Form::Single, 1, Ok(some(1)));
         assert!(!admission.is_drawn());
         assert_eq!(code(&admission, &single), 0);

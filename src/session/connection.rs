@@ -1,6 +1,6 @@
 //! The three things that a session waits for, together: its client, its parent, and a signal.
 //!
-//! Owns the client's socket, the child's end of the link, and the signals. Used by the session. Knows no message.
+//! Owns the client's socket, with or without TLS, the child's end of the link, and the signals. Used by the session. Knows no message.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,13 +9,15 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ipc::events::{self, PollFd, PollFlags};
+use ipc::events::{self, HANGUP, PollFd, PollFlags};
 use ipc::link::Incoming;
 use ipc::signals::SignalSource;
 
 use super::outcome::Close;
-use super::wire;
+use crate::bet::AgencyId;
 use crate::messages::{ChildEnd, Cut, Dismissal, Order, Reason};
+use crate::tls::Wire;
+use crate::tls::server::{self, Acceptor};
 
 /// How long a closing connection goes on reading, so that no reset destroys its last answer.
 const LINGER: Duration = Duration::from_secs(1);
@@ -42,7 +44,7 @@ pub enum Wake {
 /// A client and its parent, as one child sees them.
 #[derive(Debug)]
 pub struct Connection {
-    client: TcpStream,
+    client: Wire,
     link: Rc<ChildEnd>,
     signals: SignalSource,
     stopping: bool,
@@ -58,7 +60,7 @@ impl Connection {
     /// Takes over an accepted connection.
     pub fn new(client: TcpStream, link: Rc<ChildEnd>, signals: SignalSource) -> Self {
         let (dismissed, kept, heard) = (None, VecDeque::new(), Instant::now());
-        Self { client, link, signals, stopping: false, dismissed, heard, kept }
+        Self { client: Wire::plain(client), link, signals, stopping: false, dismissed, heard, kept }
     }
 
     /// The child's end of the link.
@@ -73,15 +75,44 @@ impl Connection {
 
     /// The first unread byte, which stays unread; `None` if there is none.
     pub fn first_byte(&self) -> Option<u8> {
-        wire::peek(&self.client)
+        self.client.peek()
+    }
+
+    /// Expects TLS from the first byte on.
+    ///
+    /// # Errors
+    /// [`Close::Tls`] if the server's settings cannot be used.
+    pub fn start_tls(&mut self, acceptor: &Acceptor) -> Result<(), Close> {
+        self.client.start_tls(acceptor.accept()?);
+        Ok(())
+    }
+
+    /// Whether the client speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.client.is_tls()
+    }
+
+    /// Whether a TLS handshake has begun and not ended.
+    pub fn is_handshaking(&self) -> bool {
+        self.client.is_handshaking()
+    }
+
+    /// Whether the end of the stream may hide missing bytes: TLS that ended without close_notify.
+    pub fn is_truncated(&self) -> bool {
+        self.client.is_truncated()
+    }
+
+    /// The agency that the client's certificate proves; `None` without TLS and during the handshake.
+    pub fn agency(&self) -> Option<AgencyId> {
+        server::agency(&self.client)
     }
 
     /// Reads the available bytes: `None` if there are none yet, 0 at the end of the stream.
     ///
     /// # Errors
-    /// [`Close::PeerClosed`], [`Close::Failed`].
+    /// [`Close::PeerClosed`], [`Close::Tls`], [`Close::Failed`].
     pub fn read(&mut self, into: &mut [u8]) -> Result<Option<usize>, Close> {
-        let read = wire::read(&self.client, into)?;
+        let read = self.client.read(into)?;
         if read.is_some() {
             self.heard = Instant::now();
         }
@@ -91,20 +122,25 @@ impl Connection {
     /// Sends all `bytes`, however slowly the client takes them, as long as it takes some within each `patience`.
     ///
     /// # Errors
-    /// [`Close::Cut`], [`Close::PeerClosed`], [`Close::Failed`].
+    /// [`Close::Cut`], [`Close::PeerClosed`], [`Close::Tls`], [`Close::Failed`].
     pub fn send(&mut self, bytes: &[u8], patience: Duration) -> Result<(), Close> {
         let mut sent = 0;
         while sent < bytes.len() {
-            match wire::write(&self.client, &bytes[sent..])? {
+            match self.client.write(&bytes[sent..])? {
                 Some(len) => (sent, self.heard) = (sent + len, Instant::now()),
                 None => self.wait_for_room(Instant::now() + patience)?,
             }
+        }
+        while self.client.wants_write() {
+            self.wait_for_room(Instant::now() + patience)?;
+            self.client.flush()?;
         }
         Ok(())
     }
 
     /// Waits for the client to be ready for `events` (`None`: not at all), an order, a stop, or the deadline. If several
-    /// come together, a stop is returned first, then an order, then the client.
+    /// come together, a stop is returned first, then an order, then the client. Bytes that TLS has decrypted already make it
+    /// ready for reading.
     ///
     /// # Errors
     /// [`Close::Dismissed`] after [`Order::Leave`], unless the client is ready; [`Close::Replaced`] after [`Order::Yield`] if
@@ -135,6 +171,8 @@ impl Connection {
 
     fn wait_for_news(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
         loop {
+            let (is_ready, events) = if self.client.is_tls() { self.ready_by_tls(events) } else { (false, events) };
+            let deadline = if is_ready { Some(Instant::now()) } else { deadline };
             let mut fds = [
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
@@ -144,7 +182,11 @@ impl Connection {
             let watched = fds.len() - usize::from(events.is_none());
             let deadline = self.dismissed.map_or(deadline, |_| Some(Instant::now()));
             if events::wait(&mut fds[..watched], deadline)? == 0 {
-                return self.dismissed.map_or(Ok(Wake::TimedOut), |why| Err(Close::Dismissed(why)));
+                return match self.dismissed {
+                    _ if is_ready => Ok(Wake::ClientReady),
+                    Some(why) => Err(Close::Dismissed(why)),
+                    None => Ok(Wake::TimedOut),
+                };
             }
             // nix has no name for POLLRDHUP, and returns `None` for events that it cannot name.
             let [signal, order, client] = fds.map(|fd| fd.any().unwrap_or(true));
@@ -152,11 +194,11 @@ impl Connection {
                 self.stopping = true;
                 return Ok(Wake::StopRequested);
             }
-            let silent = events.is_some() && !client && self.heard.elapsed() >= SILENCE;
+            let silent = events.is_some() && !client && !is_ready && self.heard.elapsed() >= SILENCE;
             if order && let Some(wake) = self.next_order(silent)? {
                 return Ok(wake);
             }
-            if client {
+            if client || is_ready {
                 return Ok(Wake::ClientReady);
             }
         }
@@ -168,18 +210,38 @@ impl Connection {
         let patience = self.dismissed.take().map_or(LINGER, |_| SHORT_LINGER);
         let deadline = Instant::now() + patience;
         let mut discarded = [0; 4096];
-        if wire::end_of_answers(&self.client).is_err() || (self.stopping && wire::peek(&self.client).is_none()) {
+        self.close_tls(deadline);
+        self.client.end_tls();
+        if self.client.shutdown().is_err() || (self.stopping && self.client.peek().is_none()) {
             return;
         }
         while Instant::now() < deadline {
             match self.wait(Some(PollFlags::POLLIN), Some(deadline)) {
-                Ok(Wake::ClientReady) if !matches!(wire::read(&self.client, &mut discarded), Ok(Some(0)) | Err(_)) => {}
+                Ok(Wake::ClientReady) if !matches!(self.client.read(&mut discarded), Ok(Some(0)) | Err(_)) => {}
                 // The parent's word on a refusal comes too late.
                 Ok(Wake::Ordered(Order::Log | Order::Count)) => {}
                 // A stop may come twice: from a terminal and from the parent.
-                Ok(Wake::StopRequested) if wire::peek(&self.client).is_some() => {}
+                Ok(Wake::StopRequested) if self.client.peek().is_some() => {}
                 _ => return,
             }
+        }
+    }
+
+    /// Ends this side of TLS, so that the client knows that no byte is missing. Nothing without TLS.
+    pub fn close_tls(&mut self, deadline: Instant) {
+        self.client.close();
+        while self.client.wants_write() && self.wait_for_room(deadline).is_ok() && self.client.flush().is_ok() {}
+    }
+
+    /// Whether TLS makes the client ready for `events` now, and the events of the socket that matter otherwise.
+    fn ready_by_tls(&self, events: Option<PollFlags>) -> (bool, Option<PollFlags>) {
+        match events {
+            Some(only) if only == HANGUP => (self.client.has_ended(), events),
+            Some(events) if events.contains(PollFlags::POLLIN) => {
+                let handshake = if self.client.wants_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
+                (self.client.has_unread(), Some(events | handshake))
+            }
+            events => (false, events),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::logging;
 use crate::messages::ChildEnd;
 use crate::storage::lifelock::LifeLock;
 use crate::storage::{Location, Slots};
+use crate::tls::server::Acceptor;
 
 /// Everything that a session gets from the parent.
 pub struct Given {
@@ -42,6 +43,8 @@ pub struct Common {
     pub life_lock: LifeLock,
     /// What a session gives up before it parses a byte.
     pub sandbox: Sandbox,
+    /// Accepts TLS; `None` if the settings turn it off.
+    pub tls: Option<Acceptor>,
 }
 
 impl Handover for Given {

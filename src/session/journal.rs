@@ -114,6 +114,11 @@ fn left(ip: IpAddr, motivo: &str) {
     event!(Info, "close_connection", success, ip = ip, motivo = motivo);
 }
 
+/// Logs the end of a handshake: the client has proved that it is this agency.
+pub fn proved(ip: IpAddr, agency: AgencyId) {
+    event!(Debug, "tls", success, ip = ip, agencia = agency);
+}
+
 /// Logs the end of a session, unless an earlier line has done so. `announced` is the count of an unfinished batch.
 pub fn closed(ip: IpAddr, close: &Close, announced: Option<u8>) {
     match (close, announced) {
@@ -121,6 +126,7 @@ pub fn closed(ip: IpAddr, close: &Close, announced: Option<u8>) {
             event!(Error, "apuesta_recibida", fail, cantidad = count, ip = ip, error = why);
         }
         (Close::Cut(why), None) => event!(Error, "receive_message", fail, ip = ip, error = why),
+        (Close::Tls(why), _) => event!(Error, "tls", fail, ip = ip, error = why),
         (Close::Failed(e), _) => event!(Error, "close_connection", fail, ip = ip, error = e),
         (Close::Unsafe(e), _) => event!(Error, "sandbox", fail, ip = ip, error = e),
         (Close::Stopping, _) => event!(Info, "close_connection", success, ip = ip),

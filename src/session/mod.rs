@@ -15,7 +15,7 @@
 //!
 //! | waits for | at most | ends early |
 //! |---|---|---|
-//! | the first message | MESSAGE_TIMEOUT from accept | stop, end of stream |
+//! | the first message, and the TLS handshake before it | MESSAGE_TIMEOUT from accept | stop, end of stream |
 //! | the rest of a message | MESSAGE_TIMEOUT from its first byte | end of stream |
 //! | the next message | IDLE_TIMEOUT | stop, end of stream |
 //! | a claim | 1 s (the parent's clock) | stop |
@@ -34,7 +34,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `outcome`, `group`, `questions`, `wire`, `given` | how a request and a session end; messages that are stored together; how many questions a client may ask; the client's socket; what the parent hands over |
+//! | `outcome`, `group`, `questions`, `given` | how a request and a session end; messages that are stored together; how many questions a client may ask; what the parent hands over |
 //! | `admission`, `connection`, `journal` | which request is allowed when; every wait; log lines |
 //! | `serve` | one connection from its first request to its end |
 
@@ -46,7 +46,6 @@ mod journal;
 mod outcome;
 mod questions;
 mod serve;
-mod wire;
 
 pub use given::{Common, Given};
 pub use serve::Session;

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::messages::{Cut, Dismissal, Reason};
 use crate::protocol::Code;
+use crate::tls::{Broken, server};
 
 /// How a request ends that is not carried out.
 #[derive(Debug)]
@@ -83,14 +84,30 @@ pub enum Close {
     StorageBroken,
     /// A step of the sandbox failed: this process must parse no byte.
     Unsafe(io::Error),
+    /// TLS failed: the handshake, or a record after it. The client has been told why.
+    Tls(String),
     /// The connection or the link failed.
     Failed(io::Error),
 }
 
 impl Close {
-    /// The reason of a cut.
-    pub fn cut(&self) -> Option<Reason> {
-        if let Self::Cut(cut) = self { Some(Reason::Cut(*cut)) } else { None }
+    /// The reason, if it counts as a refusal of the client.
+    pub fn refusal(&self) -> Option<Reason> {
+        match self {
+            Self::Cut(cut) => Some(Reason::Cut(*cut)),
+            Self::Tls(_) => Some(Reason::Cut(Cut::Tls)),
+            _ => None,
+        }
+    }
+}
+
+impl From<Broken> for Close {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Socket(e) => e.into(),
+            Broken::Tls(e) => Self::Tls(server::reason(&e)),
+            Broken::NotTls => Self::Tls("the first byte is not one of TLS".to_owned()),
+        }
     }
 }
 

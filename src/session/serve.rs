@@ -10,7 +10,7 @@ use std::time::Instant;
 use ipc::events::{HANGUP, PollFlags};
 use ipc::signals::SignalSource;
 
-use super::admission::{Admission, Admitted};
+use super::admission::{Admission, Admitted, Speaker};
 use super::connection::{Connection, Wake};
 use super::given::{Common, Given};
 use super::group::Group;
@@ -18,6 +18,7 @@ use super::journal::{self, Summary};
 use super::outcome::{Close, Outcome, Refusal};
 use super::questions::Questions;
 use crate::bet::AgencyId;
+use crate::config::server::Plaintext;
 use crate::event;
 use crate::exit_code::ExitStatus;
 use crate::logging;
@@ -25,6 +26,7 @@ use crate::messages::{ChildEnd, Cut, Intake, Order, Reason};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::{Answer, Code, Generation, Malformed, Request, detect, encoder};
 use crate::storage::{self, Slot, Slots, Store, Stored};
+use crate::tls;
 
 /// One connection, and the state that its child keeps for it.
 pub struct Session {
@@ -59,7 +61,7 @@ impl Session {
             slots,
             assigned: None,
             confined: None,
-            admission: Admission::new(ledger, common.config.untyped),
+            admission: Admission::new(ledger, common.config.untyped, speaker_without_tls(&common)),
             questions: Questions::new(Instant::now()),
             decoder: Decoder::new(),
             group: Group::default(),
@@ -81,6 +83,10 @@ impl Session {
     fn prepare(&mut self) -> Result<(), Close> {
         let wake = self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))?;
         let first = if wake == Wake::ClientReady { self.connection.first_byte() } else { None };
+        if let (Some(tls::FIRST_BYTE), Some(acceptor)) = (first, &self.common.tls) {
+            self.connection.start_tls(acceptor)?;
+        }
+        // TLS hides what the client wants, so the files are open for an echo, too.
         if first.is_some_and(|first| detect::generation(first) != Generation::Echo) {
             self.store = Some(open_store(&self.common, self.connection.link().clone()));
         }
@@ -116,17 +122,30 @@ impl Session {
         match self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))? {
             Wake::ClientReady => self.take_bytes(),
             Wake::StopRequested | Wake::Ordered(_) => Ok(()),
-            Wake::TimedOut if self.decoder.mid_message() => Err(Close::Cut(Cut::Late)),
-            Wake::TimedOut => Err(Close::Idle),
+            Wake::TimedOut => Err(self.late()),
+        }
+    }
+
+    /// The deadline has passed.
+    fn late(&self) -> Close {
+        match (self.connection.is_handshaking(), self.decoder.mid_message()) {
+            (true, _) => Close::Tls("the TLS handshake was not complete in time".to_owned()),
+            (false, true) => Close::Cut(Cut::Late),
+            (false, false) => Close::Idle,
         }
     }
 
     fn take_bytes(&mut self) -> Result<(), Close> {
         let between_messages = !self.decoder.mid_message();
         match self.connection.read(self.decoder.space())? {
+            // A client may send bytes of TLS for ever that hold no message.
+            None if Instant::now() >= self.deadline => Err(self.late()),
             None => Ok(()),
             Some(0) => self.end_of_stream(),
             Some(len) => {
+                if self.connection.is_tls() && self.decoder.generation().is_none() {
+                    self.identify()?;
+                }
                 // The first message keeps its deadline, which counts from accept. Each later message gets its deadline
                 // with its first bytes.
                 if between_messages && self.decoder.generation().is_some() {
@@ -138,8 +157,24 @@ impl Session {
         }
     }
 
+    /// The handshake has ended, and the first bytes of a message have arrived.
+    fn identify(&mut self) -> Result<(), Close> {
+        let agency = self.connection.agency();
+        let agency = agency.ok_or_else(|| Close::Tls("the client has proved no agency".to_owned()))?;
+        journal::proved(self.peer, agency);
+        self.admission.restrict(Speaker::Agency(agency));
+        Ok(())
+    }
+
     /// Handles the client's end of stream, which may complete a request: an echo without its line feed.
     fn end_of_stream(&mut self) -> Result<(), Close> {
+        if self.connection.is_handshaking() {
+            return Err(Close::Tls("the connection ended inside the TLS handshake".to_owned()));
+        }
+        if self.connection.is_truncated() {
+            // The end may be forged: it completes no message.
+            return Err(Close::PeerClosed);
+        }
         match self.decoder.end_of_stream() {
             Ok(Some(request)) => self.answer(&request),
             Ok(None) if self.decoder.mid_message() => Err(Close::Cut(Cut::Ended)),
@@ -213,7 +248,13 @@ impl Session {
         // Only the penalty of the source depends on it.
         let _ = self.connection.link().report_garbage();
         let summary = Summary::of_fragment(self.decoder.announced());
-        self.refuse(&summary, &Refusal::because(Code::ProtocolBroken, malformed))
+        let refusal = match malformed {
+            Malformed::UnknownType(tls::FIRST_BYTE) if !self.connection.is_tls() => {
+                Refusal::because(Code::ProtocolBroken, format_args!("{malformed}: a TLS client, and TLS is off"))
+            }
+            malformed => Refusal::because(Code::ProtocolBroken, malformed),
+        };
+        self.refuse(&summary, &refusal)
     }
 
     /// Logs the refusal if the parent does not only count it, and sends its code. Returns the reason to close.
@@ -416,17 +457,31 @@ impl Session {
 
     /// Logs the reason to close, and lets the client read its last answer. Reports lost log lines to the parent.
     fn close(&mut self, close: &Close) {
-        if close.cut().is_none_or(|cut| self.connection.is_to_be_logged(cut)) {
+        if let Close::Tls(_) = close {
+            let _ = self.connection.link().report_garbage();
+        }
+        if close.refusal().is_none_or(|reason| self.connection.is_to_be_logged(reason)) {
             journal::closed(self.peer, close, self.decoder.announced());
         }
-        if matches!(close, Close::Spent | Close::Refused | Close::Stopping | Close::DismissedWithAnswer(_)) {
-            self.connection.linger();
+        match close {
+            Close::Spent | Close::Refused | Close::Stopping | Close::DismissedWithAnswer(_) | Close::Tls(_) => {
+                self.connection.linger();
+            }
+            _ => self.connection.close_tls(Instant::now()),
         }
         let lost = logging::take_lost();
         if lost > 0 {
             // If the parent is gone, no process is left to log the number.
             let _ = self.connection.link().report_lines_lost(lost);
         }
+    }
+}
+
+/// Who a client without TLS may be.
+fn speaker_without_tls(common: &Common) -> Speaker {
+    match &common.config.tls {
+        Some(tls) if tls.plaintext == Plaintext::EchoOnly => Speaker::EchoOnly,
+        _ => Speaker::Anyone,
     }
 }
 
