@@ -207,12 +207,19 @@ pub(super) fn describe(answer: &AnswerStart) -> &'static str {
 /// The next step after a refusal: empty, or a text that begins with `; `.
 fn hint(code: Code, question: &Question) -> &'static str {
     match (code, question) {
-        (Code::AlreadyEnded, _) => "; the server's draw is over: `server --new-draw` begins a new one",
+        (Code::AlreadyEnded, _) => {
+            "; if the server's draw is over, `server --new-draw` begins a new one. Bets without a type (modes bet and batch) \
+             may not follow those of mode draw"
+        }
         (Code::InvalidBet, Question::Tally) => "; a server that knows only messages 1 to 5 needs resume set to false",
         (Code::ProtocolBroken, Question::Tally) => {
-            "; a server with TLS=required needs tls.ca, tls.certificate and tls.key, and one that knows only messages 1 to 5 needs resume set to false"
+            "; with TLS=required the server needs tls.ca, tls.certificate and tls.key; if it knows only messages 1 to 5, it \
+             needs resume set to false"
         }
-        (Code::ProtocolBroken, _) => "; a server with TLS=required needs tls.ca, tls.certificate and tls.key",
+        (Code::ProtocolBroken, _) => {
+            "; with TLS=required the server needs tls.ca, tls.certificate and tls.key; with UNTYPED=off it refuses modes \
+             bet and batch"
+        }
         _ => "",
     }
 }

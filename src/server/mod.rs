@@ -11,7 +11,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `error`, `line`, `budget`, `sources`, `refusals`, `unread`, `listener` | how a server ends; connections that wait; how many reports of a child are read in a second; how many connections each source has, and its penalty; how many refusals are logged; ends that could not be read; the listening socket |
+//! | `error`, `line`, `budget`, `source`, `unread`, `listener` | how a server ends; connections that wait; how many reports of a child are read in a second; where a connection comes from; ends that could not be read; the listening sockets |
+//! | `sources`, `refusals` | how many connections each source has, and its penalty; how many refusals are logged |
 //! | `children`, `claims`, `newcomers`, `waiters`, `standstill`, `drawing` | the table of children; who holds which agency; who has a seat, and who must leave; who waits for the draw; whether the holder of the data lock stands still; the child that holds the draw, and the pauses between attempts |
 //! | `belief`, `data_lock` | which reports are believed; looks at the data lock, and kills a child that stands still |
 //! | `parent` | the event loop, and the phases of its life |
@@ -29,6 +30,7 @@ mod listener;
 mod newcomers;
 mod parent;
 mod refusals;
+mod source;
 mod sources;
 mod standstill;
 mod startup;

@@ -1,12 +1,14 @@
 //! How many refusals are logged: the first [`LOGGED`] of one source and reason in [`WINDOW`]. One line counts the others.
 //!
 //! Pure but for these lines: the caller passes the time. Used by the server's parent: each refusal comes from a child of its
-//! own, so only the parent can count them. A refusal costs the same for any number of sources.
+//! own, so only the parent can count them. A refusal costs the same for any number of sources. At most [`MOST`] times [`LOGGED`] lines come
+//! in one window, whatever the number of sources.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::source::Source;
 use crate::event;
 use crate::messages::Reason;
 
@@ -27,7 +29,7 @@ pub enum Word {
 }
 
 /// A source and a reason; `None` for all that do not fit into the table.
-type Key = Option<(IpAddr, Reason)>;
+type Key = Option<(Source, Reason)>;
 
 /// The refusals of the windows that are not over.
 #[derive(Debug, Default)]
@@ -38,11 +40,11 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// Counts a refusal of a client at `source`. Also for connections that the parent itself refuses.
-    pub fn add(&mut self, source: IpAddr, reason: Reason, now: Instant) -> Word {
+    /// Counts a refusal of a client at `ip`.
+    pub fn add(&mut self, ip: IpAddr, reason: Reason, now: Instant) -> Word {
         // A refusal after the end of its window does not belong to it.
         self.expire(now);
-        let own = Some((source, reason));
+        let own = Some((Source::from(ip), reason));
         let key = if self.counts.len() < MOST || self.counts.contains_key(&own) { own } else { None };
         let count = self.counts.entry(key).or_insert(0);
         if *count == 0 {
@@ -81,11 +83,11 @@ impl Refusals {
 
 fn log((key, repeated): (Key, u32)) {
     match key {
-        Some((ip, Reason::Code(code))) => {
-            event!(Error, "receive_message", fail, ip = ip, codigo = code, repetidas = repeated);
+        Some((source, Reason::Code(code))) => {
+            event!(Error, "receive_message", fail, ip = source, codigo = code, repetidas = repeated);
         }
-        Some((ip, Reason::Cut(cut))) => {
-            event!(Error, "receive_message", fail, ip = ip, error = cut, repetidas = repeated);
+        Some((source, Reason::Cut(cut))) => {
+            event!(Error, "receive_message", fail, ip = source, error = cut, repetidas = repeated);
         }
         None => event!(Error, "receive_message", fail, ip = "otras", codigo = "-", repetidas = repeated),
     }
@@ -122,7 +124,7 @@ mod tests {
         }
         assert_eq!(logged(&mut refusals, 20, 3, SIX, now), 20);
         assert_eq!(refusals.deadline(), Some(now + WINDOW));
-        let key = |source, reason| (Some((ip(source), reason)), 10);
+        let key = |source, reason| (Some((ip(source).into(), reason)), 10);
         assert_eq!(ended(&mut refusals), [key(1, SIX), key(1, Reason::Code(1)), key(1, late), key(2, SIX)]);
         assert_eq!((refusals.deadline(), refusals.counts.len()), (None, 0));
     }
@@ -152,6 +154,6 @@ mod tests {
         assert_eq!(others.sum::<usize>(), 20);
         assert_eq!(logged(&mut refusals, 30, 7, SIX, now), 19, "a source of the table has its own count");
         assert_eq!(refusals.counts.len(), MOST + 1);
-        assert_eq!(ended(&mut refusals), [(Some((ip(7), SIX)), 11), (None, 80)]);
+        assert_eq!(ended(&mut refusals), [(Some((ip(7).into(), SIX)), 11), (None, 80)]);
     }
 }

@@ -1,13 +1,14 @@
 //! Where connections come from: how many each source has, and which sources are refused for a while.
 //!
-//! Pure: the caller passes the time. Used by the server's parent. A source is an IPv4 address, or an IPv6 network of 64 bits, which
-//! is what one subscriber has. Every verb costs at most O(log n) of the sources that are remembered. A source without connections
+//! Pure: the caller passes the time. Used by the server's parent. Every verb costs at most O(log n) of the sources that are remembered. A source without connections
 //! is forgotten; at most [`MOST`] sources have a penalty.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use super::source::Source;
 
 /// Sources whose penalties, or whose refusals, are remembered at most.
 const MOST: usize = 4096;
@@ -15,23 +16,6 @@ const MOST: usize = 4096;
 const LONGEST: Duration = Duration::from_secs(600);
 /// One refusal of a source is logged in this time.
 const QUIET: Duration = Duration::from_secs(10);
-
-/// A source of connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Source {
-    V4(Ipv4Addr),
-    /// The first 64 bits.
-    V6(u64),
-}
-
-impl From<IpAddr> for Source {
-    fn from(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => Self::V4(ip),
-            IpAddr::V6(ip) => Self::V6((ip.to_bits() >> 64) as u64),
-        }
-    }
-}
 
 /// A connection that must be closed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +144,7 @@ impl Penalties {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
     use std::net::Ipv6Addr;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
 //! The three things that a session waits for, together: its client, its parent, and a signal.
 //!
-//! Owns the client's socket, with or without TLS, the child's end of the link, and the signals. Used by the session. Knows no message.
+//! Owns the client's socket, with or without TLS, the child's end of the link, and the signals. Used by the session. Knows
+//! no message.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -52,15 +52,12 @@ pub struct Connection {
     dismissed: Option<Dismissal>,
     /// When the client last sent a byte, or took one.
     heard: Instant,
-    /// Orders that came while the connection waited for [`Order::Log`] or [`Order::Count`].
-    kept: VecDeque<Order>,
 }
 
 impl Connection {
     /// Takes over an accepted connection.
     pub fn new(client: TcpStream, link: Rc<ChildEnd>, signals: SignalSource) -> Self {
-        let (dismissed, kept, heard) = (None, VecDeque::new(), Instant::now());
-        Self { client: Wire::plain(client), link, signals, stopping: false, dismissed, heard, kept }
+        Self { client: Wire::plain(client), link, signals, stopping: false, dismissed: None, heard: Instant::now() }
     }
 
     /// The child's end of the link.
@@ -73,9 +70,20 @@ impl Connection {
         self.stopping
     }
 
-    /// The first unread byte, which stays unread; `None` if there is none.
-    pub fn first_byte(&self) -> Option<u8> {
-        self.client.peek()
+    /// The first unread byte, which stays unread; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// [`Close::PeerClosed`], [`Close::Failed`].
+    pub fn first_byte(&self) -> Result<Option<u8>, Close> {
+        let mut byte = [0];
+        match self.client.peek(&mut byte)? {
+            Some(0) => Err(Close::PeerClosed),
+            read => Ok(read.map(|_| byte[0])),
+        }
+    }
+
+    fn has_unread(&self) -> bool {
+        matches!(self.first_byte(), Ok(Some(_)))
     }
 
     /// Expects TLS from the first byte on.
@@ -144,32 +152,9 @@ impl Connection {
     ///
     /// # Errors
     /// [`Close::Dismissed`] after [`Order::Leave`], unless the client is ready; [`Close::Replaced`] after [`Order::Yield`] if
-    /// the wait is for the client, and the client is silent; [`Close::Failed`] if the parent is gone, or if poll(2) or recv(2) fails.
+    /// the wait is for the client, and the client is silent; [`Close::Failed`] if the parent is gone, or if poll(2) or
+    /// recv(2) fails.
     pub fn wait(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
-        match self.kept.pop_front() {
-            Some(order) => Ok(Wake::Ordered(order)),
-            None => self.wait_for_news(events, deadline),
-        }
-    }
-
-    /// Whether the refusal of the client for `reason` is to be logged, or the parent counts it. Without the parent's word it
-    /// is logged. A stop that comes meanwhile is noted, and any other order is kept for the next wait.
-    pub fn is_to_be_logged(&mut self, reason: Reason) -> bool {
-        let deadline = Instant::now() + WORD_PATIENCE;
-        if self.link.report_refused(reason).is_err() {
-            return true;
-        }
-        loop {
-            match self.wait_for_news(None, Some(deadline)) {
-                Ok(Wake::Ordered(Order::Count)) => return false,
-                Ok(Wake::Ordered(Order::Log) | Wake::TimedOut) | Err(_) => return true,
-                Ok(Wake::Ordered(order)) => self.kept.push_back(order),
-                Ok(Wake::StopRequested | Wake::ClientReady) => {}
-            }
-        }
-    }
-
-    fn wait_for_news(&mut self, events: Option<PollFlags>, deadline: Option<Instant>) -> Result<Wake, Close> {
         loop {
             let (is_ready, events) = if self.client.is_tls() { self.ready_by_tls(events) } else { (false, events) };
             let deadline = if is_ready { Some(Instant::now()) } else { deadline };
@@ -204,6 +189,25 @@ impl Connection {
         }
     }
 
+    /// Whether the refusal of the client for `reason` is to be logged, or the parent counts it. Without the parent's word it
+    /// is logged. The connection closes after a refusal, so of the other orders only a stop and a dismissal matter.
+    pub fn is_to_be_logged(&mut self, reason: Reason) -> bool {
+        let deadline = Some(Instant::now() + WORD_PATIENCE);
+        if self.link.report_refused(reason).is_err() {
+            return true;
+        }
+        while let Ok(1..) = events::wait(&mut [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)], deadline) {
+            match self.link.next_order() {
+                Ok(Incoming::Message(Order::Count)) => return false,
+                Ok(Incoming::Message(Order::Log) | Incoming::Closed) | Err(_) => return true,
+                Ok(Incoming::Message(Order::Stop)) => self.stopping = true,
+                Ok(Incoming::Message(Order::Leave(why))) => self.dismissed = Some(why),
+                Ok(Incoming::Message(_) | Incoming::Nothing) => {}
+            }
+        }
+        true
+    }
+
     /// Ends this side of the stream, then reads and discards until the client has ended its own: closing with unread bytes
     /// sends a reset, which can destroy an answer that the client has not read yet.
     pub fn linger(&mut self) {
@@ -212,16 +216,16 @@ impl Connection {
         let mut discarded = [0; 4096];
         self.close_tls(deadline);
         self.client.end_tls();
-        if self.client.shutdown().is_err() || (self.stopping && self.client.peek().is_none()) {
+        if self.client.shutdown().is_err() || (self.stopping && !self.has_unread()) {
             return;
         }
         while Instant::now() < deadline {
             match self.wait(Some(PollFlags::POLLIN), Some(deadline)) {
                 Ok(Wake::ClientReady) if !matches!(self.client.read(&mut discarded), Ok(Some(0)) | Err(_)) => {}
-                // The parent's word on a refusal comes too late.
-                Ok(Wake::Ordered(Order::Log | Order::Count)) => {}
+                // The parent's word on a refusal, which comes too late, or an answer that nothing waits for.
+                Ok(Wake::Ordered(_)) => {}
                 // A stop may come twice: from a terminal and from the parent.
-                Ok(Wake::StopRequested) if self.client.peek().is_some() => {}
+                Ok(Wake::StopRequested) if self.has_unread() => {}
                 _ => return,
             }
         }
@@ -282,7 +286,7 @@ mod tests {
     use ipc::signals::Signal;
 
     use super::*;
-    use crate::messages::{self, Intake, ParentEnd};
+    use crate::messages::{self, ParentEnd};
 
     fn connection() -> (Connection, ParentEnd) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -292,17 +296,17 @@ mod tests {
     }
 
     #[test]
-    fn orders_before_the_word_on_a_refusal_are_kept() {
+    fn a_dismissed_refusal_still_waits_for_the_word() {
         let (mut connection, parent) = connection();
         parent.announce_draw().unwrap();
-        parent.grant_claim(Intake::Open).unwrap();
         parent.stop().unwrap();
+        parent.dismiss(Dismissal::Room).unwrap();
         parent.count_refusal().unwrap();
         assert!(!connection.is_to_be_logged(Reason::Code(6)));
         assert!(connection.is_stopping());
-        for order in [Order::Drawn, Order::Granted(Intake::Open)] {
-            assert_eq!(connection.wait(None, None).unwrap(), Wake::Ordered(order));
-        }
+        parent.count_refusal().unwrap();
+        assert!(!connection.is_to_be_logged(Reason::Code(6)), "it has been dismissed before");
+        assert!(matches!(connection.wait(None, None), Err(Close::Dismissed(Dismissal::Room))));
         parent.log_refusal().unwrap();
         assert!(connection.is_to_be_logged(Reason::Code(6)));
     }

@@ -127,6 +127,7 @@ pub fn closed(ip: IpAddr, close: &Close, announced: Option<u8>) {
         }
         (Close::Cut(why), None) => event!(Error, "receive_message", fail, ip = ip, error = why),
         (Close::Tls(why), _) => event!(Error, "tls", fail, ip = ip, error = why),
+        (Close::Handshake(why), _) => event!(Error, "tls", fail, ip = ip, error = why),
         (Close::Failed(e), _) => event!(Error, "close_connection", fail, ip = ip, error = e),
         (Close::Unsafe(e), _) => event!(Error, "sandbox", fail, ip = ip, error = e),
         (Close::Stopping, _) => event!(Info, "close_connection", success, ip = ip),

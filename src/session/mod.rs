@@ -23,6 +23,7 @@
 //! | the draw | DRAW_WAIT (the parent's clock) | stop, a reset |
 //! | the slot of a new agency | the parent's answer | stop |
 //! | the data lock | 3 s | – |
+//! | the parent's word on the line of a refusal | 200 ms | the parent is gone |
 //! | a client that takes no byte of an answer | MESSAGE_TIMEOUT | a reset |
 //!
 //! Every wait but the one for the data lock also ends when the parent orders the session to leave, and every wait for the

@@ -84,8 +84,10 @@ pub enum Close {
     StorageBroken,
     /// A step of the sandbox failed: this process must parse no byte.
     Unsafe(io::Error),
-    /// TLS failed: the handshake, or a record after it. The client has been told why.
+    /// The client's bytes or its certificate are wrong, in the handshake or after it. The text is the log's reason.
     Tls(String),
+    /// The handshake was not completed.
+    Handshake(&'static str),
     /// The connection or the link failed.
     Failed(io::Error),
 }
@@ -95,7 +97,7 @@ impl Close {
     pub fn refusal(&self) -> Option<Reason> {
         match self {
             Self::Cut(cut) => Some(Reason::Cut(*cut)),
-            Self::Tls(_) => Some(Reason::Cut(Cut::Tls)),
+            Self::Tls(_) | Self::Handshake(_) => Some(Reason::Cut(Cut::Tls)),
             _ => None,
         }
     }

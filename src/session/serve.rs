@@ -78,20 +78,38 @@ impl Session {
     }
 
     /// Waits for the first byte, does everything that the conversation will need from outside of this process, and closes
-    /// the sandbox: from then on, bytes of the client are parsed. A connection that ends, or stays silent, before its first
-    /// byte is left to [`Session::converse`], without files.
+    /// the sandbox: from then on, bytes of the client are parsed.
+    ///
+    /// # Errors
+    /// The reason to close a connection that ends, or stays silent, before its first byte; [`Close::Unsafe`] if a step of
+    /// the sandbox fails.
     fn prepare(&mut self) -> Result<(), Close> {
-        let wake = self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))?;
-        let first = if wake == Wake::ClientReady { self.connection.first_byte() } else { None };
-        if let (Some(tls::FIRST_BYTE), Some(acceptor)) = (first, &self.common.tls) {
+        let first = self.first_byte()?;
+        if let (tls::FIRST_BYTE, Some(acceptor)) = (first, &self.common.tls) {
             self.connection.start_tls(acceptor)?;
         }
         // TLS hides what the client wants, so the files are open for an echo, too.
-        if first.is_some_and(|first| detect::generation(first) != Generation::Echo) {
+        if detect::generation(first) != Generation::Echo {
             self.store = Some(open_store(&self.common, self.connection.link().clone()));
         }
         let files = self.store.as_ref().and_then(|store| store.as_ref().ok()).map(Store::writable);
         self.common.sandbox.close(files).map_err(Close::Unsafe)
+    }
+
+    /// Waits for the first byte, and leaves it unread.
+    fn first_byte(&mut self) -> Result<u8, Close> {
+        loop {
+            match self.connection.wait(Some(PollFlags::POLLIN), Some(self.deadline))? {
+                Wake::ClientReady => {
+                    if let Some(first) = self.connection.first_byte()? {
+                        return Ok(first);
+                    }
+                }
+                Wake::Ordered(_) => {}
+                Wake::StopRequested => return Err(Close::Stopping),
+                Wake::TimedOut => return Err(Close::Idle),
+            }
+        }
     }
 
     /// Serves requests until there is a reason to close the connection. Returns the reason.
@@ -129,7 +147,7 @@ impl Session {
     /// The deadline has passed.
     fn late(&self) -> Close {
         match (self.connection.is_handshaking(), self.decoder.mid_message()) {
-            (true, _) => Close::Tls("the TLS handshake was not complete in time".to_owned()),
+            (true, _) => Close::Handshake("the TLS handshake was not complete in time"),
             (false, true) => Close::Cut(Cut::Late),
             (false, false) => Close::Idle,
         }
@@ -169,7 +187,7 @@ impl Session {
     /// Handles the client's end of stream, which may complete a request: an echo without its line feed.
     fn end_of_stream(&mut self) -> Result<(), Close> {
         if self.connection.is_handshaking() {
-            return Err(Close::Tls("the connection ended inside the TLS handshake".to_owned()));
+            return Err(Close::Handshake("the connection ended inside the TLS handshake"));
         }
         if self.connection.is_truncated() {
             // The end may be forged: it completes no message.
@@ -458,13 +476,19 @@ impl Session {
     /// Logs the reason to close, and lets the client read its last answer. Reports lost log lines to the parent.
     fn close(&mut self, close: &Close) {
         if let Close::Tls(_) = close {
+            // Only the penalty of the source depends on it.
             let _ = self.connection.link().report_garbage();
         }
         if close.refusal().is_none_or(|reason| self.connection.is_to_be_logged(reason)) {
             journal::closed(self.peer, close, self.decoder.announced());
         }
         match close {
-            Close::Spent | Close::Refused | Close::Stopping | Close::DismissedWithAnswer(_) | Close::Tls(_) => {
+            Close::Spent
+            | Close::Refused
+            | Close::Stopping
+            | Close::DismissedWithAnswer(_)
+            | Close::Tls(_)
+            | Close::Handshake(_) => {
                 self.connection.linger();
             }
             _ => self.connection.close_tls(Instant::now()),

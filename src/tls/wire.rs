@@ -71,7 +71,7 @@ impl Wire {
         let Some(tls) = &mut self.tls else {
             return unless_blocked(|| (&self.socket).read(into)).map_err(Broken::Socket);
         };
-        if !tls.has_begun() && peek(&self.socket).is_some_and(|first| ![FIRST_BYTE, ALERT].contains(&first)) {
+        if !tls.has_begun() && !begins_tls(&self.socket) {
             return Err(Broken::NotTls);
         }
         tls.read(&mut OneByOne(&self.socket), into)
@@ -130,9 +130,13 @@ impl Wire {
         self.tls.as_ref()?.certificate()
     }
 
-    /// The first byte that the peer has sent and that is still unread; it stays unread.
-    pub fn peek(&self) -> Option<u8> {
-        peek(&self.socket)
+    /// The first byte that the peer has sent and that is still unread; it stays unread. As for [`Wire::read`], `None` if there
+    /// is none yet, and 0 bytes at the end of the stream.
+    ///
+    /// # Errors
+    /// The error of recv(2).
+    pub fn peek(&self, byte: &mut [u8; 1]) -> io::Result<Option<usize>> {
+        unless_blocked(|| self.socket.peek(byte))
     }
 
     /// Ends this side of TLS, as far as the socket takes the bytes. Nothing without TLS.
@@ -156,9 +160,11 @@ impl Wire {
     }
 }
 
-fn peek(socket: &TcpStream) -> Option<u8> {
-    let mut byte = [0];
-    matches!(unless_blocked(|| socket.peek(&mut byte)), Ok(Some(1))).then_some(byte[0])
+/// Whether the next byte, if one has arrived, can be that of a server that speaks TLS.
+fn begins_tls(socket: &TcpStream) -> bool {
+    let mut first = [FIRST_BYTE];
+    let _ = unless_blocked(|| socket.peek(&mut first));
+    [FIRST_BYTE, ALERT].contains(&first[0])
 }
 
 fn unless_blocked(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
