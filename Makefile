@@ -66,7 +66,7 @@ lint: ## Checks format, clippy, documentation and shell scripts; warnings are er
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo 'shellcheck is not installed: the scripts were not checked'; fi
 
-bench: ## Measures the speed next to floors, Redis and PostgreSQL in six minutes (BENCH_ARGS='--help' for more)
+bench: ## Measures the speed next to floors, Redis and PostgreSQL in seven minutes (BENCH_ARGS='--help' for more)
 	cargo bench --locked --bench lottery -- $(BENCH_ARGS)
 
 bench-full: ## The same with more rounds and 100 million stored bets; takes half an hour (BENCH_ARGS='--save' writes docs)

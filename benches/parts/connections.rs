@@ -1,6 +1,7 @@
 //! The part `connections`: connections a second with live children that do nothing.
 
 use std::cell::RefCell;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Outcome};
@@ -8,13 +9,15 @@ use super::rounds::{Group, Sample};
 use super::servers::Server;
 use crate::Result;
 use crate::floor::Floor;
+use crate::process::Running;
 use crate::report::names;
+use crate::stop::Stop;
 use crate::traffic::{AGENCIES, Idle, Line, all_at_once, echo};
 
 /// Numbers of live children.
 const IDLE: [u32; 3] = [0, 1000, 10_000];
 /// Clients: enough to keep the server busy on a small machine, where they share the processors with it.
-const CLIENTS: usize = 2;
+const CLIENTS: [u32; 2] = [1, 2];
 /// Time limit of a run besides its own length.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -27,7 +30,7 @@ pub fn measure(bench: &Bench) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let too_slow = RefCell::new(Vec::new());
     let length = Duration::from_secs(bench.extent.of(1, 2));
-    let title = format!("{CLIENTS} clients, one line a connection, runs of {} s", length.as_secs());
+    let title = format!("{} clients, one line a connection, runs of {} s", CLIENTS.len(), length.as_secs());
     let quantities = [(names::CONNECTIONS, "1/s"), ("processor time a connection", "µs")];
     let mut group = Group::new(title, quantities).compared_with(&names::with_idle(BARE, IDLE[0]));
     for idle in IDLE {
@@ -60,13 +63,22 @@ fn run(bench: &Bench, server: Server, count: u32, length: Duration) -> Result<Op
     let Some(idle) = Idle::open(&running, count, &bench.stop)? else { return Ok(None) };
     let line = if matches!(server, Server::Own { .. }) { Line::Sent } else { Line::NotSent };
     let port = running.port();
-    let start = Instant::now();
-    let limit = (&bench.stop, LIMIT + length);
-    let counts = all_at_once(&mut running, limit, &[(); CLIENTS], |()| echo(port, line, length))?;
-    let took = start.elapsed().as_secs_f64();
-    let connections = counts.iter().sum::<u64>() as f64;
+    let [connections, rate] = measured(&mut running, (&bench.stop, length), |_| echo(port, line, length))?;
     drop(idle);
     // The time of the idle children's own forks is not a part of the connections' time.
     let used = running.stop()?.as_secs_f64() * 1e6 / connections;
-    Ok(Some([connections / took, if count == 0 { used } else { f64::NAN }]))
+    Ok(Some([rate, if count == 0 { used } else { f64::NAN }]))
+}
+
+/// Two clients at the same time, each of which makes connections for `length`: the number of all, and those a second.
+/// `client` gets the client's number, 1 or 2.
+pub fn measured(
+    running: &mut Running,
+    (stop, length): (&Stop, Duration),
+    client: impl Fn(u32) -> io::Result<u64> + Sync,
+) -> Result<[f64; 2]> {
+    let start = Instant::now();
+    let counts = all_at_once(running, (stop, LIMIT + length), &CLIENTS, |number| client(*number))?;
+    let connections = counts.iter().sum::<u64>() as f64;
+    Ok([connections, connections / start.elapsed().as_secs_f64()])
 }

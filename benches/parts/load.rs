@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -95,7 +95,26 @@ impl<'a> Load<'a> {
         let running = server.start(self.stop)?;
         let relay = self.relay(way, running.port())?;
         let port = relay.as_ref().unwrap_or(&running).port();
-        let took = Programs::play(port, &self.paths, (window, self.most), self.limit())?;
+        self.programs((running, server), port, (window, None))
+    }
+
+    /// As [`Load::own`] with the default window, over TLS with the certificates in `folder`.
+    pub fn own_tls(&self, server: Server, folder: &Path) -> Result<Sample<3>> {
+        let file = |name| folder.join(name).display().to_string();
+        let [certificate, key, ca] = ["server.pem", "server.key", "ca.pem"].map(file);
+        let settings = [("TLS_CERTIFICATE", certificate), ("TLS_KEY", key), ("TLS_AGENCY_CA", ca)];
+        let running = server.start_in(tempfile::tempdir()?, &settings, (self.stop, PATIENCE))?;
+        let port = running.port();
+        self.programs((running, server), port, (Window::Default, Some(folder)))
+    }
+
+    fn programs(
+        &self,
+        (running, server): (Running, Server),
+        port: u16,
+        (window, tls): (Window, Option<&Path>),
+    ) -> Result<Sample<3>> {
+        let took = Programs::play(port, &self.paths, (window, self.most, tls), self.limit())?;
         self.check_stored(&running, server)?;
         Ok([self.rate(took), ms(took), ms(running.stop()?)])
     }

@@ -16,6 +16,7 @@
 //! | `connections`, `memory` | connections a second by live children; memory of parent and children |
 //! | `draw` | thousands of agencies in one draw |
 //! | `flat` | the cost of a message by agencies and stored bets |
+//! | `security` | the cost of the sandbox and of TLS |
 
 mod batch;
 mod bench;
@@ -27,6 +28,7 @@ mod ingest;
 mod load;
 mod memory;
 mod rounds;
+mod security;
 mod servers;
 
 use clap::ValueEnum;
@@ -53,6 +55,8 @@ pub enum Part {
     Flat,
     /// Bets a second through a relay with a round trip of 10 ms
     Distance,
+    /// The cost of the sandbox for a connection, and of TLS for bets a second
+    Security,
 }
 
 impl Part {
@@ -67,6 +71,7 @@ impl Part {
             Self::Draw => "draw",
             Self::Flat => "flat",
             Self::Distance => "distance",
+            Self::Security => "security",
         }
     }
 
@@ -81,6 +86,7 @@ impl Part {
             Self::Draw => draw::measure(bench),
             Self::Flat => flat::measure(bench),
             Self::Distance => distance::measure(bench),
+            Self::Security => security::measure(bench),
         }
     }
 }

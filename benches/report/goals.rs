@@ -55,7 +55,7 @@ const FLAT: Measure = Ratio("10000 agencies, many bets", "10 agencies, few bets"
 const CROWD: &str = "server, 10000 agencies";
 
 /// All goals, in the order of the parts.
-pub const GOALS: [Goal; 19] = [
+pub const GOALS: [Goal; 21] = [
     goal("server under the minimal client / flock floor", INGEST, Ratio(names::SERVER, names::FLOCK), AtLeast(0.9)),
     goal("own client, window 1 / flock floor", INGEST, Ratio(names::OWN_1, names::FLOCK), AtLeast(0.75)),
     goal("own client, default window / flock floor", INGEST, Ratio(names::OWN_DEFAULT, names::FLOCK), AtLeast(1.6)),
@@ -100,6 +100,18 @@ pub const GOALS: [Goal; 19] = [
     goal("end, largest / smallest server", ("flat", names::MESSAGES[2]), FLAT, Between(0.8, 1.2)),
     goal("winners' query, largest / smallest server", ("flat", names::MESSAGES[3]), FLAT, Between(0.8, 1.2)),
     goal("draw of the large file, GB/s", ("flat", names::SCAN), Value("10 agencies, many bets"), AtLeast(2.0)),
+    goal(
+        "connections with one line, SANDBOX=on / off",
+        ("security", names::CONNECTIONS),
+        Ratio("one line, SANDBOX=on", "one line, SANDBOX=off"),
+        AtLeast(0.8),
+    ),
+    goal(
+        "connections with one message 6, SANDBOX=on / off",
+        ("security", names::CONNECTIONS),
+        Ratio("one message 6, SANDBOX=on", "one message 6, SANDBOX=off"),
+        AtLeast(0.8),
+    ),
 ];
 
 impl Goal {

@@ -22,6 +22,15 @@ pub const COPY_LATER: &str = "PostgreSQL, COPY a batch, commit off";
 /// PostgreSQL, synchronous commit.
 pub const COPY_DURABLE: &str = "PostgreSQL, COPY a batch, commit on";
 
+/// A connection with one line.
+pub const WITH_ECHO: &str = "one line";
+/// A connection with one message 6.
+pub const WITH_TALLY: &str = "one message 6";
+/// The project's client and server without TLS.
+pub const PLAINTEXT: &str = "own client, plaintext";
+/// The same over TLS.
+pub const TLS: &str = "own client, TLS";
+
 /// Bets a second, until the last one is stored.
 pub const STORED: &str = "bets stored";
 /// Connections a second.
@@ -51,6 +60,11 @@ pub fn with_idle(server: &str, idle: u32) -> String {
 /// The subject of the project's client with a window.
 pub fn own(window: Option<u32>) -> String {
     window.map_or_else(|| OWN_DEFAULT.to_owned(), |window| format!("{OWN}, window {window}"))
+}
+
+/// The subject of connections of a kind, at a value of SANDBOX.
+pub fn sandboxed(what: &str, sandbox: &str) -> String {
+    format!("{what}, SANDBOX={sandbox}")
 }
 
 /// A subject with so many agencies.

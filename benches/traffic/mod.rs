@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `wire` | the bytes of the messages, and of rows |
 //! | `files` | the agencies' files, and repetitions of them |
-//! | `agency`, `echo`, `idle`, `crowd` | the minimal client; connections with one line, without a byte; one draw with thousands of agencies |
+//! | `agency`, `echo`, `idle`, `crowd` | the minimal client; connections with one line or one message 6, without a byte; one draw with thousands of agencies |
 //! | `threads`, `programs` | minimal clients at the same time; processes of the project's client |
 
 mod agency;
@@ -24,7 +24,7 @@ pub mod wire;
 
 pub use self::agency::{Agency, Times, connect, exchange};
 pub use self::crowd::Crowd;
-pub use self::echo::{Line, echo};
+pub use self::echo::{Line, echo, tally};
 pub use self::files::{AGENCIES, Files};
 pub use self::idle::Idle;
 pub use self::programs::{Programs, Window};

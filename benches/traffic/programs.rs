@@ -2,7 +2,7 @@
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,14 +31,14 @@ pub struct Programs(Vec<Child>);
 
 impl Programs {
     /// Runs a client for each of `files`, agency 1 first, against the server at `port`. Returns the time from the first
-    /// start to the last exit.
+    /// start to the last exit. With the folder of `make certs`, they speak TLS.
     ///
     /// # Errors
     /// A client fails, a signal arrives, or `limit` passes.
     pub fn play(
         port: u16,
         files: &[PathBuf],
-        (window, most): (Window, u8),
+        (window, most, tls): (Window, u8, Option<&Path>),
         (stop, limit): (&Stop, Duration),
     ) -> Result<Duration> {
         let (log, their_log) = io::pipe()?;
@@ -46,6 +46,7 @@ impl Programs {
         let mut programs = Self(Vec::new());
         for (file, agency) in files.iter().zip(1..) {
             let mut command = command(port, agency, (window, most));
+            command.envs(tls.into_iter().flat_map(|folder| tls_settings(folder, agency)));
             command.env("CLI_DATA_PATH", file).stdout(their_log.try_clone()?).stderr(their_log.try_clone()?);
             programs.0.push(command.spawn()?);
         }
@@ -86,6 +87,11 @@ fn command(port: u16, agency: u32, (window, most): (Window, u8)) -> Command {
         command.env("CLI_BATCH_WINDOW", batches.to_string());
     }
     command
+}
+
+fn tls_settings(folder: &Path, agency: u32) -> [(&'static str, PathBuf); 3] {
+    let own = |ending| folder.join(format!("agency-{agency}.{ending}"));
+    [("CLI_TLS_CA", folder.join("ca.pem")), ("CLI_TLS_CERTIFICATE", own("pem")), ("CLI_TLS_KEY", own("key"))]
 }
 
 /// Reads until every writer has closed the pipe.
