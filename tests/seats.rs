@@ -353,6 +353,14 @@ fn seats_of_unlimited_agencies_leave_room_for_others() {
     server.stop();
 }
 
+#[test]
+fn a_silent_seat_is_given_to_another_agency() {
+    let server = small(0).start();
+    let _seated: Vec<_> = (1..=7).map(|agency| server.claim(agency)).collect();
+    eventually("a silent connection gives its seat away", || server.connect().send(&count(8)).take::<1>() == [7]);
+    assert_eq!(server.stop().matches("motivo: agencia cedida a otra conexión tras un silencio").count(), 1);
+}
+
 // ---- questions ----
 
 /// A connection whose ninth question waits.

@@ -17,6 +17,8 @@ const LEAVING: Duration = Duration::from_millis(100);
 /// If the newcomer that leaves takes longer than this, another one must leave for the same new connection. So slow ones do not
 /// keep connections waiting, and few leave without need.
 const NEXT: Duration = Duration::from_millis(10);
+/// One connection is asked for its seat in this time: one that is busy must not collect orders.
+const ASKING: Duration = Duration::from_secs(1);
 /// Most newcomers that leave at the same time because of their age: with more, the processor could be too busy for
 /// [`LEAVING`].
 const MOST_LEAVING: usize = 16;
@@ -27,6 +29,10 @@ pub struct Newcomers {
     timeout: Duration,
     most_seats: usize,
     seats: HashMap<AgencyId, Token>,
+    /// The connections with a seat, in the order in which they are asked to give it up.
+    seated: Line<()>,
+    /// Until when no other connection is asked for its seat.
+    asked: Option<Instant>,
     /// In the order of their arrival, or of the loss of their seat.
     staying: Line<()>,
     /// Those that have been told to leave and have not been killed.
@@ -40,8 +46,17 @@ pub struct Newcomers {
 impl Newcomers {
     /// No connection yet. There will be at most `most_seats` seats, and a newcomer leaves after `timeout`.
     pub fn new(most_seats: usize, timeout: Duration) -> Self {
-        let (staying, leaving) = (Line::new(), Line::new());
-        Self { timeout, most_seats, seats: HashMap::new(), staying, leaving, told: HashSet::new(), rest: None }
+        Self {
+            timeout,
+            most_seats,
+            seats: HashMap::new(),
+            seated: Line::new(),
+            asked: None,
+            staying: Line::new(),
+            leaving: Line::new(),
+            told: HashSet::new(),
+            rest: None,
+        }
     }
 
     /// Adds a connection.
@@ -57,9 +72,23 @@ impl Newcomers {
     /// Gives the seat of `agency` to a connection. The connection that had it becomes a newcomer.
     pub fn seat(&mut self, agency: AgencyId, token: Token, now: Instant) {
         self.staying.leave(token);
+        self.seated.join((), token, None);
         if let Some(before) = self.seats.insert(agency, token).filter(|&before| before != token) {
+            self.seated.leave(before);
             self.arrive(before, now);
         }
+    }
+
+    /// Returns the connection that must be asked to give up its seat, because an agency found none: each in turn, and one in
+    /// each [`ASKING`].
+    pub fn ask_for_seat(&mut self, now: Instant) -> Option<Token> {
+        if self.asked.is_some_and(|until| now < until) {
+            return None;
+        }
+        let token = self.seated.pop_of(())?;
+        self.seated.join((), token, None);
+        self.asked = Some(now + ASKING);
+        Some(token)
     }
 
     /// Whether the connection has been told to leave.
@@ -105,6 +134,7 @@ impl Newcomers {
     pub fn remove(&mut self, agency: Option<AgencyId>, token: Token) {
         if let Some(agency) = agency.filter(|agency| self.seats.get(agency) == Some(&token)) {
             self.seats.remove(&agency);
+            self.seated.leave(token);
         }
         self.staying.leave(token);
         self.leaving.leave(token);
@@ -151,6 +181,23 @@ mod tests {
         newcomers.seat(agency(1), Token(1), now);
         assert_eq!([newcomers.make_room(now), newcomers.make_room(now)], [Some(Token(2)), None]);
         assert_eq!([1, 2, 3].map(|token| newcomers.was_told(Token(token))), [false, true, false]);
+    }
+
+    #[test]
+    fn each_seat_is_asked_for_in_turn_once_a_second() {
+        let now = Instant::now();
+        let mut newcomers = arrived(3, now);
+        assert_eq!(newcomers.ask_for_seat(now), None);
+        newcomers.seat(agency(1), Token(1), now);
+        newcomers.seat(agency(2), Token(2), now);
+        let at = |tenths: u32| now + ASKING * tenths / 10;
+        assert_eq!(
+            [0, 9, 10, 20].map(|tenths| newcomers.ask_for_seat(at(tenths))),
+            [1, 0, 2, 1].map(|token| (token > 0).then_some(Token(token)))
+        );
+        newcomers.seat(agency(1), Token(3), now);
+        newcomers.remove(Some(agency(2)), Token(2));
+        assert_eq!([30, 40].map(|tenths| newcomers.ask_for_seat(at(tenths))), [Some(Token(3)); 2]);
     }
 
     #[test]

@@ -438,6 +438,10 @@ impl Server {
         let Some(child) = self.children.get(token).filter(|_| !self.newcomers.was_told(token)) else { return };
         child.agency = Some(agency);
         if !self.newcomers.has_seat(agency) {
+            // If the other client is silent, its seat is free when this client asks again.
+            if let Some(holder) = self.newcomers.ask_for_seat(Instant::now()) {
+                self.send(holder, ParentEnd::ask_to_yield);
+            }
             return self.send(token, ParentEnd::refuse_claim);
         }
         match self.claims.claim(agency, token, Instant::now()) {
