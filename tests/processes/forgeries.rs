@@ -87,9 +87,12 @@ fn a_flood_of_reports_is_read_slowly_and_delays_nobody() {
 fn a_client_that_asks_without_end_is_served_slower() {
     let server = Setup::new(2).set("DRAW_WAIT", "0").start();
     let mut client = server.claim(1);
+    let began = Instant::now();
+    // Each question is a report, and the parent reads 256 of them in a second.
     for _ in 0..600 {
         assert_eq!(client.send(&ask(1)).winners(), None);
     }
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(client.send(&batch_of(1, 1, 1)).ack(), 0);
     server.stop();
 }
