@@ -76,7 +76,7 @@ impl Filter {
         Self(vec![load(NUMBER)])
     }
 
-    /// These calls get this verdict. At most 250 calls.
+    /// These calls get this verdict. At most 250 calls: a jump skips at most 255 instructions.
     pub fn each(mut self, calls: &[c_long], then: u32) -> Self {
         for (at, &call) in calls.iter().enumerate() {
             let rest = u8::try_from(calls.len() - 1 - at).expect("a list of calls is short");
@@ -112,6 +112,9 @@ impl Filter {
     }
 
     /// Installs it. It stays, also in children.
+    ///
+    /// # Errors
+    /// The error of prctl(2) or seccomp(2).
     pub fn install(&self) -> io::Result<()> {
         apply_filter(&self.0).map_err(|e| match e {
             seccompiler::Error::Prctl(e) | seccompiler::Error::Seccomp(e) => e,

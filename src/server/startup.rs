@@ -59,10 +59,11 @@ pub enum Purpose {
 /// Runs the four steps of the module's documentation. Returns a server that listens.
 ///
 /// # Errors
-/// [`Error::Sandbox`] if SANDBOX=require and the kernel lacks a part of the sandbox; [`Error::Descriptors`] if the hard limit of descriptors is too low for MAX_CONNECTIONS, and
-/// [`Error::DescriptorsOfAgencies`] if it is too low for the agencies; [`Error::StorageName`] if two files of the lottery
-/// would have the same path; [`Error::Tls`] if a file of TLS cannot be used; [`Error::Locked`] if another server still holds the life lock after 5 s; [`Error::Listen`]
-/// if the port cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`] after a stop signal;
+/// [`Error::Sandbox`] if SANDBOX=require and the kernel lacks a part of the sandbox; [`Error::Descriptors`] if the hard
+/// limit of descriptors is too low for MAX_CONNECTIONS, and [`Error::DescriptorsOfAgencies`] if it is too low for the
+/// agencies; [`Error::StorageName`] if two files of the lottery would have the same path; [`Error::Tls`] if a file of TLS
+/// cannot be used; [`Error::Locked`] if another server still holds the life lock after 5 s; [`Error::Listen`] if the port
+/// cannot be used; [`Error::Storage`] if the files cannot be used; [`Error::Stopped`] after a stop signal;
 /// [`Error::System`] if any other system call fails.
 pub fn start(mut config: Config, purpose: Purpose, stop: SignalSource) -> Result<Server, Error> {
     let sandbox = probe_sandbox(config.sandbox)?;
