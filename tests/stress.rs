@@ -57,7 +57,7 @@ fn report(line: &str) {
 fn a_hundred_thousand_connections_leak_nothing() {
     let connections = setting("CONNECTIONS", CONNECTIONS);
     let mut rng = rng("connections");
-    let setup = Setup::new(AGENCIES).set("SERVER_LISTEN_BACKLOG", 1024).set("LOGGING_LEVEL", "INFO");
+    let setup = Setup::new(2 * AGENCIES).set("SERVER_LISTEN_BACKLOG", 1024).set("LOGGING_LEVEL", "INFO");
     let server = setup.set("MESSAGE_TIMEOUT", "2s").start();
     assert_eq!(echo(&server), b"hola\n");
     server.await_childless();
@@ -107,8 +107,9 @@ fn visit(mut conn: Conn, rng: &mut Rng, silent: &mut Vec<Conn>) -> u64 {
     let whole = batch_of(agency, rng.u32(1..=3), 1);
     match rng.u8(0..14) {
         0 => assert_eq!(conn.send(b"hola\n").rest(), b"hola\n"),
-        1 => return acknowledged(conn.send(&Bet::default().single(agency))),
-        2 => return acknowledged(conn.send(&untyped_batch(agency, &[Bet::default()]))),
+        // An agency with typed bets takes no others.
+        1 => return acknowledged(conn.send(&Bet::default().single(AGENCIES + agency))),
+        2 => return acknowledged(conn.send(&untyped_batch(AGENCIES + agency, &[Bet::default()]))),
         3 | 4 => return converse(conn, agency, rng),
         5 => drop(conn),
         6 => keep(silent, conn, rng),
