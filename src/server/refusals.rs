@@ -77,7 +77,7 @@ impl Refusals {
     fn end_first(&mut self) -> Option<(Key, u32)> {
         let (_, key) = self.ends.pop_front()?;
         let count = self.counts.remove(&key)?;
-        (count > LOGGED).then_some((key, count - LOGGED))
+        (count > LOGGED).then(|| (key, count - LOGGED))
     }
 }
 
