@@ -419,6 +419,15 @@ mod tests {
     }
 
     #[test]
+    fn a_released_claim_is_held_no_more() {
+        let mut admission = admission(false, Claim::None);
+        assert_eq!((admission.holds_claim(), admission.release()), (false, None));
+        admission.hold(id(2), Intake::Open);
+        assert!(admission.holds_claim());
+        assert_eq!((admission.release(), admission.holds_claim(), admission.release()), (Some(id(2)), false, None));
+    }
+
+    #[test]
     fn a_held_draw_closes_the_intake_without_a_claim() {
         let mut admission = Admission::new(Ledger::new(AGENCIES), Untyped::On, Speaker::Anyone);
         let single = bets(Form::Single, 1, Ok(some(1)));
