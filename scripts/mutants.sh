@@ -38,14 +38,20 @@ restore() { # PATCH
   sed -n 's,^+++ b/,,p' "$1" | xargs -d '\n' cp --parents -t "$tree"
 }
 
+in_tree() { # FOLDER COMMAND…: runs the command there
+  if [ "$1" = . ]; then "${@:2}"; else (cd "$1" && CARGO_TARGET_DIR=$scratch/build "${@:2}"); fi
+}
+
 judge() { # PATCH: prints the verdict
-  local command regex output=$scratch/judge.log
+  local command regex where=. output=$scratch/judge.log
   command=$(field Judge "$1") regex=$(field Sees "$1")
+  # Tests inside of a crate contain the code that the patch changes; all others start the mutant's programs.
+  case $command in *' --lib '* | *' -p ipc '*) where=$tree ;; esac
   if [ -z "$command" ] || [ -z "$regex" ]; then
     echo 'BROKEN: the patch has no line Judge: or no line Sees:'
   elif [ "$(digest)" = "$unchanged" ]; then
     echo 'BROKEN: the patch does not change the programs'
-  elif LOTERIA_SERVER=$programs/server LOTERIA_CLIENT=$programs/client timeout "$patience" bash -c "$command" >"$output" 2>&1; then
+  elif LOTERIA_SERVER=$programs/server LOTERIA_CLIENT=$programs/client in_tree "$where" timeout "$patience" bash -c "$command" >"$output" 2>&1; then
     # Count a skip only if it is the judging test (the last word of the command) or the whole sweep.
     grep -Eom 1 "SKIPPED: (${command##* }|the sweep): .*" "$output" || echo "SURVIVED: $command"
   elif grep -Eq -- "$regex" "$output"; then
